@@ -1,0 +1,69 @@
+# On a bare machine: Python 3.11 or newer, make, a network. Then `make run`, `make test`.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
+LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet
+# Wheels have no need of a compiler, and the stamps come last: an interrupted install is done again.
+RUN := $(VENV)/run.stamp
+DEV := $(VENV)/dev.stamp
+
+.PHONY: run test bench soak lint browser format lock screenshots
+.DEFAULT_GOAL := run
+
+run: $(RUN)
+	@exec $(BIN)/python manage.py serve
+
+test: $(DEV) browser lint
+	$(BIN)/python -m pytest -n 2
+
+bench: $(DEV)
+	@exec $(BIN)/python -m tests.benchmarks
+
+soak: $(DEV) browser
+	@MEMORYHUB_SOAK=1 exec $(BIN)/python -m pytest -m soak
+
+browser:
+	@.ci/browser
+
+screenshots: $(DEV) browser
+	@exec $(BIN)/python -m tests.browser.screenshots
+
+lint: $(DEV)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	find templates inspector memoryhub -name '*.html' -exec $(BIN)/djade --check --target-version 5.2 {} +
+	$(BIN)/bandit -q -r memoryhub inspector -c pyproject.toml
+	$(BIN)/python manage.py makemigrations --check --dry-run
+	MEMORYHUB_HTTPS=true $(BIN)/python manage.py check --deploy --fail-level WARNING
+	$(PIP) check
+
+format: $(DEV)
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+	find templates inspector memoryhub -name '*.html' -exec $(BIN)/djade --target-version 5.2 {} +
+
+lock: $(DEV)
+	$(PIP) install uv
+	$(LOCK) --extra embedded --output-file requirements/run.lock
+	$(LOCK) --extra embedded --extra dev --output-file requirements/dev.lock
+
+$(RUN): requirements/run.lock | $(BIN)/pip
+	@echo "Installing what memoryhub needs; this is done once."
+	@$(PIP) install --only-binary :all: --require-hashes -r $<
+	@touch $@
+
+$(DEV): requirements/dev.lock | $(BIN)/pip
+	@echo "Installing what memoryhub and its tests need; this is done once."
+	@$(PIP) install --only-binary :all: --require-hashes -r $<
+	@touch $@ $(RUN)
+
+# pip is the last thing that venv makes: without it the environment was interrupted and is made anew.
+$(BIN)/pip:
+	@test -n "$(PYTHON)" || { echo "memoryhub needs Python 3.11 or newer."; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "memoryhub needs Python 3.11 or newer: make PYTHON=...")'
+	@"$(PYTHON)" -m venv --clear $(VENV)

@@ -1,0 +1,55 @@
+"""Who may open a page, and what becomes of those who may not yet."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Concatenate, ParamSpec
+
+from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils.cache import patch_cache_control, patch_vary_headers
+from django.utils.http import urlencode
+from django_htmx.http import HttpResponseClientRedirect
+from django_htmx.middleware import HtmxDetails
+
+from memoryhub.firewall.principals import principal_of
+from memoryhub.firewall.types import Principal, Scope
+
+Parameters = ParamSpec("Parameters")
+
+
+class PageRequest(HttpRequest):
+    """A request as a view behind `reader` gets it."""
+
+    htmx: HtmxDetails
+    principal: Principal
+
+
+View = Callable[Concatenate[PageRequest, Parameters], HttpResponse]
+
+
+def reader(view: View[Parameters]) -> Callable[Concatenate[PageRequest, Parameters], HttpResponse]:
+    """A page for people who are signed in and may read. What they see is nobody else's, and no cache keeps it."""
+
+    @wraps(view)
+    def page(request: PageRequest, /, *args: Parameters.args, **kwargs: Parameters.kwargs) -> HttpResponse:
+        if not request.user.is_authenticated:
+            return _to_sign_in(request)
+        request.principal = principal_of(request.user)
+        if not request.principal.may(Scope.READ):
+            raise PermissionDenied
+        response = view(request, *args, **kwargs)
+        patch_cache_control(response, private=True, no_store=True)
+        patch_vary_headers(response, ["HX-Request", "Cookie"])
+        return response
+
+    return page
+
+
+def _to_sign_in(request: PageRequest) -> HttpResponse:
+    if not request.htmx:
+        return redirect_to_login(request.get_full_path())
+    # A fragment cannot hold the sign-in page: the browser goes there, and afterwards back to the page around it.
+    query = urlencode({"next": request.htmx.current_url_abs_path or reverse("inspector:memories")})
+    return HttpResponseClientRedirect(f"{reverse('inspector:sign-in')}?{query}")

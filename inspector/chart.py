@@ -1,0 +1,133 @@
+"""The timeline as a drawing: bars in a coordinate system of their own, and links that lie over them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from inspector.search import Search, as_parameter
+from memoryhub.memories.timeline import Bucket, Histogram
+
+WIDTH = 1200
+HEIGHT = 56
+LOWEST = 2
+# A target must be wide enough to hit: so many links at most on a wide screen, and on a telephone.
+FINE = 30
+COARSE = 10
+DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """A stretch of time that a link zooms into."""
+
+    x: float
+    width: float
+    words: str
+    count: int
+    url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chart:
+    bars: list[Bar]
+    fine: list[Span]
+    coarse: list[Span]
+    range: str
+    ticks: list[str]
+    wider_url: str | None
+    all_url: str | None
+    width: int = WIDTH
+    height: int = HEIGHT
+
+
+def draw(histogram: Histogram, search: Search) -> Chart | None:
+    """The drawing, or None if there is nothing to draw."""
+    buckets = histogram.buckets
+    if not buckets or not histogram.highest:
+        return None
+    start, end = buckets[0].start, buckets[-1].end
+    is_limited = "from" in search.params or "to" in search.params
+    return Chart(
+        bars=_bars(buckets, histogram.highest),
+        fine=_spans(buckets, FINE, search),
+        coarse=_spans(buckets, COARSE, search),
+        range=_between(start, end) + (" (the newest only)" if histogram.capped else ""),
+        ticks=_ticks(start, end),
+        wider_url=_wider(start, end, search) if is_limited else None,
+        all_url=search.without_time() if is_limited else None,
+    )
+
+
+def _bars(buckets: Sequence[Bucket], highest: int) -> list[Bar]:
+    step = WIDTH / len(buckets)
+    bars = []
+    for place, bucket in enumerate(buckets):
+        if bucket.count:
+            height = max(round(bucket.count / highest * HEIGHT, 1), LOWEST)
+            bars.append(Bar(x=round(place * step, 2), y=HEIGHT - height, width=round(step * 0.8, 2), height=height))
+    return bars
+
+
+def _spans(buckets: Sequence[Bucket], most: int, search: Search) -> list[Span]:
+    """At most `most` links, each over as many buckets as that takes; none where nothing happened."""
+    together = -(-len(buckets) // most)
+    step = WIDTH / len(buckets)
+    spans = []
+    for place in range(0, len(buckets), together):
+        covered = buckets[place : place + together]
+        start, end = covered[0].start, covered[-1].end
+        count = sum(bucket.count for bucket in covered)
+        if count:
+            spans.append(
+                Span(
+                    x=round(place * step, 2),
+                    width=round(len(covered) * step, 2),
+                    words=_between(start, end),
+                    count=count,
+                    url=search.within(from_=as_parameter(start), to=as_parameter(end)),
+                )
+            )
+    return spans
+
+
+def _wider(start: datetime, end: datetime, search: Search) -> str:
+    """Three times the range, around the same middle."""
+    try:
+        start, end = start - (end - start), end + (end - start)
+    except OverflowError:
+        return search.without_time()
+    return search.within(from_=as_parameter(start), to=as_parameter(end))
+
+
+def _ticks(start: datetime, end: datetime) -> list[str]:
+    span = end - start
+    moments = [start + span * part / 4 for part in range(5)]
+    if span <= 3 * DAY:
+        return [f"{_day(moment)}, {moment:%H:%M}" for moment in moments]
+    return [_day(moment, with_year=span > 300 * DAY) for moment in moments]
+
+
+def _between(start: datetime, end: datetime) -> str:
+    """A half-open range in words, its last day or hour included as people count."""
+    if (end - start) % DAY or start.time() != datetime.min.time():
+        return f"{_day(start, with_year=True)}, {start:%H:%M} – {_until(start, end)} UTC"  # noqa: RUF001
+    last = end - DAY
+    if last <= start:
+        return _day(start, with_year=True)
+    return f"{_day(start, with_year=start.year != last.year)} – {_day(last, with_year=True)}"  # noqa: RUF001
+
+
+def _until(start: datetime, end: datetime) -> str:
+    return f"{end:%H:%M}" if end.date() == start.date() else f"{_day(end)}, {end:%H:%M}"
+
+
+def _day(moment: datetime, *, with_year: bool = False) -> str:
+    return f"{moment.day} {moment:%b}" + (f" {moment.year}" if with_year else "")

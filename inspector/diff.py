@@ -1,0 +1,87 @@
+"""What changed between two texts, told word by word."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from itertools import groupby
+from typing import Literal
+
+WORDS = re.compile(r"\s+|\w+|[^\w\s]")
+LINES = re.compile(r"[^\n]*\n|[^\n]+")
+# difflib takes quadratic time, and more on repetitive texts: long texts are compared by lines, the longest as a whole.
+MOST_TOKENS = 800
+CONTEXT = 30
+
+Kind = Literal["same", "gone", "new", "skipped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    kind: Kind
+    text: str
+
+
+def words_changed(before: str, after: str) -> list[Piece]:
+    """`after` in pieces, among them what it lost. Long unchanged stretches are told by their number of words."""
+    head = _common(before, after)
+    tail = _common(before[head:][::-1], after[head:][::-1])
+    pieces = [
+        Piece("same", after[:head]),
+        *_middle(before[head : len(before) - tail], after[head : len(after) - tail]),
+        Piece("same", after[len(after) - tail :]),
+    ]
+    return list(_calm(list(_merged(pieces))))
+
+
+def _common(one: str, other: str) -> int:
+    """How many characters both begin with, up to the last whole word."""
+    same = next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    while 0 < same < max(len(one), len(other)) and one[same - 1].isalnum():
+        same -= 1
+    return same
+
+
+def _middle(old: str, new: str) -> Iterator[Piece]:
+    for token in (WORDS, LINES):
+        a, b = token.findall(old), token.findall(new)
+        if max(len(a), len(b)) <= MOST_TOKENS:
+            break
+    else:
+        a, b = [old], [new]
+    for tag, start, end, new_start, new_end in SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
+        if tag == "equal":
+            yield Piece("same", "".join(a[start:end]))
+        else:
+            yield Piece("gone", "".join(a[start:end]))
+            yield Piece("new", "".join(b[new_start:new_end]))
+
+
+def _merged(pieces: Iterable[Piece]) -> Iterator[Piece]:
+    """Neighbouring changes as one: a lone space between two changed words belongs to the change."""
+    held = [piece for piece in pieces if piece.text]
+    inner = range(1, len(held) - 1)
+    changed = [piece.kind != "same" or (at in inner and piece.text.isspace()) for at, piece in enumerate(held)]
+    for is_change, run in groupby(zip(held, changed, strict=True), key=lambda pair: pair[1]):
+        group = [piece for piece, _ in run]
+        if not is_change:
+            yield Piece("same", "".join(piece.text for piece in group))
+            continue
+        gone = "".join(piece.text for piece in group if piece.kind != "new")
+        new = "".join(piece.text for piece in group if piece.kind != "gone")
+        yield from (piece for piece in (Piece("gone", gone), Piece("new", new)) if piece.text)
+
+
+def _calm(pieces: list[Piece]) -> Iterator[Piece]:
+    for at, piece in enumerate(pieces):
+        words = WORDS.findall(piece.text) if piece.kind == "same" else []
+        # Words and the spaces between them; nothing precedes the first piece and nothing follows the last.
+        before = 0 if at == 0 else CONTEXT
+        after = 0 if at == len(pieces) - 1 else CONTEXT
+        if len(pieces) == 1 or len(words) <= 3 * CONTEXT:
+            yield piece
+            continue
+        skipped = sum(not word.isspace() for word in words[before : len(words) - after])
+        yield Piece("same", "".join(words[:before]))
+        yield Piece("skipped", f"{skipped:,} unchanged words")
+        yield Piece("same", "".join(words[len(words) - after :]))

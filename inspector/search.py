@@ -1,0 +1,251 @@
+"""The memory list's address: what it asks for, told in words, and the addresses one step away from it."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from functools import cached_property
+
+from django.http import QueryDict
+from django.urls import reverse
+
+from memoryhub.firewall.types import label_key
+from memoryhub.memories.facets import Facets
+from memoryhub.memories.filters import MemoryFilterSet
+from memoryhub.memories.pages import PARAMETERS
+
+FACETS_FIRST = 8
+LABELS = {"actor_type": "Actor type", "actor_id": "Actor", "payload_id": "Payload ID", "to": "Before"}
+WORDS = {
+    "q": "content contains",
+    "label": "labelled",
+    "actor_id": "actor is",
+    "actor_type": "actor type is",
+    "payload_id": "payload ID is",
+    "from": "from",
+    "to": "before",
+}
+HINTS = {"from": "2026-10-03 or 2026-10-03T14:00Z", "to": "2026-10-03 or 2026-10-03T14:00Z"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chip:
+    """One active filter: `words` and `shown` read as a sentence, e.g. "source is" and "support-bot"."""
+
+    name: str
+    value: str
+    words: str
+    shown: str
+    remove_url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """One input of the filter form."""
+
+    id: str
+    name: str
+    label: str
+    value: str
+    hint: str = ""
+    options: tuple[str, ...] = ()
+    suggestions: tuple[str, ...] = ()
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FacetLink:
+    value: str
+    count: int
+    is_active: bool
+    url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facet:
+    name: str
+    title: str
+    first: list[FacetLink]
+    rest: list[FacetLink]
+
+
+class Search:
+    """What the address of the list says. Knows the words and the neighbours; asks nothing of the database."""
+
+    def __init__(self, data: QueryDict, errors: Mapping[str, list[str]] | None = None) -> None:
+        self.params = cleaned(data)
+        self.is_untidy = any(not value for _, values in data.lists() for value in values)
+        """Whether the address names filters without a value, as a form without JavaScript does."""
+        self.errors = errors or {}
+
+    @property
+    def q(self) -> str:
+        return str(self.params.get("q", ""))
+
+    @property
+    def is_deep(self) -> bool:
+        """Whether this is a later page of the list."""
+        return "cursor" in self.params
+
+    @cached_property
+    def chips(self) -> list[Chip]:
+        return [
+            Chip(
+                name=name,
+                value=value,
+                words=WORDS.get(name, f"{name} is"),
+                shown=_shown(name, value),
+                remove_url=self.without(name, value),
+            )
+            for name, values in self.params.lists()
+            if name in MemoryFilterSet.base_filters
+            for value in values
+        ]
+
+    @property
+    def title(self) -> str:
+        return f"Memories: {self.words}" if self.chips else "Memories"
+
+    @property
+    def words(self) -> str:
+        return " and ".join(f"{chip.words} {chip.shown}" for chip in self.chips)
+
+    @property
+    def sentences(self) -> list[str]:
+        """What is wrong with this address, a sentence for each mistake."""
+        return [f"{name} {' '.join(said)}" for name, said in self.errors.items()]
+
+    def fields(self, suggested: Mapping[str, Iterable[str]]) -> list[Field]:
+        """One input for each filter, filled in as the address says; labels have one more, for the next."""
+        fields = []
+        for name, chosen in MemoryFilterSet.base_filters.items():
+            values = self.params.getlist(name)
+            options = tuple(option for option, _ in getattr(chosen.field, "choices", ()) if option)
+            for number, value in enumerate([*values, ""] if name == "label" else [*values, ""][:1]):
+                fields.append(
+                    Field(
+                        id=f"{name}-{number}",
+                        name=name,
+                        label=LABELS.get(name, name.capitalize()),
+                        value=value,
+                        hint=HINTS.get(name, ""),
+                        options=options,
+                        suggestions=() if options else tuple(suggested.get(name, ())),
+                        error=" ".join(self.errors.get(name, ())) if value else "",
+                    )
+                )
+        return [field for field in fields if field.name != "q"]
+
+    def facets(self, counted: Facets) -> list[Facet]:
+        """The counted values as links that ask for them, or, where they are asked for, no longer do."""
+        found = []
+        for name, values in counted.dimensions.items():
+            links = [self._facet_link(name, value.value, value.count) for value in values]
+            if links and (links[0].value or len(links) > 1):
+                title = LABELS.get(name, name.capitalize())
+                found.append(Facet(name=name, title=title, first=links[:FACETS_FIRST], rest=links[FACETS_FIRST:]))
+        return found
+
+    def _facet_link(self, name: str, value: str, count: int) -> FacetLink:
+        same = [held for held in self.params.getlist(name) if held == value or _is_same_label(name, held, value)]
+        url = self.without(name, same[0]) if same else self.beside(name, value)
+        return FacetLink(value=value, count=count, is_active=bool(same), url=url)
+
+    # Addresses. Each drops the cursor, which belongs to the filters it was given for.
+
+    def within(self, **values: str) -> str:
+        """With each of `values` in the place of what the address says now."""
+        changed = self._first_page()
+        for name, value in values.items():
+            changed[name.rstrip("_")] = value
+        return address(changed)
+
+    def beside(self, name: str, value: str) -> str:
+        """With `value` too, for a filter that may be repeated; else in the place of the one there is."""
+        if name != "label":
+            return self.within(**{name: value})
+        changed = self._first_page()
+        changed.appendlist(name, value)
+        return address(changed)
+
+    def without(self, name: str, value: str) -> str:
+        """Without one value of one filter."""
+        changed = self._first_page()
+        changed.setlist(name, [held for held in changed.getlist(name) if held != value])
+        return address(changed)
+
+    def without_time(self) -> str:
+        changed = self._first_page()
+        for name in ("from", "to"):
+            changed.pop(name, None)
+        return address(changed)
+
+    def older(self, cursor: str | None) -> str | None:
+        if cursor is None:
+            return None
+        changed = self.params.copy()
+        changed["cursor"] = cursor
+        return address(changed)
+
+    @property
+    def newest_url(self) -> str:
+        return address(self._first_page())
+
+    @property
+    def without_last_url(self) -> str:
+        return self.chips[-1].remove_url
+
+    @property
+    def cleared_url(self) -> str:
+        return reverse("inspector:memories")
+
+    @property
+    def json_url(self) -> str:
+        return "/api/memories" + (f"?{self.params.urlencode()}" if self.params else "")
+
+    def _first_page(self) -> QueryDict:
+        changed = self.params.copy()
+        changed.pop("cursor", None)
+        return changed
+
+
+def cleaned(data: QueryDict) -> QueryDict:
+    """`data` without the fields that a form sent empty."""
+    kept = QueryDict(mutable=True)
+    for name, values in data.lists():
+        given = [value for value in values if value]
+        if given:
+            kept.setlist(name, given)
+    return kept
+
+
+def known(data: QueryDict) -> QueryDict:
+    """What of `data` the list knows: an address that came in from outside leads nowhere else."""
+    kept = cleaned(data)
+    for name in [name for name in kept if name not in MemoryFilterSet.base_filters and name not in PARAMETERS]:
+        del kept[name]
+    return kept
+
+
+def address(params: QueryDict) -> str:
+    query = cleaned(params).urlencode()
+    return reverse("inspector:memories") + (f"?{query}" if query else "")
+
+
+def as_parameter(moment: datetime) -> str:
+    """An instant as people write it in an address: the date alone if it is midnight UTC."""
+    is_midnight = moment.time() == datetime.min.time()
+    return moment.date().isoformat() if is_midnight else moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _shown(name: str, value: str) -> str:
+    if name not in ("from", "to") or len(value) != 10:
+        return value
+    try:
+        day = date.fromisoformat(value)
+    except ValueError:
+        return value
+    return f"{day.day} {day:%b} {day.year}"
+
+
+def _is_same_label(name: str, one: str, other: str) -> bool:
+    return name == "label" and label_key(one) == label_key(other)

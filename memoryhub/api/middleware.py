@@ -1,0 +1,79 @@
+"""What holds for every request, whatever view answers it."""
+
+import re
+import uuid
+from collections.abc import Callable
+
+import orjson
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.utils.cache import patch_cache_control
+
+from memoryhub.api.problems import CONTENT_TYPE, Problem, of_status
+from memoryhub.version import VERSION
+
+Handler = Callable[[HttpRequest], HttpResponse]
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+_DOORS = ("/api/", "/ready", "/health")
+
+
+class RequestId:
+    """Every answer carries the id under which its request stands in the log."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        claimed = request.headers.get("X-Request-ID", "")
+        request_id = claimed if _REQUEST_ID.fullmatch(claimed) else uuid.uuid4().hex
+        request.request_id = request_id  # type: ignore[attr-defined]
+        response = self.get_response(request)
+        response["X-Request-ID"] = request_id
+        return response
+
+
+class Liveness:
+    """`/health` says that the process answers. It asks nothing and nobody, least of all the database."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if request.path != "/health" or request.method not in ("GET", "HEAD"):
+            return self.get_response(request)
+        body = orjson.dumps({"status": "ok", "version": VERSION})
+        return HttpResponse(body, content_type="application/json", headers={"Cache-Control": "no-store"})
+
+
+class ProblemDetails:
+    """No HTML error page at an API route: what Django answers by itself becomes a problem, too."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if not request.path.startswith(_DOORS):
+            return self.get_response(request)
+        refusal = self._refuse_unread(request)
+        response = refusal.response(request) if refusal else self.get_response(request)
+        if response.status_code >= 400 and response.get("Content-Type") != CONTENT_TYPE:
+            allowed = response.get("Allow")
+            problem = of_status(response.status_code)
+            problem.headers = {"Allow": allowed} if allowed else {}
+            response = problem.response(request)
+        if not response.has_header("Cache-Control"):
+            patch_cache_control(response, private=True, no_store=True)
+        return response
+
+    def _refuse_unread(self, request: HttpRequest) -> Problem | None:
+        """A body whose length is not told, or that is too long, is refused before a byte of it is read."""
+        length = request.META.get("CONTENT_LENGTH") or ""
+        if request.META.get("HTTP_TRANSFER_ENCODING") and not length:
+            return Problem(411, "length_required", "Send the body with a Content-Length.")
+        limit = settings.MEMORYHUB.max_body_bytes
+        if length.isdecimal() and int(length) > limit:
+            return Problem(413, "too_large", f"The body is larger than {limit:,} bytes.")
+        if request.META.get("HTTP_CONTENT_ENCODING", "identity") != "identity":
+            return Problem(415, "unsupported_media_type", "Send the body without a Content-Encoding.")
+        return None

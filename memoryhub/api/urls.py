@@ -1,0 +1,18 @@
+from django.urls import path, re_path
+from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerSplitView
+
+from memoryhub.api import views
+
+app_name = "api"
+
+urlpatterns = [
+    path("memories", views.MemoriesView.as_view(), name="memories"),
+    path("memories/<uuid:memory_id>", views.MemoryView.as_view(), name="memory"),
+    path("memories/<uuid:memory_id>/versions", views.VersionsView.as_view(), name="memory-versions"),
+    path("facets", views.FacetsView.as_view(), name="facets"),
+    path("histogram", views.HistogramView.as_view(), name="histogram"),
+    path("status", views.StatusView.as_view(), name="status"),
+    path("schema", SpectacularJSONAPIView.as_view(), name="schema"),
+    path("docs", SpectacularSwaggerSplitView.as_view(url_name="api:schema"), name="docs"),
+    re_path(r"^(?P<rest>.*)$", views.unknown_route),
+]

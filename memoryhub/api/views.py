@@ -1,0 +1,182 @@
+"""The JSON door: parse, ask one function, render."""
+
+from typing import Any, ClassVar
+from uuid import UUID
+
+from django.http import HttpRequest, HttpResponse
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from memoryhub.api import documentation as docs
+from memoryhub.api.permissions import principal
+from memoryhub.api.problems import Problem, not_found, of_fault
+from memoryhub.faults import UNAVAILABLE
+from memoryhub.firewall.types import Scope
+from memoryhub.memories import facets, ingest, pages, records, timeline
+from memoryhub.memories.filters import BadQuery, MemoryFilterSet
+from memoryhub.memories.ingest import OnConflict, Outcome, Receipt
+from memoryhub.memories.models import Memory
+from memoryhub.ops import reads
+from memoryhub.ops.status import pending_migrations, status
+from memoryhub.version import VERSION
+
+MAX_BATCH = 1_000
+
+
+class View(APIView):
+    """A route of the API. `parameters` are those it takes besides filters."""
+
+    http_method_names = ["get", "post", "head"]
+    scopes: ClassVar[dict[str, Scope]] = {"GET": Scope.READ}
+    parameters: ClassVar[tuple[str, ...]] = ()
+
+    def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
+        if request.method in ("GET", "HEAD") and response.status_code == 200:
+            reads.note(principal(request))
+        return super().finalize_response(request, response, *args, **kwargs)
+
+    def filters(self, request: Request) -> MemoryFilterSet:
+        return MemoryFilterSet(
+            request.query_params, clearance=principal(request).clearance, besides=self.parameters
+        )
+
+    def refuse_parameters(self, request: Request) -> None:
+        unknown = [name for name in request.query_params if name not in self.parameters]
+        if unknown:
+            raise BadQuery({name[:100]: ["is not a parameter of this route."] for name in unknown})
+
+
+class MemoriesView(View):
+    scopes: ClassVar[dict[str, Scope]] = {"GET": Scope.READ, "POST": Scope.WRITE}
+    parameters: ClassVar[tuple[str, ...]] = pages.PARAMETERS
+
+    @docs.memories_list
+    def get(self, request: Request) -> Response:
+        page = pages.page(self.filters(request), reader=principal(request), parameters=request.query_params)
+        return Response({"records": page.records, "next_cursor": page.next_cursor, "has_more": page.has_more})
+
+    @docs.memories_write
+    def post(self, request: Request) -> Response:
+        on_conflict = _on_conflict(request)
+        if isinstance(request.data, list):
+            return _answer_batch(ingest.write(_batch(request.data), by=principal(request), on_conflict=on_conflict))
+        return _answer_one(ingest.write([request.data], by=principal(request), on_conflict=on_conflict)[0])
+
+
+class MemoryView(View):
+    @docs.memory_detail
+    def get(self, request: Request, memory_id: UUID) -> Response:
+        self.refuse_parameters(request)
+        seen = Memory.objects.visible_to(principal(request).clearance).current()
+        found = records.records(seen.filter(memory_id=memory_id), records.WHOLE)
+        if not found:
+            raise not_found()
+        return Response(found[0])
+
+
+class VersionsView(View):
+    @docs.memory_versions
+    def get(self, request: Request, memory_id: UUID) -> Response:
+        self.refuse_parameters(request)
+        found = records.records(
+            Memory.objects.visible_to(principal(request).clearance).history(memory_id), records.WHOLE
+        )
+        if not found:
+            raise not_found()
+        return Response({"versions": found})
+
+
+class FacetsView(View):
+    @docs.facets
+    def get(self, request: Request) -> Response:
+        counted = facets.count(self.filters(request))
+        return Response({"total": counted.total, "capped": counted.capped, "facets": counted.dimensions})
+
+
+class HistogramView(View):
+    @docs.histogram
+    def get(self, request: Request) -> Response:
+        drawn = timeline.histogram(self.filters(request))
+        return Response({"buckets": drawn.buckets, "capped": drawn.capped})
+
+
+class StatusView(View):
+    @docs.status
+    def get(self, request: Request) -> Response:
+        self.refuse_parameters(request)
+        return Response(status(principal(request)))
+
+
+class ReadyView(APIView):
+    """Whether the database answers and its schema is the code's. Asked without a key, so it tells nothing else."""
+
+    authentication_classes: ClassVar[list[Any]] = []
+    permission_classes: ClassVar[list[Any]] = []
+
+    @docs.ready
+    def get(self, request: Request) -> Response:
+        try:
+            behind = pending_migrations()
+        except Exception as error:
+            raise of_fault(UNAVAILABLE) from error
+        if behind:
+            raise Problem(
+                503, "migrations_pending", "The database's schema is not up to date.", headers={"Retry-After": "5"}
+            )
+        return Response({"status": "ready", "version": VERSION})
+
+
+def unknown_route(request: HttpRequest, rest: str = "") -> HttpResponse:
+    """Whatever is under /api/ and no route: the same answer as for what is hidden."""
+    return not_found().response(request)
+
+
+def _on_conflict(request: Request) -> OnConflict:
+    unknown = [name for name in request.query_params if name != "on_conflict"]
+    if unknown:
+        raise BadQuery({name[:100]: ["is not a parameter of this route."] for name in unknown})
+    wanted = request.query_params.get("on_conflict", OnConflict.REFUSE)
+    if wanted not in list(OnConflict):
+        raise BadQuery({"on_conflict": [f"must be one of {', '.join(OnConflict)}."]})
+    return OnConflict(wanted)
+
+
+def _batch(items: list[Any]) -> list[Any]:
+    if len(items) > MAX_BATCH:
+        raise Problem(413, "too_large", f"A batch holds at most {MAX_BATCH:,} envelopes.")
+    return items
+
+
+_STATUS = {Outcome.CREATED: 201, Outcome.DUPLICATE: 200, Outcome.UPDATED: 200}
+_REFUSED = {"source_mismatch": 403, "above_clearance": 403, "too_large": 413, "payload_id_conflict": 409}
+
+
+def _answer_one(receipt: Receipt) -> Response:
+    if receipt.outcome in _STATUS:
+        return Response(_told(receipt), status=_STATUS[receipt.outcome])
+    raise Problem(
+        _REFUSED.get(receipt.code, 400), receipt.code, "The memory was not stored.", errors=receipt.errors
+    )
+
+
+def _answer_batch(receipts: list[Receipt]) -> Response:
+    outcomes = [receipt.outcome for receipt in receipts]
+    numbers = {outcome.value: outcomes.count(outcome) for outcome in Outcome}
+    return Response({"results": [_told(receipt) for receipt in receipts], **numbers})
+
+
+def _told(receipt: Receipt) -> dict[str, Any]:
+    if receipt.errors is None:
+        return {
+            "payload_id": receipt.payload_id,
+            "memory_id": receipt.memory_id,
+            "version": receipt.version,
+            "outcome": receipt.outcome,
+        }
+    return {
+        "payload_id": receipt.payload_id,
+        "outcome": receipt.outcome,
+        "code": receipt.code,
+        "errors": receipt.errors,
+    }

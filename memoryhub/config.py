@@ -1,0 +1,123 @@
+"""Everything an operator can set, read once from the environment and refused at start when it makes no sense."""
+
+import secrets
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+MAX_SOCKET_PATH = 90  # sun_path holds 107 bytes; PostgreSQL appends /.s.PGSQL.5432 and a lock suffix
+
+
+class Config(BaseSettings):
+    """One field per environment variable, named MEMORYHUB_<FIELD> unless it says otherwise."""
+
+    model_config = SettingsConfigDict(env_prefix="MEMORYHUB_", env_ignore_empty=True, extra="ignore")
+
+    home: Path = Path(".memoryhub")
+    database_url: SecretStr | None = Field(default=None, validation_alias="DATABASE_URL")
+    bind: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    workers: int = Field(default=2, ge=1, le=64)
+    threads: int = Field(default=2, ge=1, le=64)
+    demo: bool = True
+    debug: bool = False
+    secret_key: SecretStr | None = Field(default=None, min_length=32)
+    allowed_hosts: Annotated[list[str], NoDecode] = ["127.0.0.1", "localhost", "[::1]"]
+    https: bool = False
+    """Set when a proxy ends TLS in front: cookies become Secure and HSTS is sent."""
+
+    tiers: Annotated[list[str], NoDecode] = ["public", "internal", "confidential", "restricted"]
+    """Classification tiers from the most open to the most closed."""
+    embedding_dimensions: int = Field(default=384, ge=1, le=16_000)
+    max_body_bytes: int = Field(default=16 * 2**20, ge=2**16)
+    max_content_bytes: int = Field(default=2**20, ge=1024)
+    statement_timeout_seconds: float = Field(default=10.0, gt=0, le=600)
+    lock_timeout_seconds: float = Field(default=5.0, gt=0, le=600)
+
+    @field_validator("tiers", "allowed_hosts", mode="before")
+    @classmethod
+    def split(cls, value: Any) -> Any:
+        """Lists are written with commas or spaces between their items."""
+        return value.replace(",", " ").split() if isinstance(value, str) else value
+
+    @field_validator("database_url")
+    @classmethod
+    def libpq_understands(cls, value: SecretStr | None) -> SecretStr | None:
+        try:
+            conninfo_to_dict(value.get_secret_value() if value else "")
+        except psycopg.ProgrammingError:
+            # libpq's own words may repeat the password.
+            raise ValueError("is not the address of a PostgreSQL, such as postgresql://user:password@host/name") from None
+        return value
+
+    @field_validator("home")
+    @classmethod
+    def absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @model_validator(mode="after")
+    def tiers_make_an_order(self) -> Self:
+        if not self.tiers or len(set(self.tiers)) != len(self.tiers):
+            raise ValueError("MEMORYHUB_TIERS must name at least one tier, and each tier once")
+        if any(not tier.isascii() or tier != tier.lower() or len(tier) > 64 for tier in self.tiers):
+            raise ValueError("MEMORYHUB_TIERS must be lower-case ASCII names of at most 64 characters")
+        return self
+
+    @cached_property
+    def socket_dir(self) -> Path:
+        """Where the embedded server listens: inside its home, unless that path is too long for a unix socket."""
+        inside = self.home / "postgres"
+        if len(str(inside).encode()) <= MAX_SOCKET_PATH:
+            return inside
+        import hashlib
+        import tempfile
+
+        digest = hashlib.sha256(str(self.home).encode()).hexdigest()[:12]
+        return Path(tempfile.gettempdir()) / f"memoryhub-{digest}"
+
+    @cached_property
+    def dsn(self) -> str:
+        """The libpq address of the database this process talks to."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"postgresql://memoryhub@/memoryhub?host={self.socket_dir}"
+
+    @property
+    def embedded(self) -> bool:
+        return self.database_url is None
+
+    def ensure_home(self) -> Path:
+        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return self.home
+
+    def signing_key(self) -> str:
+        """The key that signs sessions and cursors: the operator's, else one made at the first start and kept."""
+        if self.secret_key is not None:
+            return self.secret_key.get_secret_value()
+        path = self.ensure_home() / "secret_key"
+        try:
+            with open(path, "x", opener=_private) as file:
+                file.write(secrets.token_urlsafe(48))
+        except FileExistsError:
+            pass
+        return path.read_text()
+
+
+def _private(path: str, flags: int) -> int:
+    import os
+
+    return os.open(path, flags, 0o600)
+
+
+def load() -> Config:
+    """Read the environment. A setting that makes no sense ends the program with one sentence for each mistake."""
+    try:
+        return Config()
+    except ValidationError as error:
+        lines = [f"  {'.'.join(map(str, item['loc'])) or 'settings'}: {item['msg']}" for item in error.errors()]
+        raise SystemExit("memoryhub cannot start with these settings:\n" + "\n".join(lines)) from None

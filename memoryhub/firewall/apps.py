@@ -1,0 +1,7 @@
+from django.apps import AppConfig
+
+
+class FirewallConfig(AppConfig):
+    name = "memoryhub.firewall"
+    label = "firewall"
+    verbose_name = "Who may see what"

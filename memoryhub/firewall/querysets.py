@@ -1,0 +1,20 @@
+"""The firewall's rule in SQL, for every table that carries namespace, classification_tier and label_keys."""
+
+from django.db.models import Q
+
+from memoryhub.firewall.types import Clearance, label_keys
+
+
+def visible(clearance: Clearance) -> Q:
+    """Rows that `clearance` may see: namespace, then blocked labels, then tier, then required labels."""
+    rule = Q()
+    if clearance.namespaces is not None:
+        rule &= Q(namespace__in=sorted(clearance.namespaces))
+    if clearance.blocked_labels:
+        rule &= ~Q(label_keys__overlap=sorted(label_keys(clearance.blocked_labels)))
+    tiers = clearance.tiers()
+    # An empty tier reads as the most open one; a clearance that reaches no tier does not reach that either.
+    rule &= Q(classification_tier__in=["", *tiers] if tiers else [])
+    if clearance.required_labels:
+        rule &= Q(label_keys__contains=sorted(label_keys(clearance.required_labels)))
+    return rule

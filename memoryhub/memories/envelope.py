@@ -1,0 +1,324 @@
+"""The canonical envelope: what a writer hands in, checked, completed and reduced to a fingerprint.
+
+The fields are those of design.md, part 3. A field that is missing, null or empty takes its documented default, and the
+name of every field that was filled in this way is remembered: provenance never lies.
+"""
+
+import hashlib
+import json
+import math
+import re
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import orjson
+from django.conf import settings
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
+
+from memoryhub.firewall.types import label_keys, tier_order
+from memoryhub.memories.models import ACTOR_TYPES, KINDS, MAX_LABELS, NAME_LENGTH
+from memoryhub.memories.text import why_not_storable
+
+MAX_DEPTH = 64
+MAX_METADATA_BYTES = 256 * 1024
+MAX_FLOAT32 = 3.4028234663852886e38
+_RFC3339 = re.compile(
+    r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(?:\.(\d+))?([Zz]|[+-]\d\d:\d\d)", re.ASCII
+)
+
+
+def parse_instant(text: str) -> datetime:
+    """An RFC 3339 instant as an aware datetime in UTC.
+
+    Raises ValueError with a sentence: no zone, a leap second, 24:00, more than microseconds, or outside the years 1-9999.
+    """
+    match = _RFC3339.fullmatch(text)
+    if match is None:
+        raise ValueError("must be an RFC 3339 instant with a zone, such as 2026-03-01T12:30:00Z.")
+    day, clock, fraction, zone = match.groups()
+    if fraction and fraction[6:].strip("0"):
+        raise ValueError("is finer than a microsecond and would not be kept exactly.")
+    micros = (fraction or "")[:6].ljust(6, "0")
+    try:
+        moment = datetime.fromisoformat(f"{day}T{clock}.{micros}{'+00:00' if zone in 'Zz' else zone}")
+        return moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError("is not an instant that exists between the years 1 and 9999.") from None
+
+
+def _instant(value: Any) -> datetime:
+    if not isinstance(value, str):
+        raise PydanticCustomError("instant", "must be an RFC 3339 instant in a string.")
+    try:
+        return parse_instant(value)
+    except ValueError as error:
+        raise PydanticCustomError("instant", str(error)) from None  # type: ignore[arg-type]
+
+
+def _storable(value: str) -> str:
+    if (reason := why_not_storable(value)) is not None:
+        raise PydanticCustomError("storable", reason)  # type: ignore[arg-type]
+    return value
+
+
+def _content(value: str) -> str:
+    if not value.strip():
+        raise PydanticCustomError("blank", "must not be blank: there is nothing to remember.")
+    if len(value.encode()) > settings.MEMORYHUB.max_content_bytes:
+        raise PydanticCustomError("too_large", f"is larger than {settings.MEMORYHUB.max_content_bytes:,} bytes.")
+    return value
+
+
+def _one_of(*allowed: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if value not in allowed:
+            raise PydanticCustomError("choice", f"must be one of {', '.join(allowed)}.")
+        return value
+
+    return AfterValidator(check)
+
+
+def _tier(value: str) -> str:
+    if value not in tier_order():
+        raise PydanticCustomError("tier", f"must be one of {', '.join(tier_order())}.")
+    return value
+
+
+def _labels(value: list[str]) -> list[str]:
+    if len(value) > MAX_LABELS:
+        raise PydanticCustomError("labels", f"must hold at most {MAX_LABELS} labels.")
+    return value
+
+
+def _embedding(value: list[float]) -> list[float]:
+    expected = settings.MEMORYHUB.embedding_dimensions
+    if len(value) != expected:
+        raise PydanticCustomError("dimension", f"must have {expected} dimensions, not {len(value)}.")
+    if not all(map(math.isfinite, value)) or max(map(abs, value)) > MAX_FLOAT32:
+        raise PydanticCustomError("finite", "must hold finite 32-bit numbers only.")
+    # Judged as it will be stored: a vector of numbers too small for 32 bits is a zero vector too.
+    if not any(struct.unpack(f"{expected}f", struct.pack(f"{expected}f", *value))):
+        raise PydanticCustomError("zero", "must not be the zero vector: its cosine distance is undefined.")
+    return value
+
+
+def _document(value: dict[str, Any]) -> dict[str, Any]:
+    if (reason := _unfit(value, 1)) is not None:
+        raise PydanticCustomError("document", reason)  # type: ignore[arg-type]
+    if _size(value) > MAX_METADATA_BYTES:
+        raise PydanticCustomError("too_large", f"is larger than {MAX_METADATA_BYTES:,} bytes.")
+    return value
+
+
+def _unfit(value: Any, depth: int) -> str | None:
+    """Why a JSON value could not be stored and given back unchanged."""
+    if depth > MAX_DEPTH:
+        return f"is nested deeper than {MAX_DEPTH} levels."
+    if isinstance(value, str):
+        return None if value.isascii() and "\x00" not in value else why_not_storable(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return "must hold finite numbers only."
+    if isinstance(value, dict):
+        parts: list[Any] = [*value.keys(), *value.values()]
+    elif isinstance(value, list):
+        parts = value
+    else:
+        return None
+    return next((reason for part in parts if (reason := _unfit(part, depth + 1)) is not None), None)
+
+
+Text = Annotated[str, AfterValidator(_storable)]
+Name = Annotated[Text, Field(max_length=NAME_LENGTH)]
+Instant = Annotated[datetime, BeforeValidator(_instant)]
+Document = Annotated[dict[str, Any], AfterValidator(_document)]
+
+
+class Envelope(BaseModel):
+    """One memory as its writer hands it in."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=True)
+
+    payload_id: Annotated[Name, Field(min_length=1)]
+    content: Annotated[Text, AfterValidator(_content)]
+    source: Name = ""
+    request_id: Name = ""
+    subject: Name = ""
+    namespace: Name = ""
+    destination: Name = ""
+    collection: Name = ""
+    model: Name = ""
+    role: Name = ""
+    timestamp: Instant | None = None
+    idempotency_key: Name = ""
+    schema_version: Annotated[int, Field(ge=1, le=32767)] = 1
+    transform_version: Name = ""
+    actor_type: Annotated[str, _one_of(*ACTOR_TYPES)] = ""
+    actor_id: Name = ""
+    embedding: Annotated[list[float], AfterValidator(_embedding)] | None = None
+    metadata: Document = Field(default_factory=dict)
+    sensitivity_labels: Annotated[list[Annotated[Name, Field(min_length=1)]], AfterValidator(_labels)] = Field(
+        default_factory=list
+    )
+    classification_tier: Annotated[str, AfterValidator(_tier)] = ""
+    kind: Annotated[str, _one_of(*KINDS)] = "fact"
+    pinned: bool = False
+    expires_at: Instant | None = None
+    propagation: Document | None = None
+
+
+FIELDS = tuple(Envelope.model_fields)
+# What a retry of the same write may change: the number of the attempt, and nothing else.
+NOT_IN_FINGERPRINT = frozenset({"request_id"})
+Errors = dict[str, list[str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """An envelope that can be stored, with the fields that were filled in for its writer."""
+
+    envelope: Envelope
+    source: str
+    actor_type: str
+    classification_tier: str
+    timestamp: datetime
+    defaulted: tuple[str, ...]
+    label_keys: tuple[str, ...]
+    fingerprint: bytes
+    version: int | None = None
+    """The version that this is by an export of another hub; a version that is stored already is not stored again."""
+
+    @property
+    def namespace(self) -> str:
+        return self.envelope.namespace
+
+    @property
+    def sensitivity_labels(self) -> list[str]:
+        return self.envelope.sensitivity_labels
+
+
+class Rejected(ValueError):
+    """An envelope that cannot be stored: its errors by field, each a sentence without its subject."""
+
+    def __init__(self, errors: Errors, code: str = "invalid_value") -> None:
+        super().__init__("; ".join(f"{field} {'; '.join(said)}" for field, said in errors.items()))
+        self.errors = errors
+        self.code = code
+
+
+def draft(raw: Any, *, source: str | None, actor_type: str, now: datetime) -> Draft:
+    """Check `raw` and fill in what it leaves out: source and actor type of the writer, the lowest tier, the time `now`.
+
+    Raises Rejected with the errors of every field.
+    """
+    envelope = check(raw)
+    source = envelope.source or source
+    if not source:
+        raise Rejected({"source": ["is required: this key may write as any source and must say which."]})
+    tier = envelope.classification_tier or tier_order()[0]
+    complete = {"source": source, "actor_type": envelope.actor_type or actor_type, "classification_tier": tier}
+    return Draft(
+        envelope=envelope,
+        source=source,
+        actor_type=complete["actor_type"],
+        classification_tier=tier,
+        timestamp=envelope.timestamp or now,
+        defaulted=tuple(name for name in FIELDS if name not in envelope.model_fields_set),
+        label_keys=tuple(sorted(label_keys(envelope.sensitivity_labels))),
+        fingerprint=fingerprint({**envelope.model_dump(), **complete}),
+    )
+
+
+def unstamped(made: Draft) -> Draft:
+    """`made` as the write it was before its timestamp was filled in."""
+    values = made.envelope.model_dump() | {
+        "source": made.source,
+        "actor_type": made.actor_type,
+        "classification_tier": made.classification_tier,
+        "timestamp": None,
+    }
+    return replace(made, fingerprint=fingerprint(values))
+
+
+def check(raw: Any) -> Envelope:
+    """The envelope in `raw`, a decoded JSON value. Raises Rejected."""
+    if not isinstance(raw, Mapping):
+        raise Rejected({"": ["must be a JSON object."]})
+    given = {name: value for name, value in raw.items() if name not in FIELDS or value not in ("", None, [], {})}
+    try:
+        return Envelope.model_validate(given)
+    except ValidationError as error:
+        raise _rejected(error) from None
+
+
+_SENTENCES = {
+    "missing": "is required.",
+    "extra_forbidden": "is not a field that can be written.",
+    "string_type": "must be a string.",
+    "int_type": "must be a whole number.",
+    "bool_type": "must be true or false.",
+    "list_type": "must be a list.",
+    "dict_type": "must be an object.",
+    "float_type": "must be a number.",
+    "string_unicode": "must be valid Unicode without lone surrogates.",
+    "string_too_long": f"must be at most {NAME_LENGTH} characters long.",
+    "string_too_short": "must not be empty.",
+}
+_CODES = {"extra_forbidden": "unknown_field", "too_large": "too_large"}
+
+
+def _rejected(error: ValidationError) -> Rejected:
+    errors: Errors = {}
+    code = "invalid_value"
+    for item in error.errors(include_url=False, include_context=False, include_input=False):
+        field = ".".join(_printable(part) for part in item["loc"])
+        errors.setdefault(field, []).append(_SENTENCES.get(item["type"], item["msg"]))
+        code = _CODES.get(item["type"], code)
+        if len(errors) >= 50:
+            break
+    return Rejected(errors, code)
+
+
+def _printable(part: int | str) -> str:
+    """A key as it can be repeated in an answer: hostile keys lose what JSON could not carry, and their length."""
+    return str(part).encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")[:100]
+
+
+def fingerprint(values: Mapping[str, Any]) -> bytes:
+    """SHA-256 over the canonical form of an envelope, 32 bytes: equal bytes mean the same write.
+
+    Key order, white space, `1` or `1.0`, an explicit default or a missing field make no difference; a missing
+    timestamp stays missing, so that a retry is the same write later, too; labels are a set; texts compare byte by byte
+    (no Unicode normalisation); an embedding compares as the 32-bit numbers that are stored.
+    """
+    plain = {name: value for name, value in values.items() if name not in NOT_IN_FINGERPRINT}
+    if (embedding := plain["embedding"]) is not None:
+        plain["embedding"] = hashlib.sha256(struct.pack(f"<{len(embedding)}f", *embedding)).hexdigest()
+    plain["sensitivity_labels"] = sorted(plain["sensitivity_labels"])
+    for document in ("metadata", "propagation"):
+        plain[document] = _canonical(plain[document])
+    return hashlib.sha256(orjson.dumps(plain, option=orjson.OPT_SORT_KEYS | orjson.OPT_UTC_Z)).digest()
+
+
+def _canonical(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _canonical(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_canonical(part) for part in value]
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        # No text holds a NUL, so no document can look like this.
+        return ["\x00", str(value)]
+    return value
+
+
+def _size(document: dict[str, Any]) -> int:
+    try:
+        return len(orjson.dumps(document))
+    except TypeError:
+        # An integer beyond 64 bits, which orjson does not write.
+        return len(json.dumps(document, ensure_ascii=False).encode())

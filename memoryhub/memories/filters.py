@@ -1,0 +1,169 @@
+"""The one FilterSet that turns a query string into a queryset, for the API and the inspector alike."""
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, date, datetime, time
+from typing import Any
+
+import django_filters
+from django import forms
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+from django.http import QueryDict
+
+from memoryhub.firewall.types import Clearance, tier_order
+from memoryhub.memories.envelope import Errors, parse_instant
+from memoryhub.memories.models import ACTOR_TYPES, KINDS, NAME_LENGTH, STATUSES, Memory
+from memoryhub.memories.querysets import MemoryQuerySet
+from memoryhub.memories.text import why_not_storable
+
+MAX_SOUGHT = 1_000
+
+
+class BadQuery(ValueError):
+    """A query string that cannot be answered: its errors by parameter, each a sentence without its subject."""
+
+    def __init__(self, errors: Errors, code: str = "invalid_parameter") -> None:
+        super().__init__("; ".join(f"{name} {'; '.join(said)}" for name, said in errors.items()))
+        self.errors = errors
+        self.code = code
+
+
+def _choices(values: Iterable[str]) -> list[tuple[str, str]]:
+    return [(value, value) for value in values]
+
+
+def _storable(value: str) -> None:
+    if (reason := why_not_storable(value)) is not None:
+        raise ValidationError(reason)
+
+
+class InstantField(forms.Field):
+    """An RFC 3339 instant, or a date, which means midnight UTC."""
+
+    def to_python(self, value: Any) -> datetime | None:
+        if value in self.empty_values:
+            return None
+        try:
+            return datetime.combine(date.fromisoformat(value), time(), UTC) if len(value) == 10 else parse_instant(value)
+        except ValueError:
+            hint = " A + in a URL must be written %2B." if " " in value else ""
+            raise ValidationError(
+                f"must be an RFC 3339 instant with a zone, such as 2026-03-01T12:30:00Z, or a date.{hint}"
+            ) from None
+
+
+class TextsField(forms.Field):
+    """A parameter that may be repeated."""
+
+    widget = forms.MultipleHiddenInput
+
+    def to_python(self, value: Any) -> list[str]:
+        texts = [text for text in value or [] if text]
+        for text in texts:
+            _storable(text)
+            if len(text) > NAME_LENGTH:
+                raise ValidationError(f"must be at most {NAME_LENGTH} characters long.")
+        if len(texts) > 20:
+            raise ValidationError("can be given at most 20 times.")
+        return texts
+
+
+class InstantFilter(django_filters.Filter):
+    field_class = InstantField
+
+
+class LabelFilter(django_filters.Filter):
+    field_class = TextsField
+
+    def filter(self, qs: Any, value: list[str]) -> Any:
+        return qs.labelled(*value) if value else qs
+
+
+def _text(max_length: int = NAME_LENGTH, **options: Any) -> django_filters.CharFilter:
+    return django_filters.CharFilter(
+        max_length=max_length,
+        strip=False,
+        validators=[_storable],
+        error_messages={"max_length": f"must be at most {max_length} characters long."},
+        **options,
+    )
+
+
+def _choice(values: Callable[[], Iterable[str]], **options: Any) -> django_filters.ChoiceFilter:
+    return django_filters.ChoiceFilter(choices=lambda: _choices(values()), **options)
+
+
+class MemoryFilterSet(django_filters.FilterSet):
+    """Which memories: every filter of the list, the facets, the histogram and the export."""
+
+    q = _text(MAX_SOUGHT, method="containing", label="text")
+    payload_id = _text()
+    subject = _text()
+    namespace = _text()
+    destination = _text()
+    collection = _text()
+    source = _text()
+    actor_type = _choice(lambda: ACTOR_TYPES)
+    actor_id = _text()
+    label = LabelFilter()
+    tier = _choice(tier_order, field_name="classification_tier")
+    model = _text()
+    role = _text()
+    kind = _choice(lambda: KINDS)
+    status = _choice(lambda: STATUSES)
+    locals()["from"] = InstantFilter(field_name="timestamp", lookup_expr="gte", label="from")
+    to = InstantFilter(field_name="timestamp", lookup_expr="lt")
+
+    class Meta:
+        model = Memory
+        fields: list[str] = []
+
+    def __init__(self, data: QueryDict, *, clearance: Clearance, besides: Iterable[str] = ()) -> None:
+        """Read `data`; `besides` names the parameters of the route that are not filters.
+
+        Raises BadQuery for an unknown or repeated parameter and for a bad value.
+        """
+        self.clearance = clearance
+        super().__init__(data, queryset=Memory.objects.visible_to(clearance).current())
+        self._refuse_unknown(data, frozenset(besides))
+        if not self.form.is_valid():
+            raise BadQuery({name: self._sentences(name, said) for name, said in self.form.errors.items()})
+        self.values: dict[str, Any] = {
+            name: value for name, value in self.form.cleaned_data.items() if value not in (None, "", [])
+        }
+        if "from" in self.values and "to" in self.values and self.values["from"] >= self.values["to"]:
+            raise BadQuery({"to": ["must be later than from."]})
+
+    def _refuse_unknown(self, data: QueryDict, besides: frozenset[str]) -> None:
+        errors: Errors = {}
+        for name in data:
+            if name not in self.base_filters and name not in besides:
+                errors[name[:100]] = ["is not a parameter of this route."]
+            elif name != "label" and len(data.getlist(name)) > 1:
+                errors[name] = ["can be given only once."]
+        if errors:
+            raise BadQuery(errors)
+
+    def _sentences(self, name: str, said: Iterable[str]) -> list[str]:
+        chosen = self.base_filters.get(name)
+        if isinstance(chosen, django_filters.ChoiceFilter):
+            return [f"must be one of {', '.join(value for value, _ in self.form.fields[name].choices if value)}."]
+        return [str(sentence) for sentence in said]
+
+    @property
+    def active(self) -> list[tuple[str, str]]:
+        """The filters in force, as they would stand in a query string; a repeatable one stands once for each value."""
+        pairs: list[tuple[str, str]] = []
+        for name in self.base_filters:
+            if name in self.values:
+                pairs += [(name, value) for value in self.data.getlist(name) if value]
+        return pairs
+
+    @property
+    def found(self) -> MemoryQuerySet:
+        """The memories asked for, without an order. Without a status filter: the active ones."""
+        found: MemoryQuerySet = self.qs
+        return found if "status" in self.values else found.filter(status="active")
+
+    def containing(self, queryset: MemoryQuerySet, _name: str, value: str) -> QuerySet[Memory]:
+        return queryset.containing(value)

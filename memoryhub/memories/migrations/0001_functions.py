@@ -1,0 +1,78 @@
+"""The functions that the table's columns, indexes and triggers call."""
+
+from django.db import migrations
+from pgvector.django import VectorExtension
+
+# The invisible characters of memories/text.py as they were when this ran, as a regular expression over code points.
+STRIPPED = (
+    r"[\u00AD\u034F\u061C\u115F\u1160\u17B4\u17B5\u180B-\u180E\u200B-\u200F\u202A-\u202E\u2060-\u2064\u2066-\u206F"
+    r"\u3164\uFE00-\uFE0F\uFEFF\uFFA0\U000E0000-\U000E007F]"
+)
+
+CREATE = f"""
+CREATE FUNCTION memory_utf8(value text) RETURNS bytea
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN convert_to(value, 'UTF8');
+
+CREATE FUNCTION memory_fold(value text) RETURNS text
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE STRICT COST 20 AS $$
+BEGIN
+    -- Nothing in ASCII is composed or invisible.
+    IF octet_length(value) = length(value) THEN
+        RETURN lower(value);
+    END IF;
+    RETURN lower(regexp_replace(normalize(value, NFC), '{STRIPPED}', '', 'g'));
+END $$;
+
+CREATE FUNCTION memory_pattern(value text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN '%' || replace(replace(replace(memory_fold(value), '\\', '\\\\'), '%', '\\%'), '_', '\\_') || '%';
+
+CREATE FUNCTION memory_grams(value text) RETURNS integer[]
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE STRICT COST 2000 AS $$
+DECLARE
+    bytes bytea := convert_to(memory_fold(value), 'UTF8');
+BEGIN
+    RETURN ARRAY(
+        SELECT DISTINCT (get_byte(bytes, i) << 16) | (get_byte(bytes, i + 1) << 8) | get_byte(bytes, i + 2)
+        FROM generate_series(0, octet_length(bytes) - 3) AS i
+    );
+END $$;
+
+CREATE FUNCTION record_tick() RETURNS timestamptz
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    moment timestamptz;
+BEGIN
+    -- The row lock is held until COMMIT: instants and commits come in one order, and a clock set back moves nothing back.
+    INSERT INTO record_clock AS clock (id, instant) VALUES (1, clock_timestamp())
+    ON CONFLICT (id) DO UPDATE
+        SET instant = greatest(clock_timestamp(), clock.instant + interval '1 microsecond')
+    RETURNING instant INTO STRICT moment;
+    PERFORM set_config('memoryhub.record_instant', moment::text, true);
+    RETURN moment;
+END $$;
+
+CREATE FUNCTION record_instant() RETURNS timestamptz
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    told text := nullif(current_setting('memoryhub.record_instant', true), '');
+BEGIN
+    RETURN coalesce(told::timestamptz, record_tick());
+END $$;
+"""
+
+DROP = """
+DROP FUNCTION record_instant();
+DROP FUNCTION record_tick();
+DROP FUNCTION memory_grams(text);
+DROP FUNCTION memory_pattern(text);
+DROP FUNCTION memory_fold(text);
+DROP FUNCTION memory_utf8(text);
+"""
+
+
+class Migration(migrations.Migration):
+    initial = True
+    dependencies: list[tuple[str, str]] = []
+    operations = [VectorExtension(), migrations.RunSQL(CREATE, DROP)]

@@ -1,0 +1,230 @@
+from typing import Any, ClassVar
+
+import pgtrigger
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.search import SearchVectorField
+from django.db import models
+from django.db.models import F, Func, Q
+from pgvector.django import VectorField
+
+from memoryhub.memories import triggers
+from memoryhub.memories.querysets import ClassifiedQuerySet, MemoryQuerySet
+
+ACTOR_TYPES = ("user", "agent", "system")
+KINDS = ("fact", "summary", "checkpoint")
+STATUSES = ("active", "retired", "quarantined", "erased")
+NAME_LENGTH = 255
+MAX_LABELS = 64
+
+CURRENT = Q(superseded_at__isnull=True)
+
+
+class Utf8(Func):
+    """Bytes of a text. PostgreSQL calls convert_to stable; for a fixed encoding it is immutable, as the wrapper says."""
+
+    function = "memory_utf8"
+    output_field = models.BinaryField()
+
+
+class Grams(Func):
+    """The three-byte grams of the folded text, for substring search without pg_trgm (measurements.md, "Text")."""
+
+    function = "memory_grams"
+    output_field = ArrayField(models.IntegerField())
+
+
+class Lexemes(Func):
+    """The words of a text. A tsvector holds at most 1 MB, so the index text is cut; the content never is."""
+
+    template = "to_tsvector('english'::regconfig, left(%(expressions)s, 200000))"
+    output_field = SearchVectorField()
+
+
+class Memory(models.Model):
+    """One row is one version of one memory. Nothing is updated in place, nothing is deleted (design.md, part 3)."""
+
+    id = models.BigAutoField(primary_key=True)
+    memory_id = models.UUIDField()
+    version = models.PositiveIntegerField(default=1)
+
+    payload_id = models.CharField(max_length=NAME_LENGTH)
+    request_id = models.CharField(max_length=NAME_LENGTH, default="", blank=True)
+    source = models.CharField(max_length=NAME_LENGTH)
+    subject = models.CharField(max_length=NAME_LENGTH, default="", blank=True)
+    namespace = models.CharField(max_length=NAME_LENGTH, default="", blank=True)
+    destination = models.CharField(max_length=NAME_LENGTH, default="", blank=True)
+    collection = models.CharField(max_length=NAME_LENGTH, default="", blank=True)
+    content = models.TextField(blank=True)
+    model = models.CharField(max_length=NAME_LENGTH, default="", blank=True)
+    role = models.CharField(max_length=NAME_LENGTH, default="", blank=True)
+    timestamp = models.DateTimeField(help_text="Event time: when the producer says it happened.")
+    idempotency_key = models.CharField(max_length=NAME_LENGTH, default="", blank=True)
+    schema_version = models.PositiveSmallIntegerField(default=1)
+    transform_version = models.CharField(max_length=NAME_LENGTH, default="", blank=True)
+    actor_type = models.CharField(max_length=16)
+    actor_id = models.CharField(max_length=NAME_LENGTH, default="", blank=True)
+    embedding = VectorField(null=True, blank=True)
+    metadata = models.JSONField(default=dict, blank=True)
+    sensitivity_labels = ArrayField(models.CharField(max_length=NAME_LENGTH), default=list, blank=True)
+    classification_tier = models.CharField(max_length=64, default="", blank=True)
+
+    kind = models.CharField(max_length=16, default="fact")
+    pinned = models.BooleanField(default=False)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    propagation = models.JSONField(null=True, blank=True)
+
+    label_keys = ArrayField(
+        models.CharField(max_length=NAME_LENGTH * 3),
+        default=list,
+        blank=True,
+        help_text="The labels as they are compared: NFC, casefolded, sorted, each once.",
+    )
+    defaulted = ArrayField(
+        models.CharField(max_length=32),
+        default=list,
+        blank=True,
+        help_text="The envelope's fields that the writer did not give.",
+    )
+    fingerprint = models.BinaryField(help_text="SHA-256 over the envelope's canonical form: same write, same bytes.")
+    content_sha256 = models.GeneratedField(
+        expression=Func(Utf8(F("content")), function="sha256"),
+        output_field=models.BinaryField(),
+        db_persist=True,
+    )
+    search = models.GeneratedField(
+        expression=Lexemes(F("content")),
+        output_field=SearchVectorField(),
+        db_persist=True,
+    )
+
+    recorded_at = models.DateTimeField(default=None, help_text="Record time, given by the database alone.")
+    superseded_at = models.DateTimeField(null=True, blank=True, help_text="When a next version replaced this one.")
+    status = models.CharField(max_length=16, default="active")
+
+    objects: ClassVar[models.Manager["Memory"]] = MemoryQuerySet.as_manager()
+
+    class Meta:
+        db_table = "memories"
+        verbose_name_plural = "memories"
+        constraints = [
+            models.UniqueConstraint(fields=["memory_id", "version"], name="memories_version"),
+            models.UniqueConstraint(fields=["source", "payload_id"], condition=CURRENT, name="memories_identity"),
+            models.CheckConstraint(condition=Q(actor_type__in=ACTOR_TYPES), name="memories_actor_type"),
+            models.CheckConstraint(condition=Q(kind__in=KINDS), name="memories_kind"),
+            models.CheckConstraint(condition=Q(status__in=STATUSES), name="memories_status"),
+            # Which tiers there are is the operator's setting and may change after a row was written: an unknown
+            # tier is hidden by the firewall, so the table holds its shape alone.
+            models.CheckConstraint(condition=Q(classification_tier__regex=r"^[a-z0-9_.-]{0,64}$"), name="memories_tier"),
+            models.CheckConstraint(condition=~Q(payload_id="") & ~Q(source=""), name="memories_identity_given"),
+            models.CheckConstraint(condition=Q(version__gte=1) & Q(schema_version__gte=1), name="memories_versions"),
+            models.CheckConstraint(
+                condition=Q(timestamp__gte="0001-01-01T00:00:00Z") & Q(timestamp__lte="9999-12-31T23:59:59.999999Z"),
+                name="memories_timestamp_readable",
+            ),
+            models.CheckConstraint(
+                condition=Q(sensitivity_labels__len__lte=MAX_LABELS) & Q(label_keys__len__lte=F("sensitivity_labels__len")),
+                name="memories_labels_length",
+            ),
+            models.CheckConstraint(
+                condition=(Q(status="erased") & Q(content="")) | (~Q(status="erased") & ~Q(content="")),
+                name="memories_content_given",
+            ),
+            models.CheckConstraint(
+                condition=Q(superseded_at__isnull=True) | Q(superseded_at__gt=F("recorded_at")),
+                name="memories_half_open",
+            ),
+        ]
+        indexes = [
+            # Every list is newest first by (timestamp, memory_id); the equality columns that people filter by lead.
+            models.Index(fields=["timestamp", "memory_id"], condition=CURRENT, name="memories_newest"),
+            models.Index(fields=["namespace", "timestamp", "memory_id"], condition=CURRENT, name="memories_namespace"),
+            models.Index(fields=["subject", "timestamp", "memory_id"], condition=CURRENT, name="memories_subject"),
+            models.Index(
+                fields=["namespace", "classification_tier", "actor_type", "timestamp", "memory_id"],
+                condition=CURRENT,
+                name="memories_classified",
+            ),
+            models.Index(fields=["recorded_at"], name="memories_recorded"),
+            models.Index(
+                fields=["expires_at"], condition=CURRENT & Q(expires_at__isnull=False), name="memories_mortal"
+            ),
+            GinIndex(fields=["label_keys"], condition=CURRENT, name="memories_labels"),
+            GinIndex(Grams(F("content")), condition=CURRENT, name="memories_grams"),
+        ]
+        triggers = [triggers.STAMP, triggers.APPEND_ONLY, triggers.KEEP, triggers.COUNT_NEW, triggers.COUNT_CLOSED]
+
+    def __str__(self) -> str:
+        return f"{self.source}/{self.payload_id} v{self.version}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        raise TypeError("Memories are written by memories.ingest alone.")
+
+
+class RecordClock(models.Model):
+    """The hub's record time: one row, whose lock makes instants and commits come in the same order.
+
+    `record_instant()` moves it inside the writing transaction. Whoever reads it sees the instant up to which
+    every write is committed and visible: a question about it or an earlier instant never changes its answer.
+    """
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    instant = models.DateTimeField()
+
+    class Meta:
+        db_table = "record_clock"
+        constraints = [models.CheckConstraint(condition=Q(id=1), name="record_clock_is_one_row")]
+
+    def __str__(self) -> str:
+        return self.instant.isoformat()
+
+
+class Tally(models.Model):
+    """How many memories share some values, and what the firewall judges them by."""
+
+    namespace = models.CharField(max_length=NAME_LENGTH)
+    classification_tier = models.CharField(max_length=64)
+    label_keys = ArrayField(models.CharField(max_length=NAME_LENGTH * 3))
+
+    count = models.BigIntegerField(help_text="Current memories without a time to live.")
+    written = models.BigIntegerField(help_text="Versions ever written.")
+
+    class Meta:
+        abstract = True
+
+
+class MemoryCount(Tally):
+    """How many current memories share these values; kept by trigger, so that facets never scan the table."""
+
+    key = models.UUIDField(primary_key=True, help_text="MD5 over all the values below.")
+    source = models.CharField(max_length=NAME_LENGTH)
+    actor_type = models.CharField(max_length=16)
+    collection = models.CharField(max_length=NAME_LENGTH)
+    kind = models.CharField(max_length=16)
+    status = models.CharField(max_length=16)
+
+    objects: ClassVar[models.Manager["MemoryCount"]] = ClassifiedQuerySet.as_manager()
+
+    class Meta:
+        db_table = "memory_counts"
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.source}/{self.collection}: {self.count}"
+
+
+class MemoryDay(Tally):
+    """How many current memories share these values and this day of event time (UTC); kept by trigger."""
+
+    key = models.UUIDField(primary_key=True, help_text="MD5 over all the values below.")
+    source = models.CharField(max_length=NAME_LENGTH)
+    actor_type = models.CharField(max_length=16)
+    status = models.CharField(max_length=16)
+    day = models.DateField()
+
+    objects: ClassVar[models.Manager["MemoryDay"]] = ClassifiedQuerySet.as_manager()
+
+    class Meta:
+        db_table = "memory_days"
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.namespace}: {self.count}"

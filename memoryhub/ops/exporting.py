@@ -1,0 +1,37 @@
+"""Writing memories as JSON lines that `import_memories` reads back without loss."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+from django.db.models import QuerySet
+
+from memoryhub.memories.filters import MemoryFilterSet
+from memoryhub.memories.models import Memory
+from memoryhub.memories.records import ENVELOPE, Record, shaped
+
+CHUNK = 2_000
+_ALSO = ("kind", "pinned", "expires_at", "propagation", "defaulted")
+_HISTORY = ("memory_id", "version", "recorded_at", "superseded_at", "status")
+
+
+def export_lines(filters: MemoryFilterSet, *, history: bool = False) -> Iterator[bytes]:
+    """One line for each memory that `filters` find, in the order in which the hub came to know them.
+
+    With `history`, every version that the caller may see of those memories, with what the hub knows of it.
+    """
+    names = (*ENVELOPE, "embedding", *_ALSO, *(_HISTORY if history else ()))
+    for row in shaped(_rows(filters, history).order_by("recorded_at", "id"), names, CHUNK):
+        yield orjson.dumps(_without_defaults(row), option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE)
+
+
+def _rows(filters: MemoryFilterSet, history: bool) -> QuerySet[Memory]:
+    if not history:
+        return filters.found
+    return Memory.objects.visible_to(filters.clearance).filter(memory_id__in=filters.found.values("memory_id"))
+
+
+def _without_defaults(row: Record) -> dict[str, Any]:
+    """A column that came later than the envelope stands in a line only where it says something."""
+    silent: dict[str, Any] = {"embedding": None, "kind": "fact", "pinned": False, "expires_at": None, "propagation": None}
+    return {name: value for name, value in row.items() if name not in silent or value != silent[name]}

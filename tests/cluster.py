@@ -1,0 +1,24 @@
+"""A throw-away PostgreSQL for the run, started before Django reads its settings (pytest loads this with -p)."""
+
+import atexit
+import os
+import shutil
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+if "MEMORYHUB_TEST_DSN" not in os.environ:
+    from memoryhub.config import Config
+    from memoryhub.ops import embedded
+
+    stack = ExitStack()
+    atexit.register(stack.close)
+    # Not TemporaryDirectory: its own finalizer would take the folder from under the running server.
+    folder = tempfile.mkdtemp(prefix="memoryhub-test-")
+    stack.callback(shutil.rmtree, folder, ignore_errors=True)
+    cluster = Config(home=Path(folder) / "home", database_url=None)
+    (cluster.ensure_home() / "static").mkdir()
+    stack.enter_context(embedded.running(cluster))
+    # xdist's workers are children: they find the address here and start nothing.
+    os.environ["MEMORYHUB_TEST_DSN"] = os.environ["DATABASE_URL"] = cluster.dsn
+    os.environ["MEMORYHUB_HOME"] = str(cluster.home)

@@ -1,0 +1,47 @@
+"""Fixtures that every test may use; builders are in tests/builders.py."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pgtrigger
+import pytest
+from django.conf import settings as django_settings
+from django.test import Client, TransactionTestCase
+from hypothesis import HealthCheck, settings
+
+# Nothing collects static files for tests, so there is no manifest to read their hashed names from.
+django_settings.STORAGES["staticfiles"]["BACKEND"] = "django.contrib.staticfiles.storage.StaticFilesStorage"
+settings.register_profile("memoryhub", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+settings.load_profile("memoryhub")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _flush_may_empty_the_memories() -> Iterator[None]:
+    """Between transactional tests the tables are truncated, which the append-only trigger would refuse."""
+    teardown = TransactionTestCase._fixture_teardown  # type: ignore[attr-defined]
+
+    def allowed(self: TransactionTestCase) -> None:
+        with pgtrigger.ignore("memories.Memory:keep"):
+            teardown(self)
+
+    TransactionTestCase._fixture_teardown = allowed  # type: ignore[attr-defined]
+    yield
+    TransactionTestCase._fixture_teardown = teardown  # type: ignore[attr-defined]
+
+
+class Api:
+    """A caller of the API with one key."""
+
+    def __init__(self, key: str | None) -> None:
+        self.client = Client(headers={"Authorization": f"Bearer {key}"} if key else {})
+
+    def get(self, path: str, **parameters: Any) -> Any:
+        return self.client.get(path, parameters)
+
+    def post(self, path: str, body: Any, **options: Any) -> Any:
+        return self.client.post(path, body, content_type="application/json", **options)
+
+
+@pytest.fixture
+def api() -> Callable[[str | None], Api]:
+    return Api

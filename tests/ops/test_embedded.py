@@ -1,0 +1,245 @@
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from memoryhub.ops import embedded
+from memoryhub.ops.embedded import running
+from tests.ops.processes import ask, config_of, holder, is_running, server_pid
+
+
+def test_it_starts_with_the_role_the_extension_and_the_encoding_and_stops(tmp_path):
+    config = config_of(tmp_path / "home")
+
+    with running(config):
+        pid = server_pid(config.home)
+        assert ask(config, "SELECT '[1,2]'::vector <-> '[1,2]'") == 0
+        assert ask(config, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user") is False
+        assert ask(config, "SELECT lower('ÄÉ')") == "äé"
+        assert ask(config, "SHOW data_checksums") == "on"
+
+    assert not is_running(pid)
+    with pytest.raises(psycopg.OperationalError):
+        ask(config)
+
+
+def test_what_was_written_is_there_at_the_next_start(tmp_path):
+    config = config_of(tmp_path / "home")
+    with running(config), psycopg.connect(config.dsn) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 7 AS number")
+
+    with running(config):
+        assert ask(config, "SELECT number FROM kept") == 7
+
+
+def test_a_test_database_has_the_extension_too(tmp_path):
+    config = config_of(tmp_path / "home")
+
+    with running(config), psycopg.connect(config.dsn, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE test_memoryhub")
+        with psycopg.connect(config.dsn, dbname="test_memoryhub") as other:
+            assert other.execute("SELECT '[1]'::vector").fetchone() == ("[1]",)
+
+
+def test_home_and_data_are_closed_to_others(tmp_path):
+    config = config_of(tmp_path / "home")
+    config.home.mkdir(mode=0o755)
+
+    with running(config):
+        modes = {path.name: path.stat().st_mode & 0o777 for path in (config.home, config.home / "postgres")}
+
+    assert modes == {"home": 0o700, "postgres": 0o700}
+
+
+def test_the_second_user_keeps_it_alive_and_the_last_one_stops_it(tmp_path):
+    config = config_of(tmp_path / "home")
+
+    with holder(config.home) as other:
+        with running(config):
+            pid = server_pid(config.home)
+            other.communicate("")
+            assert ask(config) == 1
+        assert not is_running(pid)
+
+
+def test_the_first_to_leave_does_not_stop_it_under_the_second(tmp_path):
+    config = config_of(tmp_path / "home")
+
+    with running(config), holder(config.home) as other:
+        pid = server_pid(config.home)
+        other.communicate("")
+        assert other.returncode == 0
+        assert ask(config) == 1
+    assert not is_running(pid)
+
+
+def test_an_orphan_of_a_killed_command_is_used_and_stopped_by_the_next(tmp_path):
+    config = config_of(tmp_path / "home")
+    with holder(config.home) as killed:
+        killed.kill()
+        killed.wait()
+    pid = server_pid(config.home)
+    assert is_running(pid)
+
+    with running(config):
+        assert server_pid(config.home) == pid
+        assert ask(config) == 1
+    assert not is_running(pid)
+
+
+def test_it_starts_again_after_everything_was_killed(tmp_path):
+    config = config_of(tmp_path / "home")
+    with holder(config.home) as killed:
+        os.kill(server_pid(config.home), signal.SIGKILL)
+        killed.kill()
+
+    with running(config):
+        assert ask(config) == 1
+
+
+def test_a_pid_file_whose_number_is_another_programs_does_not_block_the_start(tmp_path):
+    config = config_of(tmp_path / "home")
+    with running(config):
+        text = (config.home / "postgres" / "postmaster.pid").read_text()
+        pid = server_pid(config.home)
+    account = (config.home / "postgres").stat().st_uid
+    with subprocess.Popen(["sleep", "60"], user=account if os.geteuid() == 0 else None) as stranger:
+        (config.home / "postgres" / "postmaster.pid").write_text(text.replace(str(pid), str(stranger.pid), 1))
+        os.chown(config.home / "postgres" / "postmaster.pid", account, -1)
+        try:
+            with running(config):
+                assert ask(config) == 1
+            assert stranger.poll() is None
+        finally:
+            stranger.kill()
+
+
+def test_a_first_start_that_was_killed_leaves_nothing_half_made(tmp_path):
+    config = config_of(tmp_path / "home")
+    embedded.Server(config).prepare_home()
+    (config.home / "postgres.lock").touch()
+    half_made = config.home / "postgres.new-killed"
+    half_made.mkdir()
+    (half_made / "PG_VERSION").write_text("18\n")
+
+    with running(config):
+        assert ask(config) == 1
+
+    assert not half_made.exists()
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_command_that_is_told_to_go_stops_the_server(tmp_path, signal_number):
+    with holder(tmp_path / "home") as child:
+        pid = server_pid(tmp_path / "home")
+        child.send_signal(signal_number)
+
+        assert child.wait(30) == 128 + signal_number
+    assert not is_running(pid)
+
+
+def test_ctrl_c_in_the_terminal_reaches_the_server_through_the_command_only(tmp_path):
+    with holder(tmp_path / "home") as child:
+        pid = server_pid(tmp_path / "home")
+
+        assert os.getsid(pid) != os.getsid(child.pid)
+
+
+@pytest.mark.parametrize("name", ["with a space", '$HOME\'s "quoted" `home`', "ümlaut " + "long" * 50])
+def test_any_name_of_a_home_works(tmp_path, name):
+    config = config_of(tmp_path / name)
+
+    with running(config):
+        assert ask(config, "SHOW data_directory") == str(config.home / "postgres")
+
+    assert config.socket_dir.exists() == config.socket_dir.is_relative_to(config.home)
+
+
+def test_two_homes_have_two_servers(tmp_path):
+    one, other = config_of(tmp_path / "one"), config_of(tmp_path / "other")
+
+    with running(one):
+        with running(other):
+            assert ask(one, "SHOW data_directory") != ask(other, "SHOW data_directory")
+        assert ask(one) == 1
+
+
+def test_the_callers_environment_does_not_move_the_server(tmp_path, monkeypatch):
+    config = config_of(tmp_path / "home")
+    monkeypatch.setenv("PGDATA", str(tmp_path / "elsewhere"))
+
+    with running(config):
+        assert ask(config, "SHOW port") == "5432"
+
+
+def test_a_home_with_other_peoples_files_is_refused_untouched(tmp_path):
+    (tmp_path / "thesis.txt").write_text("precious")
+    tmp_path.chmod(0o755)
+
+    with pytest.raises(SystemExit, match=r"thesis\.txt"), running(config_of(tmp_path)):
+        pass
+
+    assert tmp_path.stat().st_mode & 0o777 == 0o755
+
+
+def test_a_socket_directory_of_somebody_else_is_refused(tmp_path):
+    config = config_of(tmp_path / ("long" * 50))
+    config.socket_dir.symlink_to(tmp_path)
+    try:
+        with pytest.raises(SystemExit, match="belongs to somebody else"), running(config):
+            pass
+    finally:
+        config.socket_dir.unlink()
+
+
+def test_a_server_that_does_not_start_is_told_with_the_end_of_its_log(tmp_path):
+    config = config_of(tmp_path / "home")
+    with running(config):
+        pass
+    (config.home / "postgres" / "postgresql.conf").write_text("nonsense = 1\n")
+
+    with pytest.raises(SystemExit, match=r"does not start[^$]*nonsense"), running(config):
+        pass
+
+
+def test_without_the_package_the_sentence_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+
+    with pytest.raises(SystemExit, match=r"memoryhub\[embedded\].*DATABASE_URL"), running(config_of(tmp_path / "home")):
+        pass
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_an_ordinary_user_runs_it_under_the_own_name():
+    nobody = pwd.getpwnam("nobody").pw_uid
+    folder = Path(tempfile.mkdtemp())
+    os.chown(folder, nobody, -1)
+    try:
+        with holder(folder / "home", uid=nobody) as child:
+            pid = server_pid(folder / "home")
+            assert Path("/proc", str(pid)).stat().st_uid == nobody
+            child.communicate("")
+            assert child.returncode == 0
+        assert not is_running(pid)
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root lends the server to another user")
+def test_root_lends_it_to_a_user_and_opens_no_more_than_the_way(tmp_path):
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    (closed / "secret").write_text("")
+    config = config_of(closed / "home")
+
+    with running(config):
+        assert Path("/proc", str(server_pid(config.home))).stat().st_uid not in {0}
+
+    assert closed.stat().st_mode & 0o777 == 0o701
+    assert config.home.stat().st_mode & 0o777 == 0o700

@@ -1,0 +1,99 @@
+import http.client
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from subprocess import Popen
+
+import pytest
+
+from tests.ops.processes import is_running, process, server_pid
+
+
+@contextmanager
+def serving(home, *, port=0, **variables: str) -> Iterator[tuple[Popen[str], int]]:
+    """`manage.py serve` in `home`, and the port that it says it listens on."""
+    settings = {"MEMORYHUB_HOME": str(home), "MEMORYHUB_PORT": str(port), "MEMORYHUB_DEMO": "false", **variables}
+    with process("manage.py", "serve", **settings) as server:
+        said = []
+        for line in server.stdout:
+            said.append(line)
+            if line.startswith("memoryhub ") and " is at http://127.0.0.1:" in line:
+                break
+        else:
+            pytest.fail("serve ended:\n" + "".join(said))
+        yield server, int(said[-1].rpartition(":")[2])
+
+
+def get(port: int, path: str = "/health") -> int:
+    """The status of the answer, asked again while the workers come up."""
+    for _ in range(100):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().status
+        except ConnectionRefusedError:
+            time.sleep(0.05)
+        finally:
+            connection.close()
+    raise AssertionError(f"nobody listens on {port}")
+
+
+def test_it_answers_on_a_port_of_its_own_choice_and_leaves_nothing_behind(tmp_path):
+    with serving(tmp_path / "a home") as (server, port):
+        pid = server_pid(tmp_path / "a home")
+        assert get(port) == 200
+        assert get(port, "/health?" + "x" * (8190 - len("GET /health? HTTP/1.1"))) == 200
+
+        server.terminate()
+        assert server.wait(30) == 0
+
+    assert not is_running(pid)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))
+
+
+def test_its_life_in_one_home(tmp_path):
+    """Starts in a used home are quick, so one home serves for several sentences."""
+    home = tmp_path / "home"
+    with serving(home):
+        pass  # killed with -9, workers and PostgreSQL left to themselves
+
+    started = time.monotonic()
+    with serving(home) as (server, port):
+        assert get(port) == 200
+        assert time.monotonic() - started < 5, "a warm start takes less than 5 s"
+
+        # kill -9 again, and the port must be free for the next start at once
+        server.kill()
+        server.wait()
+    with serving(home, port=port) as (server, again):
+        assert again == port
+        assert get(port) == 200
+
+        # a taken port is one sentence
+        with process("manage.py", "serve", MEMORYHUB_HOME=str(home), MEMORYHUB_PORT=str(port)) as second:
+            said, _ = second.communicate()
+        assert second.returncode == 1
+        assert f"Port {port} on 127.0.0.1 is taken" in said
+        assert "Traceback" not in said
+        assert get(port) == 200
+
+        # Ctrl-C in a terminal reaches the whole group
+        pid = server_pid(home)
+        os.killpg(server.pid, signal.SIGINT)
+        said, _ = server.communicate(timeout=30)
+        assert server.returncode == 0
+        assert "Traceback" not in said
+    assert not is_running(pid)
+
+
+def test_an_address_that_is_not_ours_is_one_sentence(tmp_path):
+    with process("manage.py", "serve", MEMORYHUB_HOME=str(tmp_path / "home"), MEMORYHUB_BIND="192.0.2.1") as server:
+        said, _ = server.communicate()
+
+    assert server.returncode == 1
+    assert "cannot listen on 192.0.2.1 port 8000" in said
+    assert "Traceback" not in said
