@@ -10,6 +10,7 @@ from memoryhub.memories.timeline import Bucket, Histogram
 WIDTH = 1200
 HEIGHT = 56
 LOWEST = 2
+WIDEST = 60
 # A target must be wide enough to hit: so many links at most on a wide screen, and on a telephone.
 FINE = 30
 COARSE = 10
@@ -72,7 +73,9 @@ def _bars(buckets: Sequence[Bucket], highest: int) -> list[Bar]:
     for place, bucket in enumerate(buckets):
         if bucket.count:
             height = max(round(bucket.count / highest * HEIGHT, 1), LOWEST)
-            bars.append(Bar(x=round(place * step, 2), y=HEIGHT - height, width=round(step * 0.8, 2), height=height))
+            bars.append(
+                Bar(x=round(place * step, 2), y=HEIGHT - height, width=round(min(step * 0.8, WIDEST), 2), height=height)
+            )
     return bars
 
 

@@ -1,7 +1,7 @@
 """What changed between two texts, told word by word."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import groupby
@@ -9,6 +9,7 @@ from typing import Literal
 
 WORDS = re.compile(r"\s+|\w+|[^\w\s]")
 LINES = re.compile(r"[^\n]*\n|[^\n]+")
+WHOLE = re.compile(r".+", re.DOTALL)
 # difflib takes quadratic time, and more on repetitive texts: long texts are compared by lines, the longest as a whole.
 MOST_TOKENS = 800
 CONTEXT = 30
@@ -24,37 +25,33 @@ class Piece:
 
 def words_changed(before: str, after: str) -> list[Piece]:
     """`after` in pieces, among them what it lost. Long unchanged stretches are told by their number of words."""
-    head = _common(before, after)
-    tail = _common(before[head:][::-1], after[head:][::-1])
+    for token in (WORDS, LINES, WHOLE):
+        old, new = token.findall(before), token.findall(after)
+        head = _common(old, new)
+        tail = _common(old[head:][::-1], new[head:][::-1])
+        old_end, new_end = len(old) - tail, len(new) - tail
+        if max(old_end, new_end) - head <= MOST_TOKENS:
+            break
     pieces = [
-        Piece("same", after[:head]),
-        *_middle(before[head : len(before) - tail], after[head : len(after) - tail]),
-        Piece("same", after[len(after) - tail :]),
+        Piece("same", "".join(new[:head])),
+        *_compared(old[head:old_end], new[head:new_end]),
+        Piece("same", "".join(new[new_end:])),
     ]
     return list(_calm(list(_merged(pieces))))
 
 
-def _common(one: str, other: str) -> int:
-    """How many characters both begin with, up to the last whole word."""
-    same = next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
-    while 0 < same < max(len(one), len(other)) and one[same - 1].isalnum():
-        same -= 1
-    return same
+def _common(one: Sequence[str], other: Sequence[str]) -> int:
+    """How many tokens both begin with."""
+    return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
-def _middle(old: str, new: str) -> Iterator[Piece]:
-    for token in (WORDS, LINES):
-        a, b = token.findall(old), token.findall(new)
-        if max(len(a), len(b)) <= MOST_TOKENS:
-            break
-    else:
-        a, b = [old], [new]
-    for tag, start, end, new_start, new_end in SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
+def _compared(old: Sequence[str], new: Sequence[str]) -> Iterator[Piece]:
+    for tag, start, end, new_start, new_end in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
         if tag == "equal":
-            yield Piece("same", "".join(a[start:end]))
+            yield Piece("same", "".join(old[start:end]))
         else:
-            yield Piece("gone", "".join(a[start:end]))
-            yield Piece("new", "".join(b[new_start:new_end]))
+            yield Piece("gone", "".join(old[start:end]))
+            yield Piece("new", "".join(new[new_start:new_end]))
 
 
 def _merged(pieces: Iterable[Piece]) -> Iterator[Piece]:

@@ -15,7 +15,7 @@ MOST_VERSIONS = 20
 
 GIVEN = ("given", "given", "given: the writer said so")
 DEFAULTED = ("defaulted", "defaulted", "defaulted: the writer did not say")
-UNKNOWN = ("defaulted", "not said", "the writer did not say, and memoryhub does not guess")
+UNKNOWN = ("unsaid", "not said", "the writer did not say, and memoryhub does not guess")
 HUB = ("hub", "memoryhub", "known by memoryhub itself")
 
 GROUPS = {
@@ -177,7 +177,6 @@ def _text(value: Any) -> str:
         case list():
             return ", ".join(value)
         case orjson.Fragment():
-            contents = value.contents
-            return contents if isinstance(contents, str) else bytes(contents).decode()
+            return orjson.dumps(value).decode()
         case _:
             return str(value)

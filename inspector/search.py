@@ -14,7 +14,13 @@ from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.pages import PARAMETERS
 
 FACETS_FIRST = 8
-LABELS = {"actor_type": "Actor type", "actor_id": "Actor", "payload_id": "Payload ID", "to": "Before"}
+LABELS = {
+    "actor_type": "Actor type",
+    "actor_id": "Actor",
+    "payload_id": "Payload ID",
+    "from": "From (UTC)",
+    "to": "Before (UTC)",
+}
 WORDS = {
     "q": "content contains",
     "label": "labelled",
@@ -24,7 +30,7 @@ WORDS = {
     "from": "from",
     "to": "before",
 }
-HINTS = {"from": "2026-10-03 or 2026-10-03T14:00Z", "to": "2026-10-03 or 2026-10-03T14:00Z"}
+HINTS = {"from": "2026-10-03", "to": "2026-10-04"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

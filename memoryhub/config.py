@@ -1,9 +1,13 @@
 """Everything an operator can set, read once from the environment and refused at start when it makes no sense."""
 
+import hashlib
+import os
 import secrets
+import tempfile
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Self
+from urllib.parse import quote
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -52,7 +56,9 @@ class Config(BaseSettings):
             conninfo_to_dict(value.get_secret_value() if value else "")
         except psycopg.ProgrammingError:
             # libpq's own words may repeat the password.
-            raise ValueError("is not the address of a PostgreSQL, such as postgresql://user:password@host/name") from None
+            raise ValueError(
+                "is not the address of a PostgreSQL, such as postgresql://user:password@host/name"
+            ) from None
         return value
 
     @field_validator("home")
@@ -70,13 +76,11 @@ class Config(BaseSettings):
 
     @cached_property
     def socket_dir(self) -> Path:
-        """Where the embedded server listens: inside its home, unless that path is too long for a unix socket."""
+        """Where the embedded server listens: inside its home, unless that path is no good for a unix socket."""
         inside = self.home / "postgres"
-        if len(str(inside).encode()) <= MAX_SOCKET_PATH:
+        # A comma separates hosts to libpq, however it is written.
+        if len(str(inside).encode()) <= MAX_SOCKET_PATH and "," not in str(inside):
             return inside
-        import hashlib
-        import tempfile
-
         digest = hashlib.sha256(str(self.home).encode()).hexdigest()[:12]
         return Path(tempfile.gettempdir()) / f"memoryhub-{digest}"
 
@@ -85,7 +89,8 @@ class Config(BaseSettings):
         """The libpq address of the database this process talks to."""
         if self.database_url is not None:
             return self.database_url.get_secret_value()
-        return f"postgresql://memoryhub@/memoryhub?host={self.socket_dir}"
+        # The port names the socket; said here, or a PGPORT of the caller's shell would send the client elsewhere.
+        return f"postgresql://memoryhub@/memoryhub?host={quote(str(self.socket_dir))}&port=5432"
 
     @property
     def embedded(self) -> bool:
@@ -109,8 +114,6 @@ class Config(BaseSettings):
 
 
 def _private(path: str, flags: int) -> int:
-    import os
-
     return os.open(path, flags, 0o600)
 
 

@@ -22,7 +22,10 @@ class Fault:
 INTERNAL = Fault(500, "internal", "Something went wrong on our side. The request id helps to find it in the log.")
 UNAVAILABLE = Fault(503, "database_unavailable", "The database cannot be reached at the moment.", 2)
 OUTCOME_UNKNOWN = Fault(
-    503, "outcome_unknown", "The connection was lost while the write was committed. Send it again: it is stored once.", 1
+    503,
+    "outcome_unknown",
+    "The connection was lost while the write was committed. Send it again: it is stored once.",
+    1,
 )
 _INVALID = Fault(400, "invalid_value", "A value cannot be stored or compared.")
 _TOO_LARGE = Fault(413, "too_large", "A value is larger than the database can hold.")

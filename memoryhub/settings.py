@@ -50,7 +50,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "memoryhub.api.middleware.Liveness",
     "csp.middleware.CSPMiddleware",
-    "django.middleware.http.ConditionalGetMiddleware",
+    "memoryhub.api.middleware.ConditionalRead",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -85,9 +85,10 @@ def _database() -> dict[str, Any]:
     parts = conninfo_to_dict(MEMORYHUB.dsn)
     known = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
     options: dict[str, Any] = {key: value for key, value in parts.items() if key not in known}
-    # Short queries lose more to JIT than they win; a statement that runs away must not hold a worker for ever.
+    # Short queries lose more to JIT than they win; a bitmap that fits need not be checked row by row; a statement
+    # that runs away must not hold a worker for ever.
     options["options"] = (
-        f"-c jit=off -c statement_timeout={int(MEMORYHUB.statement_timeout_seconds * 1000)}"
+        f"-c jit=off -c work_mem=32MB -c statement_timeout={int(MEMORYHUB.statement_timeout_seconds * 1000)}"
         f" -c lock_timeout={int(MEMORYHUB.lock_timeout_seconds * 1000)}"
         f" -c idle_in_transaction_session_timeout=60000 {options.get('options', '')}"
     ).strip()
@@ -95,7 +96,7 @@ def _database() -> dict[str, Any]:
     options.setdefault("connect_timeout", 5)
     return {
         "ENGINE": "django.db.backends.postgresql",
-        # One thread keeps one connection: with as many threads as this a pool only costs (measurements, "HTTP servers").
+        # One thread keeps one connection: with so few threads a pool only costs (measurements, "HTTP servers").
         "CONN_MAX_AGE": None,
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": options,

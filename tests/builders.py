@@ -53,7 +53,9 @@ def make_key(*, scopes: str = "read", source: str = "", clearance: dict[str, Any
     return str(secret)
 
 
-def make_user(username: str, password: str = "correct horse battery", *, scopes: str = "read", **clearance: Any) -> User:
+def make_user(
+    username: str, password: str = "correct horse battery", *, scopes: str = "read", **clearance: Any
+) -> User:
     """A user who can sign in, cleared as `clearance` says."""
     user = User.objects.create_user(username, password=password)
     UserClearance.objects.create(user=user, clearance=make_clearance(**clearance), scopes=scopes.split())

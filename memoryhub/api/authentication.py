@@ -13,7 +13,7 @@ from memoryhub.firewall.models import ApiKey
 _KEY = re.compile(rb"[A-Za-z0-9_]{16,200}", re.ASCII)
 
 
-class KeyAuthentication(TokenAuthentication):  # type: ignore[misc]
+class KeyAuthentication(TokenAuthentication):
     """knox's check of a hashed key, for keys that stay on record after they expire or are revoked."""
 
     def authenticate(self, request: Any) -> tuple[User, ApiKey] | None:

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says about each route. The parameters come from the FilterSet, the body from the envelope."""
+"""What the OpenAPI document says of each route. Parameters come from the FilterSet, the body from the envelope."""
 
 from typing import Any
 
@@ -251,12 +251,20 @@ memory_versions = extend_schema(
     responses={200: VersionsSerializer, **_READ, **_problems(404)},
 )
 facets = extend_schema(
-    operation_id="facets",    summary="Counts per value", parameters=_FILTERS, responses={200: FacetsSerializer, **_READ}
+    operation_id="facets", summary="Counts per value", parameters=_FILTERS, responses={200: FacetsSerializer, **_READ}
 )
 histogram = extend_schema(
-    operation_id="histogram",    summary="Counts over event time", parameters=_FILTERS, responses={200: HistogramSerializer, **_READ}
+    operation_id="histogram",
+    summary="Counts over event time",
+    parameters=_FILTERS,
+    responses={200: HistogramSerializer, **_READ},
 )
-status = extend_schema(operation_id="status", summary="How the hub is doing", responses={200: StatusSerializer, **_READ})
+status = extend_schema(
+    operation_id="status", summary="How the hub is doing", responses={200: StatusSerializer, **_READ}
+)
 ready = extend_schema(
-    operation_id="ready",    summary="Whether requests can be served", auth=[], responses={200: ReadySerializer, **_problems(405, 503)}
+    operation_id="ready",
+    summary="Whether requests can be served",
+    auth=[],
+    responses={200: ReadySerializer, **_problems(405, 503)},
 )

@@ -17,8 +17,6 @@ def handle_exception(error: Exception, context: dict[str, Any]) -> Response:
     set_rollback()
     problem = problem_of(error)
     if problem.status >= 500:
-        log.error("request failed", code=problem.code, exc_info=problem.code == INTERNAL.code and error or None)
+        log.error("request failed", code=problem.code, exc_info=error if problem.code == INTERNAL.code else None)
     body = problem.document(request_id_of(context["request"]))
     return Response(body, status=problem.status, headers=problem.headers, content_type=CONTENT_TYPE)
-
-

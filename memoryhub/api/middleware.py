@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 import orjson
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
-from django.utils.cache import patch_cache_control
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.http.response import HttpResponseBase
+from django.middleware.http import ConditionalGetMiddleware
+from django.utils.cache import patch_cache_control, set_response_etag
 
 from memoryhub.api.problems import CONTENT_TYPE, Problem, of_status
 from memoryhub.version import VERSION
@@ -40,10 +42,23 @@ class Liveness:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if request.path != "/health" or request.method not in ("GET", "HEAD"):
+        if request.path != "/health":
             return self.get_response(request)
+        if request.method not in ("GET", "HEAD"):
+            return HttpResponseNotAllowed(["GET", "HEAD"])
         body = orjson.dumps({"status": "ok", "version": VERSION})
         return HttpResponse(body, content_type="application/json", headers={"Cache-Control": "no-store"})
+
+
+class ConditionalRead(ConditionalGetMiddleware):
+    """ETags for what was read: on HEAD as on GET, and not on problems, whose request id makes each of them new."""
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        if response.status_code >= 400:
+            return response
+        if request.method == "HEAD" and not response.streaming and self.needs_etag(response):
+            return set_response_etag(response)
+        return super().process_response(request, response)
 
 
 class ProblemDetails:
@@ -72,8 +87,14 @@ class ProblemDetails:
         if request.META.get("HTTP_TRANSFER_ENCODING") and not length:
             return Problem(411, "length_required", "Send the body with a Content-Length.")
         limit = settings.MEMORYHUB.max_body_bytes
-        if length.isdecimal() and int(length) > limit:
+        if length.isdecimal() and _exceeds(length, limit):
             return Problem(413, "too_large", f"The body is larger than {limit:,} bytes.")
         if request.META.get("HTTP_CONTENT_ENCODING", "identity") != "identity":
             return Problem(415, "unsupported_media_type", "Send the body without a Content-Encoding.")
         return None
+
+
+def _exceeds(digits: str, limit: int) -> bool:
+    """Whether a number is larger than `limit`; Python reads no more than 4,300 digits."""
+    digits = digits.lstrip("0")
+    return len(digits) > 20 or int(digits or "0") > limit

@@ -4,9 +4,10 @@ from http import HTTPStatus
 from typing import Any
 
 import orjson
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import BadRequest, PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.db import DatabaseError, InterfaceError
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
+from django.http.multipartparser import MultiPartParserError
 from rest_framework import exceptions
 
 from memoryhub.faults import INTERNAL, Fault, OutcomeUnknown, fault_of
@@ -64,7 +65,11 @@ def problem_of(error: BaseException) -> Problem:
         case Http404():
             return not_found()
         case PermissionDenied():
-            return Problem(403, "forbidden", "This caller may not do that.")
+            return of_status(403)
+        case RequestDataTooBig():
+            return of_status(413)
+        case SuspiciousOperation() | BadRequest() | MultiPartParserError() | UnreadablePostError():
+            return of_status(400)
         case exceptions.APIException():
             return _of_framework(error)
         case DatabaseError() | InterfaceError() | OutcomeUnknown():

@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
+from django.views.decorators.csrf import csrf_exempt
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -14,7 +15,7 @@ from memoryhub.api.problems import Problem, not_found, of_fault
 from memoryhub.faults import UNAVAILABLE
 from memoryhub.firewall.types import Scope
 from memoryhub.memories import facets, ingest, pages, records, timeline
-from memoryhub.memories.filters import BadQuery, MemoryFilterSet
+from memoryhub.memories.filters import BadQuery, MemoryFilterSet, refuse_unknown
 from memoryhub.memories.ingest import OnConflict, Outcome, Receipt
 from memoryhub.memories.models import Memory
 from memoryhub.ops import reads
@@ -37,14 +38,7 @@ class View(APIView):
         return super().finalize_response(request, response, *args, **kwargs)
 
     def filters(self, request: Request) -> MemoryFilterSet:
-        return MemoryFilterSet(
-            request.query_params, clearance=principal(request).clearance, besides=self.parameters
-        )
-
-    def refuse_parameters(self, request: Request) -> None:
-        unknown = [name for name in request.query_params if name not in self.parameters]
-        if unknown:
-            raise BadQuery({name[:100]: ["is not a parameter of this route."] for name in unknown})
+        return MemoryFilterSet(request.query_params, clearance=principal(request).clearance, besides=self.parameters)
 
 
 class MemoriesView(View):
@@ -67,7 +61,7 @@ class MemoriesView(View):
 class MemoryView(View):
     @docs.memory_detail
     def get(self, request: Request, memory_id: UUID) -> Response:
-        self.refuse_parameters(request)
+        refuse_unknown(request.query_params, frozenset(self.parameters))
         seen = Memory.objects.visible_to(principal(request).clearance).current()
         found = records.records(seen.filter(memory_id=memory_id), records.WHOLE)
         if not found:
@@ -78,7 +72,7 @@ class MemoryView(View):
 class VersionsView(View):
     @docs.memory_versions
     def get(self, request: Request, memory_id: UUID) -> Response:
-        self.refuse_parameters(request)
+        refuse_unknown(request.query_params, frozenset(self.parameters))
         found = records.records(
             Memory.objects.visible_to(principal(request).clearance).history(memory_id), records.WHOLE
         )
@@ -104,15 +98,15 @@ class HistogramView(View):
 class StatusView(View):
     @docs.status
     def get(self, request: Request) -> Response:
-        self.refuse_parameters(request)
+        refuse_unknown(request.query_params, frozenset(self.parameters))
         return Response(status(principal(request)))
 
 
 class ReadyView(APIView):
     """Whether the database answers and its schema is the code's. Asked without a key, so it tells nothing else."""
 
-    authentication_classes: ClassVar[list[Any]] = []
-    permission_classes: ClassVar[list[Any]] = []
+    authentication_classes = ()
+    permission_classes = ()
 
     @docs.ready
     def get(self, request: Request) -> Response:
@@ -127,15 +121,14 @@ class ReadyView(APIView):
         return Response({"status": "ready", "version": VERSION})
 
 
+@csrf_exempt
 def unknown_route(request: HttpRequest, rest: str = "") -> HttpResponse:
     """Whatever is under /api/ and no route: the same answer as for what is hidden."""
     return not_found().response(request)
 
 
 def _on_conflict(request: Request) -> OnConflict:
-    unknown = [name for name in request.query_params if name != "on_conflict"]
-    if unknown:
-        raise BadQuery({name[:100]: ["is not a parameter of this route."] for name in unknown})
+    refuse_unknown(request.query_params, frozenset({"on_conflict"}))
     wanted = request.query_params.get("on_conflict", OnConflict.REFUSE)
     if wanted not in list(OnConflict):
         raise BadQuery({"on_conflict": [f"must be one of {', '.join(OnConflict)}."]})
@@ -155,9 +148,7 @@ _REFUSED = {"source_mismatch": 403, "above_clearance": 403, "too_large": 413, "p
 def _answer_one(receipt: Receipt) -> Response:
     if receipt.outcome in _STATUS:
         return Response(_told(receipt), status=_STATUS[receipt.outcome])
-    raise Problem(
-        _REFUSED.get(receipt.code, 400), receipt.code, "The memory was not stored.", errors=receipt.errors
-    )
+    raise Problem(_REFUSED.get(receipt.code, 400), receipt.code, "The memory was not stored.", errors=receipt.errors)
 
 
 def _answer_batch(receipts: list[Receipt]) -> Response:

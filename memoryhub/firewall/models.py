@@ -92,9 +92,7 @@ class ApiKey(AbstractAuthToken):
     scopes = ArrayField(
         models.CharField(max_length=16, choices=[(s.value, s.value) for s in Scope]), blank=True, default=list
     )
-    clearance = models.ForeignKey(
-        ClearanceRecord, null=True, blank=True, on_delete=models.PROTECT, related_name="keys"
-    )
+    clearance = models.ForeignKey(ClearanceRecord, null=True, blank=True, on_delete=models.PROTECT, related_name="keys")
     revoked_at = models.DateTimeField(null=True, blank=True)
 
     objects = ApiKeyManager()

@@ -18,5 +18,3 @@ def principal_of(user: AbstractBaseUser | AnonymousUser, key: ApiKey | None = No
     except ObjectDoesNotExist:
         return Principal(name=f"user:{user.get_username()}", scopes=frozenset({Scope.READ}), actor_type="user")
     return held.as_principal(user.get_username())
-
-

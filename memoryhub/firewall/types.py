@@ -30,7 +30,7 @@ class Scope(StrEnum):
 
 
 def label_key(label: str) -> str:
-    """The form in which labels are compared: NFC, casefolded, so that a twin in other spelling cannot dodge a policy."""
+    """The form in which labels are compared: NFC, casefolded, so that a twin spelling cannot dodge a policy."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", label).casefold())
 
 
@@ -62,7 +62,7 @@ class Clearance:
         return order[: order.index(self.max_tier) + 1] if self.max_tier in order else []
 
     def permits(self, row: Classified) -> bool:
-        """The rule, in Python. `firewall.querysets.visible` is the same rule in SQL; a parity test holds them together."""
+        """The rule in Python. `firewall.querysets.visible` is the same in SQL; a parity test holds them together."""
         if self.namespaces is not None and row.namespace not in self.namespaces:
             return False
         labels = label_keys(row.sensitivity_labels)

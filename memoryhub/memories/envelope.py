@@ -12,6 +12,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Annotated, Any
 
 import orjson
@@ -24,17 +25,18 @@ from memoryhub.memories.models import ACTOR_TYPES, KINDS, MAX_LABELS, NAME_LENGT
 from memoryhub.memories.text import why_not_storable
 
 MAX_DEPTH = 64
+MAX_SCHEMA_VERSION = 32_767
 MAX_METADATA_BYTES = 256 * 1024
 MAX_FLOAT32 = 3.4028234663852886e38
-_RFC3339 = re.compile(
-    r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(?:\.(\d+))?([Zz]|[+-]\d\d:\d\d)", re.ASCII
-)
+_MOST_DIGITS = 345  # of a 64-bit float that is written without an exponent
+_EXPONENT = re.compile(rb"\de[+-]?\d")
+_RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(?:\.(\d+))?([Zz]|[+-]\d\d:[0-5]\d)", re.ASCII)
 
 
 def parse_instant(text: str) -> datetime:
     """An RFC 3339 instant as an aware datetime in UTC.
 
-    Raises ValueError with a sentence: no zone, a leap second, 24:00, more than microseconds, or outside the years 1-9999.
+    Raises ValueError with a sentence: no zone, a leap second, 24:00, finer than microseconds, not in the years 1-9999.
     """
     match = _RFC3339.fullmatch(text)
     if match is None:
@@ -56,12 +58,12 @@ def _instant(value: Any) -> datetime:
     try:
         return parse_instant(value)
     except ValueError as error:
-        raise PydanticCustomError("instant", str(error)) from None  # type: ignore[arg-type]
+        raise PydanticCustomError("instant", str(error)) from None
 
 
 def _storable(value: str) -> str:
     if (reason := why_not_storable(value)) is not None:
-        raise PydanticCustomError("storable", reason)  # type: ignore[arg-type]
+        raise PydanticCustomError("storable", reason)
     return value
 
 
@@ -108,7 +110,7 @@ def _embedding(value: list[float]) -> list[float]:
 
 def _document(value: dict[str, Any]) -> dict[str, Any]:
     if (reason := _unfit(value, 1)) is not None:
-        raise PydanticCustomError("document", reason)  # type: ignore[arg-type]
+        raise PydanticCustomError("document", reason)
     if _size(value) > MAX_METADATA_BYTES:
         raise PydanticCustomError("too_large", f"is larger than {MAX_METADATA_BYTES:,} bytes.")
     return value
@@ -154,7 +156,7 @@ class Envelope(BaseModel):
     role: Name = ""
     timestamp: Instant | None = None
     idempotency_key: Name = ""
-    schema_version: Annotated[int, Field(ge=1, le=32767)] = 1
+    schema_version: Annotated[int, Field(ge=1, le=MAX_SCHEMA_VERSION)] = 1
     transform_version: Name = ""
     actor_type: Annotated[str, _one_of(*ACTOR_TYPES)] = ""
     actor_id: Name = ""
@@ -264,8 +266,10 @@ _SENTENCES = {
     "dict_type": "must be an object.",
     "float_type": "must be a number.",
     "string_unicode": "must be valid Unicode without lone surrogates.",
-    "string_too_long": f"must be at most {NAME_LENGTH} characters long.",
-    "string_too_short": "must not be empty.",
+    "too_long": f"must be at most {NAME_LENGTH} characters long.",
+    "too_short": "must not be empty.",
+    "greater_than_equal": "must be at least 1.",
+    "less_than_equal": f"must be at most {MAX_SCHEMA_VERSION}.",
 }
 _CODES = {"extra_forbidden": "unknown_field", "too_large": "too_large"}
 
@@ -309,7 +313,8 @@ def _canonical(value: Any) -> Any:
     if isinstance(value, list):
         return [_canonical(part) for part in value]
     if isinstance(value, float) and value.is_integer():
-        value = int(value)
+        # The decimal number that jsonb keeps and an export tells, not the binary one: 1e23 is 10**23.
+        value = int(Decimal(repr(value)))
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         # No text holds a NUL, so no document can look like this.
         return ["\x00", str(value)]
@@ -317,8 +322,21 @@ def _canonical(value: Any) -> Any:
 
 
 def _size(document: dict[str, Any]) -> int:
+    """The bytes of a document as the database tells it again."""
     try:
-        return len(orjson.dumps(document))
+        written = orjson.dumps(document)
     except TypeError:
         # An integer beyond 64 bits, which orjson does not write.
-        return len(json.dumps(document, ensure_ascii=False).encode())
+        written = json.dumps(document, ensure_ascii=False).encode()
+    # jsonb writes 1e308 out as 309 digits: a small body must not become a large answer.
+    if len(written) + _MOST_DIGITS * len(_EXPONENT.findall(written)) <= MAX_METADATA_BYTES:
+        return len(written)
+    return len(written) + _growth(document)
+
+
+def _growth(value: Any) -> int:
+    if isinstance(value, float):
+        return len(format(Decimal(repr(value)), "f")) - len(repr(value))
+    if isinstance(value, dict):
+        return sum(map(_growth, value.values()))
+    return sum(map(_growth, value)) if isinstance(value, list) else 0

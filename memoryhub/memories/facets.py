@@ -1,7 +1,8 @@
 """Counts per value, of what the caller may see, without a scan of the table.
 
 Filters over the columns of `memory_counts` are answered from there, exactly. Any other filter is counted live over the
-newest `LIVE_CAP` matches; an answer that met the cap says so.
+newest `LIVE_CAP` matches, or the matches among the newest `LIVE_CAP` memories where a common text is sought; an answer
+that met the cap says so.
 """
 
 from dataclasses import dataclass
@@ -15,8 +16,10 @@ from memoryhub.firewall.types import Clearance
 from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.models import MemoryCount
 from memoryhub.memories.querysets import ClassifiedQuerySet, MemoryQuerySet
+from memoryhub.memories.substring import Matches, newest_matches
 
 Tallies = TypeVar("Tallies", bound=ClassifiedQuerySet[Any])
+Tallied = ClassifiedQuerySet[MemoryCount]
 
 DIMENSIONS = ("source", "actor_type", "namespace", "collection", "tier", "label")
 TOP = 50
@@ -47,25 +50,37 @@ class Facets:
 
     total: int
     capped: bool
-    """Whether more memories match than were counted: then every number speaks of the newest `LIVE_CAP`."""
+    """Whether more memories match than were counted: then every number speaks of the newest."""
     dimensions: dict[str, list[FacetValue]]
 
 
 def count(filters: MemoryFilterSet) -> Facets:
     """Count what `filters` find."""
-    tallied = tally(filters, TALLIED, ClassifiedQuerySet(MemoryCount))
-    live = filters.found if tallied is None else filters.found.mortal()
-    sql, params = _rows(live, tallied)
+    tallied: Tallied | None = tally(filters, TALLIED, ClassifiedQuerySet(MemoryCount))
+    live = counted_live(filters) if tallied is None else Matches(filters.found.mortal(), cut=False)
     found: dict[str, list[FacetValue]] = {name: [] for name in DIMENSIONS}
     total = 0
     with connection.cursor() as cursor:
-        cursor.execute(_GROUPS.format(rows=sql), [*params, TOP])
+        cursor.execute(*question(live.rows, tallied))
         for dimension, value, number in cursor.fetchall():
             if dimension == "total":
                 total = int(number)
             else:
                 found[dimension].append(FacetValue(value, int(number)))
-    return Facets(total=total, capped=tallied is None and total >= LIVE_CAP, dimensions=found)
+    return Facets(total=total, capped=live.cut or (tallied is None and total >= LIVE_CAP), dimensions=found)
+
+
+def counted_live(filters: MemoryFilterSet) -> Matches:
+    """The memories that `filters` find, or the newest of them where counting all would take too long."""
+    if not filters.text:
+        return Matches(filters.candidates, cut=False)
+    return newest_matches(filters.candidates, filters.text, wanted=LIVE_CAP, scan=LIVE_CAP)
+
+
+def question(live: MemoryQuerySet, tallied: Tallied | None) -> tuple[str, list[Any]]:
+    """The SQL of `count` and its parameters."""
+    sql, params = _rows(live, tallied)
+    return _GROUPS.format(rows=sql), [*params, TOP]
 
 
 def total(clearance: Clearance) -> int:
@@ -89,7 +104,7 @@ def tally(filters: MemoryFilterSet, columns: dict[str, str], tallies: Tallies) -
     return tallies.visible_to(filters.clearance).filter(count__gt=0, **wanted).labelled(*labels)
 
 
-def _rows(live: MemoryQuerySet, tallied: ClassifiedQuerySet[MemoryCount] | None) -> tuple[str, list[Any]]:
+def _rows(live: MemoryQuerySet, tallied: Tallied | None) -> tuple[str, list[Any]]:
     """One SQL text of (columns…, count) over memories counted one by one and, where there is one, over the tally."""
     one = Value(1, BigIntegerField())
     sql, params = compiled(live.newest_first().values(*_COLUMNS, number=one)[:LIVE_CAP])
@@ -100,7 +115,8 @@ def _rows(live: MemoryQuerySet, tallied: ClassifiedQuerySet[MemoryCount] | None)
 
 
 def compiled(queryset: QuerySet[Any, Any]) -> tuple[str, list[Any]]:
-    sql, params = queryset.query.sql_with_params()
+    # A question that can have no answer, such as one without any tier, is asked all the same: it counts nothing.
+    sql, params = queryset.query.get_compiler(connection=connection, elide_empty=False).as_sql()
     return sql, list(params)
 
 

@@ -17,6 +17,7 @@ from memoryhub.memories.querysets import MemoryQuerySet
 from memoryhub.memories.text import why_not_storable
 
 MAX_SOUGHT = 1_000
+REPEATABLE = frozenset({"label"})
 
 
 class BadQuery(ValueError):
@@ -26,6 +27,18 @@ class BadQuery(ValueError):
         super().__init__("; ".join(f"{name} {'; '.join(said)}" for name, said in errors.items()))
         self.errors = errors
         self.code = code
+
+
+def refuse_unknown(data: QueryDict, known: frozenset[str]) -> None:
+    """Raise BadQuery if `data` holds a parameter that is not `known`, or one twice that is not repeatable."""
+    errors: Errors = {}
+    for name in data:
+        if name not in known:
+            errors[name[:100]] = ["is not a parameter of this route."]
+        elif name not in REPEATABLE and len(data.getlist(name)) > 1:
+            errors[name] = ["can be given only once."]
+    if errors:
+        raise BadQuery(errors)
 
 
 def _choices(values: Iterable[str]) -> list[tuple[str, str]]:
@@ -44,7 +57,9 @@ class InstantField(forms.Field):
         if value in self.empty_values:
             return None
         try:
-            return datetime.combine(date.fromisoformat(value), time(), UTC) if len(value) == 10 else parse_instant(value)
+            # Python also reads week dates such as 2026-W10-1, which nobody means here.
+            is_date = len(value) == 10 and "W" not in value
+            return datetime.combine(date.fromisoformat(value), time(), UTC) if is_date else parse_instant(value)
         except ValueError:
             hint = " A + in a URL must be written %2B." if " " in value else ""
             raise ValidationError(
@@ -96,7 +111,7 @@ def _choice(values: Callable[[], Iterable[str]], **options: Any) -> django_filte
 class MemoryFilterSet(django_filters.FilterSet):
     """Which memories: every filter of the list, the facets, the histogram and the export."""
 
-    q = _text(MAX_SOUGHT, method="containing", label="text")
+    q = _text(MAX_SOUGHT, method="leave_to_found", label="text")
     payload_id = _text()
     subject = _text()
     namespace = _text()
@@ -125,7 +140,7 @@ class MemoryFilterSet(django_filters.FilterSet):
         """
         self.clearance = clearance
         super().__init__(data, queryset=Memory.objects.visible_to(clearance).current())
-        self._refuse_unknown(data, frozenset(besides))
+        refuse_unknown(data, frozenset(self.base_filters) | frozenset(besides))
         if not self.form.is_valid():
             raise BadQuery({name: self._sentences(name, said) for name, said in self.form.errors.items()})
         self.values: dict[str, Any] = {
@@ -133,16 +148,6 @@ class MemoryFilterSet(django_filters.FilterSet):
         }
         if "from" in self.values and "to" in self.values and self.values["from"] >= self.values["to"]:
             raise BadQuery({"to": ["must be later than from."]})
-
-    def _refuse_unknown(self, data: QueryDict, besides: frozenset[str]) -> None:
-        errors: Errors = {}
-        for name in data:
-            if name not in self.base_filters and name not in besides:
-                errors[name[:100]] = ["is not a parameter of this route."]
-            elif name != "label" and len(data.getlist(name)) > 1:
-                errors[name] = ["can be given only once."]
-        if errors:
-            raise BadQuery(errors)
 
     def _sentences(self, name: str, said: Iterable[str]) -> list[str]:
         chosen = self.base_filters.get(name)
@@ -160,10 +165,20 @@ class MemoryFilterSet(django_filters.FilterSet):
         return pairs
 
     @property
-    def found(self) -> MemoryQuerySet:
-        """The memories asked for, without an order. Without a status filter: the active ones."""
-        found: MemoryQuerySet = self.qs
-        return found if "status" in self.values else found.filter(status="active")
+    def text(self) -> str:
+        """The text that contents must contain; empty for any."""
+        return str(self.values.get("q", ""))
 
-    def containing(self, queryset: MemoryQuerySet, _name: str, value: str) -> QuerySet[Memory]:
-        return queryset.containing(value)
+    @property
+    def candidates(self) -> MemoryQuerySet:
+        """What all filters but the text find, without an order. Without a status filter: the active ones."""
+        candidates: MemoryQuerySet = self.qs
+        return candidates if "status" in self.values else candidates.filter(status="active")
+
+    @property
+    def found(self) -> MemoryQuerySet:
+        """The memories asked for, without an order."""
+        return self.candidates.containing(self.text) if self.text else self.candidates
+
+    def leave_to_found(self, queryset: MemoryQuerySet, _name: str, _value: str) -> QuerySet[Memory]:
+        return queryset

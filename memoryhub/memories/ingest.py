@@ -191,7 +191,9 @@ def _identities(drafts: Iterable[Draft]) -> list[Identity]:
 def _lookup(identities: list[Identity]) -> dict[Identity, _Stored]:
     """The versions in force under `identities`, whoever may see them: a writer learns of its own source's alone."""
     with connection.cursor() as cursor:
-        cursor.execute(_BY_IDENTITY, [[source for source, _ in identities], [payload_id for _, payload_id in identities]])
+        cursor.execute(
+            _BY_IDENTITY, [[source for source, _ in identities], [payload_id for _, payload_id in identities]]
+        )
         return {(source, payload_id): _Stored(*rest) for source, payload_id, *rest in cursor.fetchall()}
 
 

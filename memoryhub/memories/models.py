@@ -1,6 +1,5 @@
 from typing import Any, ClassVar
 
-import pgtrigger
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchVectorField
@@ -21,7 +20,7 @@ CURRENT = Q(superseded_at__isnull=True)
 
 
 class Utf8(Func):
-    """Bytes of a text. PostgreSQL calls convert_to stable; for a fixed encoding it is immutable, as the wrapper says."""
+    """Bytes of a text. To PostgreSQL convert_to is stable; for one encoding it is immutable, as the wrapper says."""
 
     function = "memory_utf8"
     output_field = models.BinaryField()
@@ -115,7 +114,9 @@ class Memory(models.Model):
             models.CheckConstraint(condition=Q(status__in=STATUSES), name="memories_status"),
             # Which tiers there are is the operator's setting and may change after a row was written: an unknown
             # tier is hidden by the firewall, so the table holds its shape alone.
-            models.CheckConstraint(condition=Q(classification_tier__regex=r"^[a-z0-9_.-]{0,64}$"), name="memories_tier"),
+            models.CheckConstraint(
+                condition=Q(classification_tier__regex=r"^[a-z0-9_.-]{0,64}$"), name="memories_tier"
+            ),
             models.CheckConstraint(condition=~Q(payload_id="") & ~Q(source=""), name="memories_identity_given"),
             models.CheckConstraint(condition=Q(version__gte=1) & Q(schema_version__gte=1), name="memories_versions"),
             models.CheckConstraint(
@@ -123,7 +124,8 @@ class Memory(models.Model):
                 name="memories_timestamp_readable",
             ),
             models.CheckConstraint(
-                condition=Q(sensitivity_labels__len__lte=MAX_LABELS) & Q(label_keys__len__lte=F("sensitivity_labels__len")),
+                condition=Q(sensitivity_labels__len__lte=MAX_LABELS)
+                & Q(label_keys__len__lte=F("sensitivity_labels__len")),
                 name="memories_labels_length",
             ),
             models.CheckConstraint(
@@ -157,7 +159,7 @@ class Memory(models.Model):
     def __str__(self) -> str:
         return f"{self.source}/{self.payload_id} v{self.version}"
 
-    def save(self, *args: Any, **kwargs: Any) -> None:
+    def save(self, *_args: Any, **_kwargs: Any) -> None:
         raise TypeError("Memories are written by memories.ingest alone.")
 
 

@@ -5,17 +5,20 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 from django.core.signing import BadSignature, Signer
 
 from memoryhub.firewall.types import Principal
 from memoryhub.memories.filters import BadQuery, MemoryFilterSet
+from memoryhub.memories.querysets import MemoryQuerySet
 from memoryhub.memories.records import Record, records
+from memoryhub.memories.substring import newest_matches
 
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 200
+MAX_SCAN = 20_000
+"""Memories that are read one by one, at most, to fill a page with those that contain a common text."""
 PARAMETERS = ("limit", "cursor")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -42,14 +45,25 @@ def page(filters: MemoryFilterSet, *, reader: Principal, parameters: Mapping[str
     """
     limit = parse_limit(parameters.get("limit", ""))
     signer = _signer(filters, reader)
-    found = filters.found.newest_first()
+    candidates = filters.candidates
     if parameters.get("cursor"):
-        found = found.before(*_read(parameters["cursor"], signer))
-    rows = records(found[: limit + 1])
+        candidates = candidates.before(*_read(parameters["cursor"], signer))
+    rows = _newest(candidates, filters.text, limit + 1)
     if len(rows) <= limit:
         return Page(records=rows, next_cursor=None)
     last = rows[limit - 1]
     return Page(records=rows[:limit], next_cursor=_write(last["timestamp"], last["memory_id"], signer))
+
+
+def _newest(candidates: MemoryQuerySet, text: str, wanted: int) -> list[Record]:
+    if not text:
+        return records(candidates.newest_first()[:wanted])
+    matches = newest_matches(candidates, text, wanted=wanted, scan=MAX_SCAN)
+    rows = records(matches.rows.newest_first()[:wanted])
+    if len(rows) == wanted or not matches.cut:
+        return rows
+    # The stretch held fewer than its sample promised.
+    return records(candidates.containing(text).newest_first()[:wanted])
 
 
 def parse_limit(text: str) -> int:

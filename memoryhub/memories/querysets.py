@@ -1,14 +1,12 @@
 """Questions about memories. Each chain that answers a caller begins with `visible_to`."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 from uuid import UUID
 
 from django.db import models
-from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import BooleanField, DateTimeField, Exists, F, Func, Q, UUIDField, Value
 from django.db.models.functions import Now
-from django.db.models.sql.compiler import SQLCompiler
 
 from memoryhub.firewall.querysets import visible
 from memoryhub.firewall.types import Clearance, label_key
@@ -23,28 +21,33 @@ NEWEST_FIRST = ("-timestamp", "-memory_id")
 GRAM_BYTES = 3
 
 
-class Contains(Func):
+class HasGrams(Func):
+    """Whether a text holds all grams of another: what the index can answer."""
+
+    output_field = BooleanField()
+    template = "memory_grams(%(expressions)s)"
+    arg_joiner = ") @> memory_grams("
+
+
+class Spells(Func):
     """Whether a text contains another, without regard to case, composition and invisible characters."""
 
     output_field = BooleanField()
-
-    def as_sql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **_: Any) -> tuple[str, list[Any]]:
-        content, sought = self.get_source_expressions()
-        content_sql, content_params = compiler.compile(content)
-        sought_sql, sought_params = compiler.compile(sought)
-        decides = f"memory_fold({content_sql}) LIKE memory_pattern({sought_sql})"
-        params = [*content_params, *sought_params]
-        if len(fold(sought.value).encode()) < GRAM_BYTES:
-            return decides, params
-        # What the index can answer comes first; the pattern decides.
-        return f"(memory_grams({content_sql}) @> memory_grams({sought_sql}) AND {decides})", [*params, *params]
+    template = "memory_fold(%(expressions)s)"
+    arg_joiner = ") LIKE memory_pattern("
 
 
-class Before(Func):
+class Beyond(Func):
     """Whether a row's (timestamp, memory_id) comes after a given pair in a list that is newest first."""
 
     output_field = BooleanField()
     template = "(timestamp, memory_id) < (%(expressions)s)"
+
+
+class UpTo(Beyond):
+    """Whether a row's (timestamp, memory_id) comes before a given pair in such a list, or is that pair."""
+
+    template = "(timestamp, memory_id) >= (%(expressions)s)"
 
 
 class ClassifiedQuerySet(models.QuerySet[Row]):
@@ -70,8 +73,14 @@ class MemoryQuerySet(ClassifiedQuerySet["Any"]):
         return self.filter(expires_at__isnull=False)
 
     def containing(self, text: str) -> Self:
-        """Memories whose content contains `text`, without regard to case and invisible characters."""
-        return self.filter(Contains(F("content"), Value(text)))
+        """Memories whose content contains `text`, without regard to case and invisible characters; by the index."""
+        has_grams = len(fold(text).encode()) >= GRAM_BYTES
+        matches = self.spelling(text)
+        return matches.filter(HasGrams(F("content"), Value(text))) if has_grams else matches
+
+    def spelling(self, text: str) -> Self:
+        """The same memories, found by reading one after the other."""
+        return self.filter(Spells(F("content"), Value(text)))
 
     def history(self, memory_id: UUID) -> Self:
         """All versions of one memory, the newest first; none, unless the version in force is among these rows.
@@ -83,8 +92,10 @@ class MemoryQuerySet(ClassifiedQuerySet["Any"]):
 
     def beside(self, memory: "Memory") -> Self:
         """Other memories in force about the same subject and collection."""
-        return self.current().filter(subject=memory.subject, collection=memory.collection).exclude(
-            memory_id=memory.memory_id
+        return (
+            self.current()
+            .filter(subject=memory.subject, collection=memory.collection)
+            .exclude(memory_id=memory.memory_id)
         )
 
     def newest_first(self) -> Self:
@@ -93,5 +104,13 @@ class MemoryQuerySet(ClassifiedQuerySet["Any"]):
 
     def before(self, timestamp: datetime, memory_id: UUID) -> Self:
         """What follows (timestamp, memory_id) in a list that is newest first."""
-        pair = (Value(timestamp, DateTimeField()), Value(memory_id, UUIDField()))
-        return self.filter(Before(*pair))
+        return self.filter(Beyond(*_key(timestamp, memory_id)))
+
+    def newest(self, number: int) -> Self | None:
+        """The newest `number` rows; None if there are fewer, so that they are all."""
+        last = list(self.newest_first().values_list("timestamp", "memory_id")[number - 1 : number])
+        return self.filter(UpTo(*_key(*last[0]))) if last else None
+
+
+def _key(timestamp: datetime, memory_id: UUID) -> tuple[Value, Value]:
+    return Value(timestamp, DateTimeField()), Value(memory_id, UUIDField())

@@ -27,16 +27,17 @@ WHOLE = (*RECORD, *DETAIL)
 
 def records(queryset: MemoryQuerySet, names: tuple[str, ...] = RECORD) -> list[Record]:
     """The rows of `queryset` as dicts with exactly `names`, in that order; JSON documents as ready-made JSON."""
-    return [_record(row, names) for row in _values(queryset, names)]
+    return [_record(row, names) for row in values(queryset, names)]
 
 
 def shaped(queryset: MemoryQuerySet, names: tuple[str, ...], chunk_size: int) -> Iterator[Record]:
     """The same, streamed through a cursor of the server."""
-    for row in _values(queryset, names).iterator(chunk_size):
+    for row in values(queryset, names).iterator(chunk_size):
         yield _record(row, names)
 
 
-def _values(queryset: MemoryQuerySet, names: tuple[str, ...]) -> Any:
+def values(queryset: MemoryQuerySet, names: tuple[str, ...]) -> Any:
+    """The question that `records` asks."""
     plain = [name for name in names if name not in _DOCUMENTS]
     documents = {f"{name}_json": Cast(name, TextField()) for name in names if name in _DOCUMENTS}
     return queryset.values(*plain, **documents)

@@ -7,7 +7,7 @@ from memoryhub.memories.envelope import MAX_DEPTH
 
 
 class BadJson(ValueError):
-    """A text that is no JSON for us: `code` is invalid_json, duplicate_key or too_deep; the words lack their subject."""
+    """A text that is no JSON for us: `code` is invalid_json, duplicate_key or too_deep; the words lack a subject."""
 
     def __init__(self, code: str, said: str) -> None:
         super().__init__(said)
@@ -17,9 +17,7 @@ class BadJson(ValueError):
 def decode(body: bytes) -> Any:
     """The value of a JSON document. Raises BadJson."""
     try:
-        value = json.loads(
-            body.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant
-        )
+        value = json.loads(body.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant)
     except UnicodeDecodeError:
         raise BadJson("invalid_json", "is not valid UTF-8.") from None
     except RecursionError:

@@ -2,15 +2,16 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from django.db import connection
-from django.db.models import Sum
+from django.db.models import QuerySet, Sum
 
-from memoryhub.memories.facets import LIVE_CAP, compiled, tally
+from memoryhub.memories.facets import LIVE_CAP, compiled, counted_live, tally
 from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.models import MemoryDay
-from memoryhub.memories.querysets import ClassifiedQuerySet, MemoryQuerySet
+from memoryhub.memories.querysets import ClassifiedQuerySet
+from memoryhub.memories.substring import Matches
 
 BARS = 60
 HOURLY_UP_TO = timedelta(days=3)
@@ -55,7 +56,7 @@ def histogram(filters: MemoryFilterSet) -> Histogram:
     """
     start, end = filters.values.get("from"), filters.values.get("to")
     if start and end and end - start <= HOURLY_UP_TO:
-        counted, capped = _live(filters.found, "hour")
+        counted, capped = _live(counted_live(filters), "hour")
         return Histogram(buckets=_buckets(counted, timedelta(hours=1), start, end), capped=capped)
     counted, capped = _daily(filters)
     if not counted:
@@ -66,26 +67,34 @@ def histogram(filters: MemoryFilterSet) -> Histogram:
 
 
 def _daily(filters: MemoryFilterSet) -> tuple[Counted, bool]:
-    tallied = None if _cuts_a_day(filters) else tally(filters, _TALLIED, ClassifiedQuerySet(MemoryDay))
+    tallied = days(filters)
     if tallied is None:
-        return _live(filters.found, "day")
-    counted, _ = _live(filters.found.mortal(), "day")
-    for day, number in tallied.values_list("day").annotate(number=Sum("count")):
+        return _live(counted_live(filters), "day")
+    counted, _ = _live(Matches(filters.found.mortal(), cut=False), "day")
+    for day, number in tallied:
         midnight = datetime.combine(day, time(), UTC)
         counted[midnight] = counted.get(midnight, 0) + int(number)
     return counted, False
+
+
+def days(filters: MemoryFilterSet) -> QuerySet[Any, Any] | None:
+    """(day, count) of what the tally holds of `filters`; None if they ask for more than it knows."""
+    if _cuts_a_day(filters):
+        return None
+    tallied: ClassifiedQuerySet[MemoryDay] | None = tally(filters, _TALLIED, ClassifiedQuerySet(MemoryDay))
+    return None if tallied is None else tallied.values_list("day").annotate(number=Sum("count"))
 
 
 def _cuts_a_day(filters: MemoryFilterSet) -> bool:
     return any(name in filters.values and filters.values[name].time() != time() for name in ("from", "to"))
 
 
-def _live(found: MemoryQuerySet, unit: Literal["hour", "day"]) -> tuple[Counted, bool]:
-    sql, params = compiled(found.newest_first().values("timestamp")[:LIVE_CAP])
+def _live(matches: Matches, unit: Literal["hour", "day"]) -> tuple[Counted, bool]:
+    sql, params = compiled(matches.rows.newest_first().values("timestamp")[:LIVE_CAP])
     with connection.cursor() as cursor:
         cursor.execute(_BY_UNIT.format(rows=sql), [unit, *params])
         counted: Counted = dict(cursor.fetchall())
-    return counted, sum(counted.values()) >= LIVE_CAP
+    return counted, matches.cut or sum(counted.values()) >= LIVE_CAP
 
 
 def _buckets(counted: Counted, width: timedelta, start: datetime, end: datetime) -> list[Bucket]:

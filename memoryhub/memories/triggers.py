@@ -81,13 +81,17 @@ def _tallies(rows: str) -> str:
     return _tally("memory_counts", _COUNTS, rows) + _tally("memory_days", _DAYS, rows) + "RETURN NULL;"
 
 
+def _rows(**names: str) -> pgtrigger.Referencing:
+    return pgtrigger.Referencing(**names)  # type: ignore[no-untyped-call]
+
+
 # Memories with a time to live are not tallied: no trigger fires when they expire. They are counted when asked for.
 COUNT_NEW = pgtrigger.Trigger(
     name="count_new",
     when=pgtrigger.After,
     operation=pgtrigger.Insert,
     level=pgtrigger.Statement,
-    referencing=pgtrigger.Referencing(new="added"),
+    referencing=_rows(new="added"),
     func=_tallies("SELECT *, 1 AS delta, 1 AS written FROM added"),
 )
 COUNT_CLOSED = pgtrigger.Trigger(
@@ -95,6 +99,6 @@ COUNT_CLOSED = pgtrigger.Trigger(
     when=pgtrigger.After,
     operation=pgtrigger.Update,
     level=pgtrigger.Statement,
-    referencing=pgtrigger.Referencing(old="before", new="after"),
+    referencing=_rows(old="before", new="after"),
     func=_tallies("SELECT *, -1 AS delta, 0 AS written FROM before UNION ALL SELECT *, 1, 0 FROM after"),
 )

@@ -68,6 +68,27 @@ def running(config: Config) -> Iterator[None]:
                         server.stop()
 
 
+@contextmanager
+def kept_alive(config: Config) -> Iterator[None]:
+    """Within `running`: start the server again when it was killed, as a service manager would."""
+    server, done = Server(config), threading.Event()
+
+    def watch() -> None:
+        while not done.wait(1):
+            try:
+                server.revive()
+            except SystemExit as reason:
+                log.error("%s", reason)
+
+    thread = threading.Thread(target=watch, name="embedded PostgreSQL", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
 def _was_last(users: int) -> bool:
     fcntl.flock(users, fcntl.LOCK_UN)
     try:
@@ -182,7 +203,7 @@ class Server:
     # Starting and stopping
 
     def start(self) -> None:
-        if self._listening():
+        if self._ready():
             return
         if self.account.name:
             self._open_the_way()
@@ -194,6 +215,12 @@ class Server:
         self._forget_recycled_pid()
         self._rotate_log()
         self._start_until_ready()
+
+    def revive(self) -> None:
+        if not self._listening():
+            log.warning("The embedded PostgreSQL is gone: starting it again.")
+            with self.guard():
+                self.start()
 
     def stop(self) -> None:
         # Asked only while it listens: pg_ctl would signal whatever process has a dead server's number by now.
@@ -211,6 +238,16 @@ class Server:
             except OSError:
                 return False
             return True
+
+    def _ready(self) -> bool:
+        """Whether it answers; one that still recovers, because its starter was killed, is waited for."""
+        deadline = time.monotonic() + START_SECONDS
+        while self._listening() and time.monotonic() < deadline:
+            code = self._run("pg_isready", "-q", "-h", str(self.socket_dir), "-p", "5432", cwd=self.data).returncode
+            if code == 0:
+                return True
+            time.sleep(0.1)
+        return False
 
     def _create_cluster(self) -> None:
         """Make the cluster beside its place and move it there, so that a kill leaves all of it or nothing."""
@@ -259,8 +296,6 @@ class Server:
         arguments = ["start", "-D", ".", "-w", "-t", str(START_SECONDS), "-l", f"../logs/{self.log_file.name}"]
         deadline = time.monotonic() + 10
         while self._run("pg_ctl", *arguments, "-o", self._options, cwd=self.data).returncode != 0:
-            if self._listening():
-                return
             if "shared memory block" not in self._log_tail() or time.monotonic() > deadline:
                 raise SystemExit(
                     f"The embedded PostgreSQL does not start. {self.log_file} ends with:\n{self._log_tail()}"
@@ -349,13 +384,12 @@ class Server:
         trees = [tree for tree in (self.install, libraries) if tree.exists()]
         places = [self.home, self.socket_dir, self.install / "bin"]
         passages = {parent for place in places for path in (place, place.resolve()) for parent in path.parents}
-        opened = [
-            *self._permit(sorted(passages), stat.S_IXOTH),
-            *self._permit(chain.from_iterable(_tree(tree) for tree in trees), stat.S_IROTH | stat.S_IXOTH),
-        ]
+        opened = [str(path) for path in self._permit(sorted(passages), stat.S_IXOTH)]
+        files = chain.from_iterable(_tree(tree) for tree in trees)
+        if count := len(self._permit(files, stat.S_IROTH | stat.S_IXOTH)):
+            opened.append(f"{count} files of {self.install}")
         if opened:
-            more = f" and {len(opened) - 1} more under the installed PostgreSQL" if len(opened) > 1 else ""
-            log.warning("Opened %s%s to the user %s, who runs PostgreSQL for root.", opened[0], more, self.account.name)
+            log.warning("Opened %s to the user %s, who runs PostgreSQL for root.", ", ".join(opened), self.account.name)
 
     def _permit(self, paths: Iterable[Path], wanted: int) -> Sequence[Path]:
         opened = []

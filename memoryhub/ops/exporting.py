@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import orjson
-from django.db.models import QuerySet
 
 from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.models import Memory
+from memoryhub.memories.querysets import MemoryQuerySet
 from memoryhub.memories.records import ENVELOPE, Record, shaped
 
 CHUNK = 2_000
@@ -25,7 +25,7 @@ def export_lines(filters: MemoryFilterSet, *, history: bool = False) -> Iterator
         yield orjson.dumps(_without_defaults(row), option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE)
 
 
-def _rows(filters: MemoryFilterSet, history: bool) -> QuerySet[Memory]:
+def _rows(filters: MemoryFilterSet, history: bool) -> MemoryQuerySet:
     if not history:
         return filters.found
     return Memory.objects.visible_to(filters.clearance).filter(memory_id__in=filters.found.values("memory_id"))
@@ -33,5 +33,11 @@ def _rows(filters: MemoryFilterSet, history: bool) -> QuerySet[Memory]:
 
 def _without_defaults(row: Record) -> dict[str, Any]:
     """A column that came later than the envelope stands in a line only where it says something."""
-    silent: dict[str, Any] = {"embedding": None, "kind": "fact", "pinned": False, "expires_at": None, "propagation": None}
+    silent: dict[str, Any] = {
+        "embedding": None,
+        "kind": "fact",
+        "pinned": False,
+        "expires_at": None,
+        "propagation": None,
+    }
     return {name: value for name, value in row.items() if name not in silent or value != silent[name]}

@@ -38,7 +38,7 @@ def prepare(config: Config, url: str) -> Path:
             if known and known["url"] != url:
                 _keep(path, {**known, "url": url})
             return path
-        sources = [*SOURCES, *(demo.SOURCES if config.demo else ())]
+        sources = [*SOURCES, *(demo.WRITERS if config.demo else ())]
         _keep(path, {"url": url, "users": _make_users(config), "keys": _make_keys(config, sources)})
         if config.demo:
             load_demo()

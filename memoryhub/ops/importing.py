@@ -27,9 +27,7 @@ MAX_REPORTED = 1_000
 # What an export says of a version besides its envelope. Record time and ids are the reading hub's own.
 OF_THE_HUB = frozenset({"memory_id", "version", "recorded_at", "superseded_at", "status", "defaulted"})
 
-IMPORTER = Principal(
-    name="system:import", scopes=frozenset({Scope.ADMIN}), clearance=everything(), actor_type="system"
-)
+IMPORTER = Principal(name="system:import", scopes=frozenset({Scope.ADMIN}), clearance=everything(), actor_type="system")
 
 
 @dataclass(slots=True)
@@ -48,7 +46,7 @@ class Report:
 
 @contextmanager
 def opened(name: str) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
-    """The lines of a file, of a .gz file or of standard input (`-`), and the stream whose position tells the progress."""
+    """The lines of a file, a .gz file or standard input (`-`), and the stream whose position tells the progress."""
     if name == "-":
         yield sys.stdin.buffer, sys.stdin.buffer
         return

@@ -68,5 +68,5 @@ def _durability() -> dict[str, str]:
 
 
 def _server_version() -> str:
-    number = connection.pg_version
+    number: int = connection.pg_version  # type: ignore[attr-defined]
     return f"{number // 10_000}.{number % 10_000}"

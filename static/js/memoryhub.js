@@ -87,10 +87,9 @@
   const help = find("dialog#help");
   const keysAreOn = () => setting.read("shortcuts") !== "off";
 
-  function openHelp() {
-    find("#shortcuts").checked = keysAreOn();
-    help.showModal();
-  }
+  const openHelp = () => help.showModal();
+  const keysSwitch = find("#shortcuts");
+  if (keysSwitch) keysSwitch.checked = keysAreOn();
 
   document.addEventListener("change", (event) => {
     if (event.target.id === "shortcuts") setting.write("shortcuts", event.target.checked ? "on" : "off");

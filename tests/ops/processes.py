@@ -60,6 +60,8 @@ def holder(home: Path, *, uid: int | None = None) -> Iterator[subprocess.Popen[s
         if line != "up\n":
             assert child.stdout.readline() == "up\n"
         yield child
+        if child.poll() is None:
+            child.communicate("")
 
 
 def ask(config: Config, question: str = "SELECT 1") -> object:

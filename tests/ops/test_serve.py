@@ -3,13 +3,15 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from subprocess import Popen
 
+import psycopg
 import pytest
 
-from tests.ops.processes import is_running, process, server_pid
+from memoryhub.config import Config
+from tests.ops.processes import ask, config_of, is_running, process, server_pid
 
 
 @contextmanager
@@ -17,7 +19,8 @@ def serving(home, *, port=0, **variables: str) -> Iterator[tuple[Popen[str], int
     """`manage.py serve` in `home`, and the port that it says it listens on."""
     settings = {"MEMORYHUB_HOME": str(home), "MEMORYHUB_PORT": str(port), "MEMORYHUB_DEMO": "false", **variables}
     with process("manage.py", "serve", **settings) as server:
-        said = []
+        said: list[str] = []
+        assert server.stdout is not None
         for line in server.stdout:
             said.append(line)
             if line.startswith("memoryhub ") and " is at http://127.0.0.1:" in line:
@@ -39,6 +42,20 @@ def get(port: int, path: str = "/health") -> int:
         finally:
             connection.close()
     raise AssertionError(f"nobody listens on {port}")
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def answers(config: Config) -> bool:
+    try:
+        return ask(config) == 1
+    except psycopg.OperationalError:
+        return False
 
 
 def test_it_answers_on_a_port_of_its_own_choice_and_leaves_nothing_behind(tmp_path):
@@ -79,6 +96,12 @@ def test_its_life_in_one_home(tmp_path):
         assert second.returncode == 1
         assert f"Port {port} on 127.0.0.1 is taken" in said
         assert "Traceback" not in said
+        assert get(port) == 200
+
+        # a PostgreSQL that was killed is there again a moment later
+        killed = server_pid(home)
+        os.kill(killed, signal.SIGKILL)
+        wait_until(lambda: not is_running(killed) and answers(config_of(home)))
         assert get(port) == 200
 
         # Ctrl-C in a terminal reaches the whole group

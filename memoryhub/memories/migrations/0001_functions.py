@@ -14,22 +14,20 @@ CREATE FUNCTION memory_utf8(value text) RETURNS bytea
 LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN convert_to(value, 'UTF8');
 
+-- Nothing in ASCII is composed or invisible.
 CREATE FUNCTION memory_fold(value text) RETURNS text
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE STRICT COST 20 AS $$
-BEGIN
-    -- Nothing in ASCII is composed or invisible.
-    IF octet_length(value) = length(value) THEN
-        RETURN lower(value);
-    END IF;
-    RETURN lower(regexp_replace(normalize(value, NFC), '{STRIPPED}', '', 'g'));
-END $$;
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT COST 20
+RETURN CASE WHEN octet_length(value) = length(value) THEN lower(value)
+            ELSE lower(regexp_replace(normalize(value, NFC), '{STRIPPED}', '', 'g')) END;
 
 CREATE FUNCTION memory_pattern(value text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN '%' || replace(replace(replace(memory_fold(value), '\\', '\\\\'), '%', '\\%'), '_', '\\_') || '%';
 
 CREATE FUNCTION memory_grams(value text) RETURNS integer[]
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE STRICT COST 2000 AS $$
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE STRICT COST 2000
+-- Indexes are built and analysed under an empty search path, where memory_fold would not be found.
+SET search_path FROM CURRENT AS $$
 DECLARE
     bytes bytea := convert_to(memory_fold(value), 'UTF8');
 BEGIN

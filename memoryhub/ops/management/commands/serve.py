@@ -9,7 +9,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from granian.log import LogLevels
 from granian.server import Server
 
 from memoryhub.config import Config
-from memoryhub.ops import first_start
+from memoryhub.ops import embedded, first_start
 
 START_LOCK = 0x6D656D68  # "memh": any number, as long as every start asks for the same
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -53,7 +53,8 @@ class Command(BaseCommand):
         # A worker is a fork: it must not talk over the parent's connection.
         connections.close_all()
         self._welcome(config, url)
-        serve(config, host, port)
+        with embedded.kept_alive(config) if config.embedded else nullcontext():
+            serve(config, host, port)
 
     def _welcome(self, config: Config, url: str) -> None:
         credentials = config.home / "credentials.json"

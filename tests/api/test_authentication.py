@@ -1,0 +1,323 @@
+"""Who may call which route: one table over every route of the URL conf and every kind of caller (AZ-01)."""
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test import Client
+from django.urls import URLPattern
+from django.utils import timezone
+
+from memoryhub import urls
+from memoryhub.api.urls import urlpatterns as api_routes
+from memoryhub.firewall.models import ApiKey, ClearanceRecord
+from memoryhub.memories.models import Memory
+from tests.api.answers import problem, refused, told
+from tests.builders import envelope, make_key, make_memory, make_user
+
+pytestmark = pytest.mark.django_db
+
+# nobody: no key and no session. refused: a key that is no key, or no more. The others: a good key with that one scope,
+# and a signed-in analyst.
+CALLERS = ("nobody", "refused", "read", "write", "inspect", "admin", "analyst")
+TABLE = {
+    "GET api:memories": (401, 401, 200, 403, 403, 200, 200),
+    "POST api:memories": (401, 401, 403, 201, 403, 201, 403),
+    "GET api:memory": (401, 401, 200, 403, 403, 200, 200),
+    "GET api:memory-versions": (401, 401, 200, 403, 403, 200, 200),
+    "GET api:facets": (401, 401, 200, 403, 403, 200, 200),
+    "GET api:histogram": (401, 401, 200, 403, 403, 200, 200),
+    "GET api:status": (401, 401, 200, 403, 403, 200, 200),
+    "GET api:schema": (200, 401, 200, 200, 200, 200, 200),
+    "GET api:docs": (200, 401, 200, 200, 200, 200, 200),
+    "GET api:anything-else": (404, 404, 404, 404, 404, 404, 404),
+    "GET ready": (200, 200, 200, 200, 200, 200, 200),
+    "GET health": (200, 200, 200, 200, 200, 200, 200),
+}
+MALFORMED = [
+    "Bearer", "Bearer ", "Bearer  ", "bearer", "Bearer\tmh_0123456789abcdef", "Bearer a b", "Bearer " + "x" * 10_000,
+    "Bearer mh_\x00" + "0" * 20, "\x00", "Bearer \x00", "Bearer é" + "0" * 20, "Bearer \xff\xfe", "é", "Basic dXNlcjpwYXNz",
+    "Basic", "Token 0123456789abcdef0123", "Digest username=a", "mh_0123456789abcdef0123456789", "Bearer ' OR 1=1 --",
+    "Bearer mh_" + "０" * 30, "Bearer " + "%" * 40, "Bearer null", "Bearer undefined", ", Bearer x", "Bearer mh_" + "0" * 61,
+]  # fmt: skip
+
+
+def routes() -> Iterator[tuple[str, str]]:
+    """Every (method, name) of the API, from the URL conf."""
+    yield "GET", "health"  # answered by a middleware, before any URL conf
+    for route in [*api_routes, *(route for route in urls.urlpatterns if getattr(route, "name", "") == "ready")]:
+        assert isinstance(route, URLPattern), f"{route} includes others: walk them, too"
+        name = "ready" if route.name == "ready" else f"api:{route.name or 'anything-else'}"
+        view = getattr(route.callback, "view_class", None)
+        methods = ("get", "post", "put", "patch", "delete")
+        for method in [name for name in methods if hasattr(view, name)] if view else ["get"]:
+            yield method.upper(), name
+
+
+ROUTES = list(routes())
+
+
+def call(client: Client, method: str, name: str, **extra: Any) -> Any:
+    path = {
+        "api:memories": "/api/memories",
+        "api:memory": f"/api/memories/{Memory.objects.values_list('memory_id', flat=True).first()}",
+        "api:memory-versions": f"/api/memories/{Memory.objects.values_list('memory_id', flat=True).first()}/versions",
+        "api:facets": "/api/facets",
+        "api:histogram": "/api/histogram",
+        "api:status": "/api/status",
+        "api:schema": "/api/schema",
+        "api:docs": "/api/docs",
+        "api:anything-else": "/api/no/such/route",
+        "ready": "/ready",
+        "health": "/health",
+    }[name]
+    if method == "POST":
+        return client.post(path, envelope(), content_type="application/json", **extra)
+    return client.generic(method, path, **extra)
+
+
+def bearer(secret: str) -> dict[str, str]:
+    return {"HTTP_AUTHORIZATION": f"Bearer {secret}"}
+
+
+def _expired() -> str:
+    return make_key(scopes="read write admin", expiry=timedelta(seconds=-1))
+
+
+def _revoked() -> str:
+    secret = make_key(scopes="read write admin")
+    ApiKey.objects.filter(token_key=secret[:15]).update(revoked_at=timezone.now())
+    return secret
+
+
+def _of_a_disabled_user() -> str:
+    secret = make_key(scopes="read write admin", owner="left")
+    User.objects.filter(username="left").update(is_active=False)
+    return secret
+
+
+def _of_a_deleted_user() -> str:
+    secret = make_key(scopes="read write admin", owner="gone")
+    User.objects.get(username="gone").delete()
+    return secret
+
+
+def _almost() -> str:
+    """A good key with its last character changed."""
+    secret = make_key(scopes="read write admin")
+    return secret[:-1] + ("0" if secret[-1] != "0" else "1")
+
+
+REFUSED: dict[str, Callable[[], str]] = {
+    "expired": _expired,
+    "revoked": _revoked,
+    "of a disabled user": _of_a_disabled_user,
+    "of a deleted user": _of_a_deleted_user,
+    "almost right": _almost,
+    "the public half": lambda: make_key(scopes="read")[:15],
+    "never made": lambda: "mh_" + "a" * 61,
+}
+
+
+def test_the_table_names_every_route_and_no_other():
+    assert {f"{method} {name}" for method, name in ROUTES} == set(TABLE)
+
+
+@pytest.mark.parametrize(("method", "name"), ROUTES, ids=str)
+def test_every_route_answers_every_caller_as_the_table_says(method, name):
+    make_memory()
+    make_user("analyst", name="analysts", max_tier="internal")
+    keys = {scope: make_key(scopes=scope, source="test") for scope in ("read", "write", "inspect", "admin")}
+    signed_in = Client()
+    signed_in.force_login(User.objects.get(username="analyst"), "django.contrib.auth.backends.ModelBackend")
+
+    answers = {
+        "nobody": call(Client(), method, name),
+        "refused": call(Client(), method, name, **bearer(_revoked())),
+        **{scope: call(Client(), method, name, **bearer(secret)) for scope, secret in keys.items()},
+        "analyst": call(signed_in, method, name),
+    }
+
+    assert tuple(answers[caller].status_code for caller in CALLERS) == TABLE[f"{method} {name}"]
+    for answer in answers.values():
+        if answer.status_code >= 400:
+            refused(answer)
+
+
+@pytest.mark.parametrize("reason", REFUSED)
+@pytest.mark.parametrize(("method", "name"), ROUTES, ids=str)
+def test_a_key_that_is_none_or_none_any_more_opens_nothing(method, name, reason):
+    make_memory()
+    expected = TABLE[f"{method} {name}"][CALLERS.index("refused")]
+
+    answer = call(Client(), method, name, **bearer(REFUSED[reason]()))
+
+    assert answer.status_code == expected
+    if expected == 401:
+        assert answer["WWW-Authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize(("method", "name"), ROUTES, ids=str)
+def test_a_header_that_is_malformed_is_refused_like_any_other(method, name):
+    make_memory()
+    expected = TABLE[f"{method} {name}"][CALLERS.index("refused")]
+
+    answers = {header: call(Client(), method, name, HTTP_AUTHORIZATION=header) for header in MALFORMED}
+
+    assert {header: a.status_code for header, a in answers.items() if a.status_code != expected} == {}
+    if expected == 401:
+        first = told(answers["Bearer"])
+        assert [header for header, answer in answers.items() if told(answer) != first] == []
+
+
+def test_every_refused_key_gets_the_same_answer():
+    answers = [told(call(Client(), "GET", "api:memories", **bearer(make()))) for make in REFUSED.values()]
+    answers.append(told(call(Client(), "GET", "api:memories")))
+
+    assert [answer for answer in answers if answer != answers[0]] == []
+
+
+def test_a_bad_key_is_not_saved_by_a_session_beside_it():
+    make_user("analyst")
+    client = Client()
+    client.force_login(User.objects.get(), "django.contrib.auth.backends.ModelBackend")
+
+    assert call(client, "GET", "api:memories").status_code == 200
+    for header in MALFORMED:
+        problem(call(client, "GET", "api:memories", HTTP_AUTHORIZATION=header), 401, "unauthorized")
+
+
+def test_the_database_holds_no_key_that_can_be_used():
+    secret = make_key(scopes="read write admin", clearance={"max_tier": "restricted"})
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        tables = [name for (name,) in cursor.fetchall()]
+        dump = ""
+        for table in tables:
+            cursor.execute(f'SELECT t::text FROM "{table}" AS t')
+            dump += "\n".join(row for (row,) in cursor.fetchall())
+
+    assert "api_keys" in tables
+    assert secret[:15] in dump, "the part by which a key is found"
+    assert secret not in dump
+    assert secret[15:] not in dump
+    assert secret[15:].encode().hex() not in dump
+
+
+def test_a_key_without_clearance_sees_public_memories_only(api):
+    for tier in ("public", "internal", "confidential", "restricted"):
+        make_memory(payload_id=tier, tier=tier)
+
+    records = api(make_key()).get("/api/memories").json()["records"]
+
+    assert [record["payload_id"] for record in records] == ["public"]
+
+
+def test_a_user_without_clearance_sees_public_memories_only():
+    for tier in ("public", "internal", "confidential", "restricted"):
+        make_memory(payload_id=tier, tier=tier)
+    client = Client()
+    client.force_login(User.objects.create_user("new"), "django.contrib.auth.backends.ModelBackend")
+
+    records = client.get("/api/memories").json()["records"]
+
+    assert [record["payload_id"] for record in records] == ["public"]
+
+
+@pytest.mark.parametrize("max_tier", ["nonsense", "", "Public", "restricted "])
+def test_a_clearance_that_names_no_tier_sees_nothing(api, max_tier):
+    make_memory()
+
+    assert api(make_key(clearance={"max_tier": max_tier})).get("/api/memories").json()["records"] == []
+
+
+def test_a_clearance_that_is_lowered_holds_from_the_next_request_on(api):
+    secret = api(make_key(clearance={"max_tier": "restricted"}))
+    make_user("analyst", name="analysts", max_tier="restricted")
+    session = Client()
+    session.force_login(User.objects.get(username="analyst"), "django.contrib.auth.backends.ModelBackend")
+    memory = make_memory(tier="restricted")
+    path = f"/api/memories/{memory.memory_id}"
+    etag = secret.get(path)["ETag"]
+    assert session.get(path).status_code == 200
+
+    ClearanceRecord.objects.update(max_tier="public")
+
+    for answer in (secret.get(path), session.get(path), secret.client.get(path, headers={"If-None-Match": etag})):
+        problem(answer, 404, "not_found")
+
+
+def test_a_key_that_is_revoked_or_expires_stops_at_once(api, time_machine):
+    revoked, expiring = api(make_key()), api(make_key(expiry=timedelta(hours=1)))
+    assert (revoked.get("/api/facets").status_code, expiring.get("/api/facets").status_code) == (200, 200)
+
+    ApiKey.objects.filter(expiry__gt=timezone.now() + timedelta(days=1)).update(revoked_at=timezone.now())
+    problem(revoked.get("/api/facets"), 401, "unauthorized")
+    assert expiring.get("/api/facets").status_code == 200
+    time_machine.move_to(timezone.now() + timedelta(hours=1, seconds=1), tick=True)
+    problem(expiring.get("/api/facets"), 401, "unauthorized")
+
+    assert ApiKey.objects.count() == 2, "keys stay on record"
+
+
+class TestSessions:
+    @pytest.fixture
+    def browser(self) -> Client:
+        """A signed-in administrator whose browser checks what a browser checks."""
+        make_user("root", scopes="admin", max_tier="restricted")
+        client = Client(enforce_csrf_checks=True)
+        client.force_login(User.objects.get(username="root"), "django.contrib.auth.backends.ModelBackend")
+        return client
+
+    @pytest.mark.parametrize(
+        "content_type",
+        ["application/json", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""],
+    )
+    def test_cannot_write_without_a_csrf_token(self, browser, content_type):
+        answer = browser.post("/api/memories", b'{"payload_id": "x", "content": "y"}', content_type=content_type)
+
+        assert refused(answer)["code"] in ("forbidden", "bad_request")
+        assert not Memory.objects.exists()
+
+    def test_write_with_a_csrf_token(self, browser):
+        token = "a" * 32
+        browser.cookies["csrftoken"] = token
+
+        answer = browser.post("/api/memories", envelope(), "application/json", headers={"X-CSRFToken": token})
+
+        assert answer.status_code == 201
+        assert Memory.objects.get().actor_type == "user"
+
+    def test_do_not_write_for_a_foreign_origin(self, browser):
+        token = "a" * 32
+        browser.cookies["csrftoken"] = token
+        headers = {"X-CSRFToken": token, "Origin": "https://evil.example"}
+
+        problem(browser.post("/api/memories", envelope(), "application/json", headers=headers), 403, "forbidden")
+
+    def test_are_ignored_where_a_key_is_given(self, browser):
+        """The cookies are an administrator's, the key may only read what is public: the key decides."""
+        make_memory(tier="restricted")
+        key = {"Authorization": f"Bearer {make_key(scopes='read')}"}
+
+        assert browser.get("/api/memories", headers=key).json()["records"] == []
+        problem(browser.post("/api/memories", envelope(), "application/json", headers=key), 403, "forbidden")
+
+    def test_have_no_say_in_the_write_of_a_key(self, browser):
+        browser.cookies["csrftoken"] = "nonsense"
+        browser.cookies["sessionid"] = "\x00nonsense"
+        key = {"Authorization": f"Bearer {make_key(scopes='write')}"}
+
+        assert browser.post("/api/memories", envelope(), "application/json", headers=key).status_code == 201
+
+    def test_end_when_the_user_is_disabled_or_signs_out(self, browser):
+        assert browser.get("/api/memories").status_code == 200
+        User.objects.update(is_active=False)
+        problem(browser.get("/api/memories"), 401, "unauthorized")
+        User.objects.update(is_active=True)
+        browser.logout()
+        problem(browser.get("/api/memories"), 401, "unauthorized")

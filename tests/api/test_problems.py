@@ -1,0 +1,342 @@
+"""Errors are data: whatever goes wrong leaves the API as a problem that gives nothing away (threats.md, "Error contract")."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, OperationalError, close_old_connections, connection
+from django.test import Client
+from psycopg import errors, pq
+
+from memoryhub import faults
+from memoryhub.faults import OutcomeUnknown, fault_of
+from memoryhub.memories.models import Memory
+from tests.api.answers import problem, refused
+from tests.builders import envelope, make_key, make_memory
+
+JSON = "application/json"
+UNKNOWN = "/api/memories/00000000-0000-4000-8000-000000000000"
+LONG = str(settings.MEMORYHUB.max_body_bytes + 1)
+
+# (method, path, body, headers) → (status, code)
+CORPUS: list[tuple[str, str, str, dict[str, str], int, str]] = [
+    ("GET", "/api/memories?tier=x", "", {}, 400, "invalid_parameter"),
+    ("GET", "/api/memories?cursor=x", "", {}, 400, "bad_cursor"),
+    ("GET", "/api/memories?limit=x", "", {}, 400, "invalid_parameter"),
+    ("GET", "/api/memories?" + "&".join(f"p{n}=1" for n in range(10_000)), "", {}, 400, "bad_request"),
+    ("GET", UNKNOWN, "", {}, 404, "not_found"),
+    ("GET", UNKNOWN + "/versions", "", {}, 404, "not_found"),
+    ("GET", "/api/memories/1", "", {}, 404, "not_found"),
+    ("GET", "/api/", "", {}, 404, "not_found"),
+    ("GET", "/api/nothing", "", {}, 404, "not_found"),
+    ("POST", "/api/nothing", "{}", {}, 404, "not_found"),
+    ("GET", "/api/memories/", "", {}, 404, "not_found"),
+    ("GET", "/api/memories", "", {"HTTP_AUTHORIZATION": "Bearer no"}, 401, "unauthorized"),
+    ("GET", "/api/memories", "", {"HTTP_HOST": "evil.example"}, 400, "bad_request"),
+    ("GET", "/health", "", {"HTTP_HOST": "evil.example\x00"}, 200, ""),
+    ("DELETE", "/api/memories", "", {}, 405, "method_not_allowed"),
+    ("PATCH", UNKNOWN, "{}", {}, 405, "method_not_allowed"),
+    ("POST", "/api/facets", "{}", {}, 405, "method_not_allowed"),
+    ("POST", "/ready", "{}", {}, 405, "method_not_allowed"),
+    ("POST", "/health", "{}", {}, 405, "method_not_allowed"),
+    ("POST", "/api/memories", "", {}, 400, "invalid_json"),
+    ("POST", "/api/memories", "{", {}, 400, "invalid_json"),
+    ("POST", "/api/memories", '{"a": 1, "a": 2}', {}, 400, "duplicate_key"),
+    ("POST", "/api/memories", "[" * 5_000, {}, 400, "too_deep"),
+    ("POST", "/api/memories", '{"content": "x"}', {}, 400, "invalid_value"),
+    ("POST", "/api/memories", '{"payload_id": "a", "content": "x", "x": 1}', {}, 400, "unknown_field"),
+    ("POST", "/api/memories", '{"payload_id": "a", "content": "x", "source": "b"}', {}, 403, "source_mismatch"),
+    ("POST", "/api/memories", '{"payload_id": "p", "content": "x"}', {}, 409, "payload_id_conflict"),
+    ("POST", "/api/memories", "{}", {"CONTENT_TYPE": "text/xml"}, 415, "unsupported_media_type"),
+    ("POST", "/api/memories", "{}", {"HTTP_CONTENT_ENCODING": "gzip"}, 415, "unsupported_media_type"),
+    ("POST", "/api/memories", "{}", {"CONTENT_LENGTH": LONG}, 413, "too_large"),
+    ("POST", "/api/memories", "{}", {"CONTENT_LENGTH": "9" * 5_000}, 413, "too_large"),
+    ("POST", "/api/memories", "{}", {"CONTENT_LENGTH": "", "HTTP_TRANSFER_ENCODING": "chunked"}, 411, "length_required"),
+]  # fmt: skip
+
+
+@pytest.fixture
+def key() -> str:
+    return make_key(scopes="read write", clearance={"max_tier": "restricted"})
+
+
+def send(key: str, method: str, path: str, body: str = "", **headers: str) -> Any:
+    content_type = headers.pop("CONTENT_TYPE", JSON)
+    caller = Client(enforce_csrf_checks=True, raise_request_exception=False)
+    return caller.generic(method, path, body, content_type, **{"HTTP_AUTHORIZATION": f"Bearer {key}", **headers})
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("method", "path", "body", "headers", "status", "code"), CORPUS)
+def test_every_refusal_is_a_problem_with_a_stable_code(key, method, path, body, headers, status, code):
+    make_memory(payload_id="p")
+
+    answer = send(key, method, path, body, **headers)
+
+    if status < 400:
+        assert answer.status_code == status
+        return
+    problem(answer, status, code)
+    assert (status == 405) == ("Allow" in answer and status == 405)
+
+
+@pytest.mark.django_db
+def test_a_form_that_cannot_be_read_is_a_bad_request_for_a_signed_in_user_too():
+    from tests.builders import make_user
+
+    client = Client(enforce_csrf_checks=True, raise_request_exception=False)
+    client.force_login(make_user("ada"), "django.contrib.auth.backends.ModelBackend")
+
+    problem(client.generic("POST", "/api/memories", "x", "multipart/form-data"), 400, "bad_request")
+    many = "&".join(f"f{n}=1" for n in range(10_000))
+    answer = client.generic("POST", "/api/memories", many, "application/x-www-form-urlencoded")
+    problem(answer, 400, "bad_request")
+
+
+STATES = {
+    "22001": (400, "invalid_value"), "22003": (400, "invalid_value"), "22008": (400, "invalid_value"),
+    "22021": (400, "invalid_value"), "22P02": (400, "invalid_value"), "22P05": (400, "invalid_value"),
+    "54000": (413, "too_large"), "54001": (413, "too_large"),
+    "40001": (503, "serialization"), "40P01": (503, "serialization"),
+    "55P03": (503, "busy"), "57014": (503, "query_timeout"),
+    "53100": (503, "database_unavailable"), "53200": (503, "database_unavailable"), "53300": (503, "database_unavailable"),
+    "08006": (503, "database_unavailable"), "57P01": (503, "database_unavailable"), "57P02": (503, "database_unavailable"),
+    "57P03": (503, "database_unavailable"), "25006": (503, "read_only"),
+    "23505": (500, "internal"), "42601": (500, "internal"), "42P01": (500, "internal"), "XX000": (500, "internal"),
+}  # fmt: skip
+SECRET = 'Key (payload_id)=(secret) violates constraint "memories_identity"'
+
+
+def _raised(cause: BaseException, wrapper: type[Exception]) -> Exception:
+    try:
+        raise wrapper(SECRET) from cause
+    except wrapper as error:
+        return error
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_each_state_of_the_database_has_its_answer(state):
+    fault = fault_of(_raised(errors.lookup(state)(SECRET), DatabaseError))
+
+    assert (fault.status, fault.code) == STATES[state]
+    assert (fault.retry_after_seconds is not None) == (fault.status == 503)
+
+
+def test_no_state_of_the_database_gives_anything_away():
+    every = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, psycopg.Error)]
+    assert len(every) > 200
+    for kind in every:
+        fault = fault_of(_raised(kind(SECRET), DatabaseError))
+        assert fault.status in (400, 413, 500, 503)
+        assert (fault.status == 503) == bool(fault.retry_after_seconds)
+        assert "secret" not in fault.detail
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (OperationalError("connection failed"), "database_unavailable"),
+        (InterfaceError("connection already closed"), "database_unavailable"),
+        (psycopg.OperationalError("server closed the connection"), "database_unavailable"),
+        (_raised(psycopg.OperationalError("consuming input failed"), OperationalError), "database_unavailable"),
+        (OutcomeUnknown(), "outcome_unknown"),
+        (DatabaseError("something"), "internal"),
+        (ValueError("something"), "internal"),
+    ],
+)
+def test_a_fault_without_a_state_is_told_by_its_kind(error, code):
+    assert fault_of(error).code == code
+
+
+@contextmanager
+def locked(table: str) -> Iterator[None]:
+    """Another session has the table for itself."""
+    with psycopg.connect(**connection.get_connection_params() | {"cursor_factory": psycopg.Cursor}) as other:
+        other.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+        yield
+        other.rollback()
+
+
+@contextmanager
+def setting(name: str, value: str) -> Iterator[None]:
+    """A setting of this test's session with the database."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET {name} = {value}")
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(f"RESET {name}")
+
+
+@contextmanager
+def no_database() -> Iterator[None]:
+    """The server is gone: nobody listens where it was."""
+    connection.close()
+    there = dict(connection.settings_dict)
+    connection.settings_dict |= {"HOST": "/nonexistent/socket", "OPTIONS": there["OPTIONS"] | {"host": "/nonexistent"}}
+    connection.settings_dict["OPTIONS"].pop("host")
+    try:
+        yield
+    finally:
+        connection.close()
+        connection.settings_dict.update(there)
+
+
+@pytest.mark.django_db(transaction=True)
+class TestOnARealServer:
+    """Faults that a real PostgreSQL raised, seen through the views."""
+
+    def test_a_statement_that_takes_too_long_says_so(self, key):
+        make_memory()
+        with setting("statement_timeout", "100"), locked("memories"):
+            answers = [send(key, "GET", "/api/memories"), send(key, "POST", "/api/memories", json.dumps(envelope()))]
+
+        for answer in answers:
+            problem(answer, 503, "query_timeout")
+            assert int(answer["Retry-After"]) > 0
+        assert send(key, "GET", "/api/memories").status_code == 200
+
+    def test_a_table_that_is_locked_is_busy(self, key):
+        with setting("lock_timeout", "100"), locked("memories"):
+            answers = [send(key, "GET", path) for path in ("/api/memories", "/api/facets?q=a", UNKNOWN)]
+            answers.append(send(key, "POST", "/api/memories", json.dumps(envelope())))
+
+        for answer in answers:
+            problem(answer, 503, "busy")
+            assert int(answer["Retry-After"]) > 0
+
+    def test_a_writer_that_waits_too_long_for_another_is_told_so(self, key):
+        make_memory()
+        with setting("lock_timeout", "100"), locked("record_clock"):
+            problem(send(key, "POST", "/api/memories", json.dumps(envelope())), 503, "busy")
+            assert send(key, "GET", "/api/memories").status_code == 200
+        assert Memory.objects.count() == 1
+
+    def test_a_database_that_takes_no_writes_is_read_only(self, key):
+        make_memory()
+        with setting("default_transaction_read_only", "on"):
+            answer = send(key, "POST", "/api/memories", json.dumps(envelope()))
+            problem(answer, 503, "read_only")
+            assert int(answer["Retry-After"]) > 0
+            assert send(key, "GET", "/api/memories").status_code == 200
+        assert Memory.objects.count() == 1
+
+    def test_a_database_that_is_gone_is_unavailable(self, key):
+        with no_database():
+            answers = [
+                send(key, "GET", path)
+                for path in ("/api/memories", "/api/facets", "/api/histogram", "/api/status", UNKNOWN, "/ready")
+            ]
+            answers.append(send(key, "POST", "/api/memories", json.dumps(envelope())))
+            signed_in = Client(raise_request_exception=False)
+            signed_in.cookies["sessionid"] = "a" * 32
+            answers.append(signed_in.get("/api/memories"))
+            health = send(key, "GET", "/health")
+            schema, nothing = send("", "GET", "/health"), send(key, "GET", "/api/nothing")
+
+        for answer in answers:
+            problem(answer, 503, "database_unavailable")
+            assert int(answer["Retry-After"]) > 0
+        assert (health.status_code, health.json()["status"]) == (200, "ok")
+        assert (schema.status_code, nothing.status_code) == (200, 404)
+        assert send(key, "GET", "/ready").json()["status"] == "ready"
+
+    def test_a_session_that_is_cut_fails_once(self, key):
+        make_memory()
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            (pid,) = cursor.fetchone() or (0,)
+        with psycopg.connect(**connection.get_connection_params() | {"cursor_factory": psycopg.Cursor}) as other:
+            other.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+
+        problem(send(key, "GET", "/api/memories"), 503, "database_unavailable")
+        close_old_connections()  # what Django does before each request, and its test client does not
+        assert send(key, "GET", "/api/memories").status_code == 200
+
+    def test_a_commit_that_is_cut_has_an_unknown_outcome_and_can_be_sent_again(self, key):
+        body = json.dumps(envelope())
+        with connection.cursor() as cursor:
+            cursor.execute(_DIES_AT_COMMIT)
+        try:
+            problem(send(key, "POST", "/api/memories", body), 503, "outcome_unknown")
+        finally:
+            connection.close()
+            with connection.cursor() as cursor:
+                cursor.execute("DROP FUNCTION die() CASCADE")
+
+        assert send(key, "POST", "/api/memories", body).status_code == 201
+        assert Memory.objects.count() == 1
+
+    def test_a_schema_that_is_behind_is_not_ready(self, key):
+        with connection.cursor() as cursor:
+            cursor.execute("DELETE FROM django_migrations WHERE app = 'memories' RETURNING app, name, applied")
+            rows = cursor.fetchall()
+        try:
+            problem(send(key, "GET", "/ready"), 503, "migrations_pending")
+        finally:
+            with connection.cursor() as cursor:
+                cursor.executemany("INSERT INTO django_migrations (app, name, applied) VALUES (%s, %s, %s)", rows)
+
+        assert send(key, "GET", "/ready").status_code == 200
+
+
+# A constraint that is checked at COMMIT and ends the session while doing so.
+_DIES_AT_COMMIT = """
+CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_terminate_backend(pg_backend_pid());
+    PERFORM pg_sleep(5);
+    RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER dies AFTER INSERT OR UPDATE ON record_clock
+DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION die();
+"""
+
+
+@pytest.mark.django_db
+def test_what_nobody_thought_of_is_internal_and_tells_its_request_id_alone(key, monkeypatch, caplog):
+    from memoryhub.memories import pages
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise RuntimeError(SECRET)
+
+    monkeypatch.setattr(pages, "parse_limit", broken)
+
+    body = problem(send(key, "GET", "/api/memories"), 500, "internal")
+
+    assert "secret" not in json.dumps(body)
+    assert body["detail"] == faults.INTERNAL.detail
+
+
+def test_health_asks_the_database_nothing():
+    """No database mark: any query would fail this test."""
+    answer = Client().get("/health")
+
+    assert (answer.status_code, answer.json()["status"]) == (200, "ok")
+    assert pq.version() > 0
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "get", "X" * 500]
+)
+@pytest.mark.parametrize(
+    "path", ["/api/memories", UNKNOWN, UNKNOWN + "/versions", "/api/facets", "/api/histogram", "/api/status", "/api/schema",
+             "/api/docs", "/ready", "/health"],
+)  # fmt: skip
+def test_a_method_that_a_route_does_not_know_is_refused_and_the_known_ones_are_named(key, method, path):
+    """BI-17."""
+    known = {"GET", "POST"} if path == "/api/memories" else {"GET"}
+    if method in known:
+        return
+
+    answer = send(key, method, path, "{}")
+
+    problem(answer, 405, "method_not_allowed")
+    assert known | {"HEAD"} <= set(answer["Allow"].split(", "))
+    refused(answer)

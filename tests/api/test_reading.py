@@ -1,0 +1,495 @@
+"""GET /api/memories and what stands beside it: filters, order, pages, details, counts."""
+
+import base64
+import json
+import random
+import re
+import uuid
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from memoryhub.memories import ingest
+from memoryhub.memories.ingest import OnConflict
+from memoryhub.memories.models import Memory
+from memoryhub.memories.records import RECORD, WHOLE
+from tests.api.answers import problem, told
+from tests.builders import WRITER, at, envelope, make_key, make_memory
+
+pytestmark = pytest.mark.django_db
+
+LIST, FACETS, HISTOGRAM = "/api/memories", "/api/facets", "/api/histogram"
+UNKNOWN = uuid.UUID(int=7)
+FILTERED = (LIST, FACETS, HISTOGRAM)
+
+
+@pytest.fixture
+def reader(api: Any) -> Any:
+    return api(make_key(clearance={"max_tier": "restricted"}))
+
+
+@pytest.fixture
+def outsider(api: Any) -> Any:
+    """A caller without clearance."""
+    return api(make_key())
+
+
+def make_many(count: int, **fields: Any) -> None:
+    for start in range(0, count, 500):
+        batch = [envelope(**fields) for _ in range(min(500, count - start))]
+        ingest.write(batch, by=WRITER, on_conflict=OnConflict.UPDATE)
+
+
+def payload_ids(response: Any) -> list[str]:
+    assert response.status_code == 200, response.content
+    return [record["payload_id"] for record in response.json()["records"]]
+
+
+# Two memories that differ in every column that can be filtered by.
+ADA = {
+    "payload_id": "ada", "source": "notes", "subject": "user:ada", "namespace": "home", "destination": "pinecone",
+    "collection": "city", "content": "Ada lives in PARIS, 100% sure_\\", "model": "gpt", "role": "user",
+    "actor_type": "user", "actor_id": "ada", "labels": ["PII", "home"], "tier": "public", "kind": "fact",
+    "timestamp": "2026-03-01T12:00:00Z",
+}  # fmt: skip
+BOB = {
+    "payload_id": "bob", "source": "crm", "subject": "user:bob", "namespace": "work", "destination": "sqlite",
+    "collection": "job", "content": "Bob is a café\u200b owner. İstanbul, ΣΊΣΥΦΟΣ", "model": "claude", "role": "assistant",
+    "actor_type": "agent", "actor_id": "bob", "labels": ["financial"], "tier": "internal", "kind": "summary",
+    "timestamp": "2026-03-05T12:00:00.000001Z",
+}  # fmt: skip
+
+
+@pytest.fixture
+def both() -> None:
+    ingest.write([envelope(**ADA), envelope(**BOB)], by=WRITER)
+
+
+def agreed(reader: Any, query: str) -> list[str]:
+    """The ids that the list finds; the facets and the histogram must count as many."""
+    found = payload_ids(reader.client.get(f"{LIST}?{query}"))
+    facets = reader.client.get(f"{FACETS}?{query}").json()
+    histogram = reader.client.get(f"{HISTOGRAM}?{query}").json()
+    assert facets["total"] == len(found), facets
+    assert sum(value["count"] for value in facets["facets"]["source"]) == len(found)
+    assert sum(bucket["count"] for bucket in histogram["buckets"]) == len(found), histogram
+    assert (facets["capped"], histogram["capped"]) == (False, False)
+    return found
+
+
+class TestFilters:
+    @pytest.mark.parametrize(
+        ("query", "found"),
+        [
+            ("", "bob ada"),
+            ("q=paris", "ada"), ("q=LIVES%20in", "ada"), ("q=100%25", "ada"), ("q=sure_", "ada"), ("q=%5C", "ada"),
+            ("q=100_", ""), ("q=%25", "ada"), ("q=_", "ada"), ("q=a", "bob ada"), ("q=CAFÉ", "bob"),
+            ("q=cafe%CC%81%20owner", "bob"), ("q=caf%E2%80%8Bé", "bob"), ("q=nothing", ""),
+            ("q=ΣΊΣΥΦΟΣ", "bob"), ("q=%E2%80%8B", "bob ada"),
+            ("payload_id=ada", "ada"), ("payload_id=ADA", ""), ("payload_id=ada%20", ""),
+            ("subject=user:ada", "ada"), ("namespace=home", "ada"), ("destination=sqlite", "bob"),
+            ("collection=job", "bob"), ("source=crm", "bob"), ("actor_type=user", "ada"), ("actor_type=system", ""),
+            ("actor_id=bob", "bob"), ("label=pii", "ada"), ("label=PII&label=HOME", "ada"), ("label=pii&label=financial", ""),
+            ("label=", "bob ada"), ("tier=internal", "bob"), ("tier=restricted", ""), ("model=gpt", "ada"),
+            ("role=assistant", "bob"), ("kind=summary", "bob"), ("status=active", "bob ada"), ("status=retired", ""),
+            ("from=2026-03-05T12:00:00.000001Z", "bob"), ("from=2026-03-05T12:00:00.000002Z", ""),
+            ("to=2026-03-05T12:00:00.000001Z", "ada"), ("to=2026-03-05T12:00:00.000002Z", "bob ada"),
+            ("from=2026-03-01", "bob ada"), ("from=2026-03-02", "bob"), ("to=2026-03-02", "ada"), ("to=2026-03-01", ""),
+            ("from=2026-03-01T13:00:00%2B01:00&to=2026-03-01T13:00:00.000001%2B01:00", "ada"),
+            ("from=2026-03-01&to=2026-03-06", "bob ada"), ("from=2026-03-01T11:30:00Z&to=2026-03-01T12:30:00Z", "ada"),
+            ("from=0001-01-01&to=9999-12-31", "bob ada"), ("from=9999-12-31", ""), ("to=0001-01-01T00:00:00.000001Z", ""),
+            ("source=crm&tier=internal&q=owner&label=financial&from=2026-03-05", "bob"), ("source=crm&subject=user:ada", ""),
+        ],
+    )  # fmt: skip
+    def test_find_the_same_on_the_list_the_facets_and_the_histogram(self, reader, both, query, found):
+        assert agreed(reader, query) == found.split()
+
+    def test_are_all_in_the_table_above(self):
+        from memoryhub.memories.filters import MemoryFilterSet
+
+        table = type(self).test_find_the_same_on_the_list_the_facets_and_the_histogram.pytestmark[0].args[1]
+        tried = {pair.partition("=")[0] for query, _ in table for pair in query.split("&") if pair}
+        assert tried == set(MemoryFilterSet.base_filters)
+
+    @pytest.mark.parametrize("path", FILTERED)
+    @pytest.mark.parametrize(
+        ("query", "named"),
+        [
+            ("nonsense=1", ["nonsense"]), ("Subject=a", ["Subject"]), ("subject__contains=a", ["subject__contains"]),
+            ("ordering=password", ["ordering"]), ("fields=a.b", ["fields"]), ("_connector=OR", ["_connector"]),
+            ("label__overlap=a", ["label__overlap"]), ("offset=1", ["offset"]), ("page=2", ["page"]), ("=1", [""]),
+            ("tier=secret", ["tier"]), ("tier=PUBLIC", ["tier"]), ("actor_type=human", ["actor_type"]),
+            ("kind=rumour", ["kind"]), ("status=all", ["status"]), ("status=superseded", ["status"]),
+            ("from=yesterday", ["from"]), ("from=2026-03-01T12:00:00", ["from"]), ("to=2026-13-01", ["to"]),
+            ("from=2026-W10-1", ["from"]), ("to=20260301", ["to"]), ("to=1767225600", ["to"]),
+            ("from=2026-03-02&to=2026-03-01", ["to"]), ("from=2026-03-02&to=2026-03-02", ["to"]),
+            ("subject=a&subject=b", ["subject"]), ("q=a&q=a", ["q"]), ("from=2026-01-01&from=2026-01-01", ["from"]),
+            ("subject=%00", ["subject"]), ("q=a%00b", ["q"]), ("label=%00", ["label"]), ("source=" + "x" * 256, ["source"]),
+            ("q=" + "x" * 1001, ["q"]), ("label=" + "x" * 256, ["label"]), ("&".join(f"label={n}" for n in range(21)), ["label"]),
+            ("tier=x&kind=y&q=%00", ["kind", "q", "tier"]),
+        ],
+    )  # fmt: skip
+    def test_that_cannot_be_answered_are_named(self, reader, path, query, named):
+        told = problem(reader.client.get(f"{path}?{query}"), 400, "invalid_parameter")
+
+        assert sorted(told["errors"]) == named
+
+    def test_say_when_a_plus_was_meant(self, reader):
+        errors = problem(reader.client.get(f"{LIST}?from=2026-03-01T13:00:00+01:00"), 400, "invalid_parameter")[
+            "errors"
+        ]
+
+        assert "%2B" in errors["from"][0]
+
+    @pytest.mark.parametrize("path", [f"{LIST}/{UNKNOWN}", f"{LIST}/{UNKNOWN}/versions", "/api/status"])
+    def test_have_no_place_elsewhere(self, reader, path):
+        assert list(problem(reader.get(path, subject="a"), 400, "invalid_parameter")["errors"]) == ["subject"]
+
+
+class TestCounts:
+    def test_of_each_dimension_are_the_visible_rows(self, reader, both):
+        facets = reader.get(FACETS).json()["facets"]
+
+        assert {name: [(row["value"], row["count"]) for row in rows] for name, rows in facets.items()} == {
+            "source": [("crm", 1), ("notes", 1)],
+            "actor_type": [("agent", 1), ("user", 1)],
+            "namespace": [("home", 1), ("work", 1)],
+            "collection": [("city", 1), ("job", 1)],
+            "tier": [("internal", 1), ("public", 1)],
+            "label": [("financial", 1), ("home", 1), ("pii", 1)],
+        }
+
+    def test_know_nothing_of_hidden_rows(self, outsider, both):
+        facets = outsider.get(FACETS).json()
+
+        assert facets["total"] == 1
+        assert "crm" not in json.dumps(facets)
+        assert [bucket["count"] for bucket in outsider.get(HISTOGRAM).json()["buckets"]] == [1]
+
+    def test_follow_an_update(self, reader):
+        make_memory(payload_id="p", collection="city")
+        make_memory(payload_id="p", collection="town")
+
+        assert agreed(reader, "") == ["p"]
+        assert reader.get(FACETS).json()["facets"]["collection"] == [{"value": "town", "count": 1}]
+
+    def test_lie_in_buckets_that_touch(self, reader):
+        for day in (1, 2, 2, 9):
+            make_memory(timestamp=at(f"2026-03-{day:02} 12:00"))
+
+        buckets = reader.get(HISTOGRAM).json()["buckets"]
+
+        assert [bucket["count"] for bucket in buckets] == [1, 2, 0, 0, 0, 0, 0, 0, 1]
+        assert [bucket["end"] for bucket in buckets[:-1]] == [bucket["start"] for bucket in buckets[1:]]
+
+
+class TestPages:
+    @pytest.mark.parametrize(
+        ("limit", "length"),
+        [
+            ("", 20),
+            ("1", 1),
+            ("7", 7),
+            ("007", 7),
+            ("200", 200),
+            ("201", 200),
+            ("1" + "0" * 20, 200),
+            ("9" * 5_000, 200),
+        ],
+    )
+    def test_have_the_length_that_was_asked_for_up_to_200(self, reader, limit, length):
+        make_many(201)
+
+        body = reader.get(LIST, **({"limit": limit} if limit else {})).json()
+
+        assert (len(body["records"]), body["has_more"]) == (length, True)
+
+    @pytest.mark.parametrize("limit", ["0", "-1", "abc", "1.5", "+5", " 5", "5 ", "0x10", "٣", "1e2", "%00", "null"])
+    def test_of_no_length_are_refused(self, reader, limit):
+        assert list(problem(reader.get(LIST, limit=limit), 400, "invalid_parameter")["errors"]) == ["limit"]
+
+    @pytest.mark.parametrize("parameter", ["limit=1&limit=1", "cursor=a&cursor=b"])
+    def test_are_asked_for_once(self, reader, parameter):
+        told = problem(reader.client.get(f"{LIST}?{parameter}"), 400, "invalid_parameter")
+
+        assert list(told["errors"]) == [parameter.partition("=")[0]]
+
+    def test_are_newest_first_and_the_memory_id_breaks_ties(self, reader):
+        for hour in (12, 14, 12, 13, 12, 14):
+            make_memory(timestamp=at(f"2026-03-01 {hour}:00"))
+
+        records = reader.get(LIST).json()["records"]
+
+        keys = [(record["timestamp"], uuid.UUID(record["memory_id"]).bytes) for record in records]
+        assert keys == sorted(keys, reverse=True)
+        assert len(keys) == 6
+
+    @pytest.mark.parametrize("limit", [1, 3, 10, 200])
+    def test_show_each_row_once_even_with_equal_instants(self, reader, limit):
+        instants = [at("2026-03-01 12:00"), at("2026-03-01 12:00").replace(microsecond=1), at("0001-01-01 00:00")]
+        rows = [envelope(timestamp=random.Random(n).choice(instants)) for n in range(30)]
+        ingest.write(rows, by=WRITER)
+
+        seen, cursor, pages = [], None, 0
+        while True:
+            page = reader.get(LIST, limit=limit, **({"cursor": cursor} if cursor else {})).json()
+            seen += page["records"]
+            pages += 1
+            assert page["has_more"] == (page["next_cursor"] is not None)
+            if not (cursor := page["next_cursor"]):
+                break
+
+        assert seen == reader.get(LIST, limit=200).json()["records"]
+        assert len({record["memory_id"] for record in seen}) == 30
+        assert pages == -(-30 // limit)
+
+    def test_do_not_move_when_a_newer_memory_comes_between(self, reader):
+        for hour in range(10):
+            make_memory(timestamp=at(f"2026-03-01 {hour:02}:00"))
+        first = reader.get(LIST, limit=5).json()
+        make_memory(timestamp=at("2026-03-02 00:00"))
+
+        second = reader.get(LIST, limit=5, cursor=first["next_cursor"]).json()
+
+        assert [row["timestamp"][11:13] for row in second["records"]] == ["04", "03", "02", "01", "00"]
+
+    @pytest.mark.parametrize("query", ["", "q=fact", "subject=user:ada", "label=pii", "tier=public"])
+    def test_of_20_and_of_200_rows_cost_the_same_number_of_queries(self, reader, query):
+        make_many(201, subject="user:ada", labels=["pii"], metadata={"a": 1})
+
+        numbers = []
+        for limit in (20, 200):
+            with CaptureQueriesContext(connection) as queries:
+                assert len(payload_ids(reader.client.get(f"{LIST}?{query}&limit={limit}"))) == limit
+            numbers.append(len(queries))
+
+        # The key, and the rows.
+        assert numbers == [2, 2]
+
+
+class TestCursors:
+    def test_that_are_not_of_this_list_are_all_refused_alike(self, api, reader):
+        make_many(5)
+        mine = reader.get(LIST, limit=1).json()["next_cursor"]
+        signed, _, signature = mine.rpartition(".")
+        other = api(make_key(clearance={"max_tier": "restricted"}))
+        cursors = {
+            "random": base64.urlsafe_b64encode(random.Random(1).randbytes(24)).decode(),
+            "random, with a signature": signed
+            + "."
+            + base64.urlsafe_b64encode(random.Random(2).randbytes(32)).decode(),
+            "another key's": other.get(LIST, limit=1).json()["next_cursor"],
+            "another filter's": reader.get(LIST, limit=1, source="test").json()["next_cursor"],
+            "truncated": mine[:-1],
+            "only the signature": signature,
+            "only the key": signed,
+            "changed": ("A" if mine[0] != "A" else "B") + mine[1:],
+            "8 KB": "A" * 8_192,
+            "8 KB, signed by nobody": mine + "A" * 8_192,
+            "NUL": "\x00",
+            "NUL inside": mine[:5] + "\x00" + mine[5:],
+            "not ASCII": "é" + mine,
+            "white space": " ",
+            "padded": mine + "==",
+        }
+
+        answers = {name: told(reader.get(LIST, limit=1, cursor=cursor)) for name, cursor in cursors.items()}
+
+        assert {status for status, *_ in answers.values()} == {400}
+        assert {name: answer for name, answer in answers.items() if answer != answers["random"]} == {}
+        assert b'"bad_cursor"' in answers["random"][2]
+        assert reader.get(LIST, limit=1, cursor=mine).status_code == 200
+
+    def test_end_when_the_clearance_of_the_key_is_lowered(self, reader):
+        from memoryhub.firewall.models import ApiKey
+
+        make_many(5)
+        cursor = reader.get(LIST, limit=1).json()["next_cursor"]
+        held = ApiKey.objects.get().clearance
+        assert held is not None
+        held.max_tier = "internal"
+        held.save()
+
+        problem(reader.get(LIST, limit=1, cursor=cursor), 400, "bad_cursor")
+
+    def test_say_nothing_of_hidden_rows(self, outsider, api):
+        make_many(5, timestamp=at("2026-03-01 12:00"))
+        without = outsider.get(LIST, limit=2)
+        make_many(20, timestamp=at("2026-03-01 12:00"), tier="internal")
+
+        assert told(outsider.get(LIST, limit=2)) == told(without)
+
+
+def _open(reader: Any, memory: Memory) -> list[Any]:
+    return [reader.get(f"{LIST}/{memory.memory_id}"), reader.get(f"{LIST}/{memory.memory_id}/versions")]
+
+
+class TestOneMemory:
+    def test_is_told_with_every_documented_key_and_no_embedding(self, reader):
+        given = envelope(
+            **ADA | {"source": "test"}, request_id="r", idempotency_key="i", schema_version=3, transform_version="t",
+            embedding=[0.5] * 384, metadata={"b": 1.50, "a": 10**30}, pinned=True, expires_at="2999-01-01T00:00:00Z",
+            propagation={"to": ["x"]},
+        )  # fmt: skip
+        ingest.write([given], by=WRITER)
+
+        record = reader.get(LIST).json()["records"][0]
+        whole = reader.get(f"{LIST}/{record['memory_id']}").json()
+        versions = reader.get(f"{LIST}/{record['memory_id']}/versions").json()["versions"]
+
+        assert tuple(record) == RECORD
+        assert tuple(whole) == WHOLE
+        assert versions == [whole]
+        assert not {"embedding", "id", "search", "fingerprint", "label_keys", "content_sha256"} & whole.keys()
+        assert {name: whole[name] for name in given if name != "embedding"} == {
+            name: value for name, value in given.items() if name != "embedding"
+        }
+        assert (whole["version"], whole["status"], whole["superseded_at"]) == (1, "active", None)
+        assert whole["defaulted"] == ["kind"] or whole["defaulted"] == []
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", whole["recorded_at"])
+
+    def test_has_its_versions_newest_first(self, reader):
+        for text in ("One.", "Two.", "Three."):
+            memory = make_memory(payload_id="p", content=text)
+
+        detail, versions = _open(reader, memory)
+
+        assert (detail.json()["content"], detail.json()["version"]) == ("Three.", 3)
+        told = versions.json()["versions"]
+        assert [(row["version"], row["content"]) for row in told] == [(3, "Three."), (2, "Two."), (1, "One.")]
+        assert [row["superseded_at"] for row in told] == [None, told[0]["recorded_at"], told[1]["recorded_at"]]
+
+    def test_that_is_hidden_is_the_same_answer_as_one_that_is_missing(self, outsider):
+        hidden = make_memory(tier="internal")
+        raised = make_memory(payload_id="raised", tier="public")
+        make_memory(payload_id="raised", tier="restricted", content="Now secret.")
+        expired = make_memory(expires_at=timezone.now() - timedelta(seconds=1))
+
+        for suffix in ("", "/versions"):
+            missing = told(outsider.get(f"{LIST}/{uuid.uuid4()}{suffix}"))
+            assert missing[0] == 404
+            for memory in (hidden, raised, expired):
+                assert told(outsider.get(f"{LIST}/{memory.memory_id}{suffix}")) == missing
+
+    def test_hides_the_versions_that_the_caller_may_not_see(self, outsider):
+        make_memory(payload_id="p", content="Secret.", tier="restricted")
+        memory = make_memory(payload_id="p", content="Released.", tier="public")
+
+        _, versions = _open(outsider, memory)
+
+        assert [row["content"] for row in versions.json()["versions"]] == ["Released."]
+
+    def test_that_has_outlived_its_time_is_shown_nowhere(self, reader, time_machine):
+        make_memory(payload_id="mortal", expires_at=timezone.now() + timedelta(hours=1))
+        dead = make_memory(payload_id="dead", expires_at=timezone.now() - timedelta(seconds=1), source="test")
+        make_memory(payload_id="revised", content="One.")
+        gone = make_memory(payload_id="revised", content="Two.", expires_at=at("1969-01-01 00:00"))
+
+        assert agreed(reader, "") == ["mortal"]
+        assert agreed(reader, "payload_id=dead") == []
+        assert agreed(reader, "source=test") == ["mortal"]
+        assert agreed(reader, "q=fact") == ["mortal"]
+        assert reader.get("/api/status").json()["memories_total"] == 1
+        for memory in (dead, gone):
+            assert [answer.status_code for answer in _open(reader, memory)] == [404, 404]
+
+    @pytest.mark.parametrize("spelling", [str.upper, lambda text: "{" + text + "}", lambda text: text.replace("-", "")])
+    def test_has_one_address(self, reader, spelling):
+        memory = make_memory()
+
+        problem(reader.get(f"{LIST}/{spelling(str(memory.memory_id))}"), 404, "not_found")
+
+
+class TestHeaders:
+    @pytest.mark.parametrize(
+        "path", [LIST, FACETS, HISTOGRAM, "memory", "versions", "missing", "/api/schema", "/ready", "/health"]
+    )
+    def test_of_a_head_are_those_of_a_get(self, reader, path):
+        memory = make_memory()
+        path = {
+            "memory": f"{LIST}/{memory.memory_id}",
+            "versions": f"{LIST}/{memory.memory_id}/versions",
+            "missing": f"{LIST}/{uuid.uuid4()}",
+        }.get(path, path)
+
+        get, head = reader.client.get(path), reader.client.head(path)
+
+        def headers(response: Any) -> dict[str, str]:
+            return {name: value for name, value in response.items() if name not in ("X-Request-ID", "Server-Timing")}
+
+        assert (head.status_code, headers(head)) == (get.status_code, headers(get))
+        assert head.content == b""
+
+    def test_tell_every_cache_to_keep_out(self, reader):
+        make_memory()
+
+        for path in (*FILTERED, "/api/status"):
+            assert {"no-store", "private"} <= set(reader.get(path)["Cache-Control"].split(", "))
+
+    @pytest.mark.parametrize("path", [LIST, FACETS, HISTOGRAM, "memory", "versions"])
+    def test_let_an_etag_hold_while_only_hidden_rows_change(self, outsider, path):
+        """FW-15."""
+        memory = make_memory(payload_id="seen")
+        path = {"memory": f"{LIST}/{memory.memory_id}", "versions": f"{LIST}/{memory.memory_id}/versions"}.get(
+            path, path
+        )
+        first = outsider.get(path)
+
+        make_memory(payload_id="hidden", tier="restricted")
+        make_memory(payload_id="hidden", tier="restricted", content="Changed.")
+        make_memory(payload_id="other", namespace="x", labels=["y"], tier="internal", timestamp=at("1999-01-01 00:00"))
+        unchanged = outsider.client.get(path, headers={"If-None-Match": first["ETag"]})
+
+        assert (unchanged.status_code, unchanged.content, unchanged["ETag"]) == (304, b"", first["ETag"])
+        assert told(outsider.get(path)) == told(first)
+
+        make_memory(
+            payload_id="seen", content="Changed for all to see.", labels=["z"], timestamp=at("2020-01-01 00:00")
+        )
+        assert outsider.client.get(path, headers={"If-None-Match": first["ETag"]}).status_code == 200
+
+    @pytest.mark.parametrize(
+        ("claimed", "kept"),
+        [
+            ("trace-1.A_b", True),
+            ("x" * 64, True),
+            ("x" * 65, False),
+            ("<b>", False),
+            ("a b", False),
+            ("é", False),
+            ("", False),
+        ],
+    )
+    def test_repeat_a_request_id_that_is_one(self, reader, claimed, kept):
+        answer = reader.client.get(f"{LIST}/{uuid.uuid4()}", headers={"X-Request-ID": claimed})
+
+        assert (answer["X-Request-ID"] == claimed) == kept
+        assert answer.json()["request_id"] == answer["X-Request-ID"]
+
+
+def test_status_tells_what_the_caller_may_know(reader, outsider):
+    make_memory()
+    make_memory(tier="restricted")
+    make_memory(payload_id="p")
+    make_memory(payload_id="p", content="Changed.")
+
+    high, low = reader.get("/api/status").json(), outsider.get("/api/status").json()
+
+    assert (high["memories_total"], high["writes_total"], high["writes_1m"]) == (3, 4, 4)
+    assert (low["memories_total"], low["writes_total"], low["writes_1m"]) == (2, 3, 3)
+    assert high["database"]["healthy"] is True
+    assert high["durability"].keys() >= {"fsync", "synchronous_commit", "full_page_writes", "data_checksums", "durable"}
+
+
+def test_status_counts_the_callers_own_reads(reader, outsider, api):
+    before = reader.get("/api/status").json()["reads_total"]
+    for _ in range(3):
+        reader.get(LIST)
+    outsider.get(LIST)
+    problem(reader.get(LIST, tier="nonsense"), 400, "invalid_parameter")
+
+    assert reader.get("/api/status").json()["reads_total"] == before + 4

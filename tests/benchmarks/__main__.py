@@ -1,0 +1,60 @@
+"""`make bench`: what the product's pages and writes cost over HTTP, beside the same SQL straight through psycopg.
+
+python -m tests.benchmarks [--rows 1000000] [--small 100000] [--queries 200] [--write RESULTS.md]
+"""
+
+import argparse
+import os
+import platform
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from memoryhub.config import load
+
+RESULTS = Path(__file__).with_name("RESULTS.md")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--small", type=int, default=100_000)
+    parser.add_argument("--queries", type=int, default=200)
+    parser.add_argument("--write", type=Path, default=RESULTS, help="where the table goes (default: %(default)s)")
+    options = parser.parse_args()
+
+    # The filters are compiled to SQL in this process; the rows are asked for in the stores' own databases.
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "memoryhub.settings")
+    os.environ["MEMORYHUB_HOME"] = str(load().home / f"bench-{options.rows}")
+    import django
+
+    django.setup()
+    from tests.benchmarks.pages import measure_growth, measure_pages
+    from tests.benchmarks.report import write_report
+    from tests.benchmarks.store import Store
+    from tests.benchmarks.writes import measure_writes
+
+    large, small = Store(options.rows), Store(options.small)
+    with large.served() as client:
+        filled = large.fill()
+        pages = measure_pages(client, large, options.queries)
+        writes = measure_writes(client, large, options.queries)
+    with small.served() as little:
+        small.fill()
+        with large.served() as big:
+            growth = measure_growth(big, large, little, small, options.queries)
+    write_report(
+        options.write,
+        machine=f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
+        day=datetime.now(UTC).date(),
+        rows=options.rows,
+        filled=filled,
+        pages=pages,
+        writes=writes,
+        growth=growth,
+    )
+    print(f"Written to {options.write}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

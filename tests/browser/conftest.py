@@ -1,0 +1,83 @@
+"""A browser that is watched: whatever it logs, blocks, pops up or asks for elsewhere fails the test."""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from playwright.sync_api import Browser, BrowserContext, Page
+
+from tests.browser.chromium import launch_options
+from tests.builders import make_user
+
+# Playwright's loop runs in this thread, and Django would take every query for a mistake.
+os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+PASSWORD = "correct horse battery"
+REPORT_VIOLATIONS = """
+    addEventListener("securitypolicyviolation", (event) =>
+        console.error(`CSP: ${event.violatedDirective} blocked ${event.blockedURI} in ${event.sourceFile}`))
+"""
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
+    return {**browser_type_launch_args, **launch_options()}
+
+
+@dataclass
+class Watch:
+    """What happened in a browser that should not have."""
+
+    origin: str
+    seen: list[str] = field(default_factory=list)
+
+    def over(self, page: Page) -> None:
+        page.on("dialog", lambda dialog: (self.seen.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+        page.on("pageerror", lambda error: self.seen.append(f"error: {error}"))
+        page.on("console", lambda message: self._log(message.type, message.text))
+        page.on("request", lambda request: self._ask(request.url))
+
+    def _log(self, kind: str, text: str) -> None:
+        # What is refused on purpose is logged as well, by the browser and by htmx.
+        is_refusal = "the server responded with a status of 4" in text or "Response Status Error Code 4" in text
+        if kind in ("error", "warning") and not is_refusal:
+            self.seen.append(f"{kind}: {text}")
+
+    def _ask(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("data", "blob", "about") and f"{parts.scheme}://{parts.netloc}" != self.origin:
+            self.seen.append(f"foreign request: {url}")
+
+
+@pytest.fixture
+def reader(transactional_db: None) -> User:
+    return make_user("ada", PASSWORD, max_tier="restricted")
+
+
+@pytest.fixture
+def open_page(live_server: Any, browser: Browser) -> Iterator[Callable[..., Page]]:
+    """`open_page(user)` is a page of a new, watched browser in which `user` is signed in."""
+    contexts: list[BrowserContext] = []
+    watch = Watch(live_server.url)
+
+    def new(user: User | None = None, **options: Any) -> Page:
+        context = browser.new_context(**{"base_url": live_server.url, **options})
+        contexts.append(context)
+        context.add_init_script(REPORT_VIOLATIONS)
+        if user:
+            client = Client()
+            client.force_login(user, "django.contrib.auth.backends.ModelBackend")
+            session = client.cookies["sessionid"].value
+            context.add_cookies([{"name": "sessionid", "value": session, "url": live_server.url}])
+        page = context.new_page()
+        watch.over(page)
+        return page
+
+    yield new
+    for context in contexts:
+        context.close()
+    assert watch.seen == []

@@ -1,0 +1,66 @@
+"""Rows put in by SQL, past every door: what the table itself must hold or refuse."""
+
+import json
+import uuid
+from typing import Any
+
+from django.db import connection
+
+from tests.builders import at
+
+WHOLE: dict[str, Any] = {
+    "payload_id": "p-1",
+    "source": "crm",
+    "request_id": "",
+    "subject": "user:ada",
+    "namespace": "team",
+    "destination": "",
+    "collection": "city",
+    "content": "Ada lives in Paris.",
+    "model": "",
+    "role": "",
+    "timestamp": at("2026-03-01 12:00"),
+    "idempotency_key": "",
+    "schema_version": 1,
+    "transform_version": "",
+    "actor_type": "agent",
+    "actor_id": "",
+    "metadata": "{}",
+    "sensitivity_labels": [],
+    "classification_tier": "public",
+    "kind": "fact",
+    "pinned": False,
+    "label_keys": [],
+    "defaulted": [],
+    "fingerprint": b"\x01",
+    "status": "active",
+    "version": 1,
+    "recorded_at": None,
+}
+
+
+def insert(**fields: Any) -> int:
+    """The id of a row with `fields`, and something sensible in every other column."""
+    row = WHOLE | fields
+    row.setdefault("memory_id", uuid.uuid4())
+    columns, values = ", ".join(row), ", ".join(["%s"] * len(row))
+    return int(execute(f"INSERT INTO memories ({columns}) VALUES ({values}) RETURNING id", *row.values())[0][0])
+
+
+def execute(statement: str, *parameters: Any) -> list[Any]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters or None)
+        return cursor.fetchall() if cursor.description else []
+
+
+def stored(row: int) -> dict[str, Any]:
+    """Every column of a row, as JSON."""
+    ((document,),) = execute("SELECT to_jsonb(m) FROM memories AS m WHERE id = %s", row)
+    found: dict[str, Any] = json.loads(document)
+    return found
+
+
+def close(row: int) -> None:
+    """Close a version at an instant of its own."""
+    execute("SELECT record_tick()")
+    execute("UPDATE memories SET superseded_at = now() WHERE id = %s", row)
