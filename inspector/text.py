@@ -6,12 +6,12 @@ imitate are named, so that what an analyst reads is what a machine reads. Everyt
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import groupby, islice
 
-from django.utils.html import escape, format_html
-from django.utils.safestring import SafeString, mark_safe
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 
 # What draws nothing, or moves what is drawn around it. Tab and line feed are ordinary; so is CR LF.
 HIDDEN = (
@@ -66,7 +66,7 @@ SEARCHED = 100_000
 
 def reveal(text: str) -> SafeString:
     """`text` as HTML in which nothing acts and nothing hides."""
-    return mark_safe("".join(_parts(text)))  # noqa: S308 - each part is escaped where it is made
+    return _joined(_parts(text))
 
 
 def hides_characters(text: str) -> bool:
@@ -110,12 +110,16 @@ def highlight(text: str, needle: str, *, most: int = 50) -> SafeString:
     """`reveal(text)` with the first `most` occurrences of `needle` marked."""
     if not needle:
         return reveal(text)
-    parts: list[str] = []
+    return _joined(_highlighted(text, islice(_sought(needle).finditer(text), most)))
+
+
+def _highlighted(text: str, matches: Iterable[re.Match[str]]) -> Iterator[str]:
     done = 0
-    for match in islice(_sought(needle).finditer(text), most):
-        parts += [reveal(text[done : match.start()]), format_html("<mark>{}</mark>", reveal(match.group()))]
+    for match in matches:
+        yield reveal(text[done : match.start()])
+        yield format_html("<mark>{}</mark>", reveal(match.group()))
         done = match.end()
-    return mark_safe("".join([*parts, reveal(text[done:])]))  # noqa: S308 - made of escaped parts
+    yield reveal(text[done:])
 
 
 def _sought(needle: str) -> re.Pattern[str]:
@@ -124,61 +128,66 @@ def _sought(needle: str) -> re.Pattern[str]:
     return re.compile(f"[{HIDDEN}]*+".join(map(re.escape, visible)), re.IGNORECASE)
 
 
+def _joined(parts: Iterable[str]) -> SafeString:
+    """The parts as one; those that are not markup of ours are escaped."""
+    return format_html_join("", "{}", ((part,) for part in parts))
+
+
 def _parts(text: str) -> Iterator[str]:
     imitating = LOOKALIKE.search(text) is not None
     done = 0
     for match in UNUSUAL.finditer(text):
-        yield _visible(text[done : match.start()], imitating=imitating)
+        yield from _visible(text[done : match.start()], imitating=imitating)
         done = match.end()
         if match.lastgroup == "plain":
             yield match.group()
         elif match.lastgroup == "hidden":
-            yield _markers(match.group())
+            yield from _markers(match.group())
         else:
             yield _marker(f"+{len(match.group()):,} marks", "COMBINING MARKS STACKED ON ONE LETTER")
-    yield _visible(text[done:], imitating=imitating)
+    yield from _visible(text[done:], imitating=imitating)
 
 
-def _visible(text: str, *, imitating: bool) -> str:
-    if not imitating:
-        return escape(text)
-    parts: list[str] = []
+def _visible(text: str, *, imitating: bool) -> Iterator[str]:
     done = 0
-    for word in WORD.finditer(text):
-        parts.append(escape(text[done : word.start()]))
-        parts.append(LOOKALIKE.sub(_lookalike, word.group()) if _is_mixed(word.group()) else word.group())
-        done = word.end()
-    return "".join([*parts, escape(text[done:])])
+    for match in WORD.finditer(text) if imitating else ():
+        if _is_mixed(match.group()):
+            yield text[done : match.start()]
+            yield from (_lookalike(letter) if letter in LOOKALIKES else letter for letter in match.group())
+            done = match.end()
+    yield text[done:]
 
 
 def _is_mixed(word: str) -> bool:
     return LOOKALIKE.search(word) is not None and any("A" <= letter <= "z" for letter in word)
 
 
-def _lookalike(match: re.Match[str]) -> str:
-    return format_html('<span class="lookalike" title="{}">{}</span>', _name(match.group()), match.group())
-
-
-def _markers(run: str) -> str:
+def _markers(run: str) -> Iterator[str]:
     """One marker per character, a repeated character told once, and a run of tags read out."""
-    spelled = "".join(chr(ord(tag) - 0xE0000) for tag in run if "\U000e0020" <= tag <= "\U000e007e")
+    spelled = "".join(chr(ord(tag) - 0xE0000) for tag in run if _is_tag(tag))
     if len(spelled) > 1:
-        shown = _marker(f"“{shorten(spelled, 200)}”", f"{len(run):,} invisible TAG characters that spell this")
-        rest = "".join(character for character in run if not "\U000e0020" <= character <= "\U000e007e")
-        return shown + (_markers(rest) if rest else "")
+        yield _marker(f"“{shorten(spelled, 200)}”", f"{len(spelled):,} invisible TAG characters that spell this")
+        run = "".join(character for character in run if not _is_tag(character))
     groups = [(character, len(list(same))) for character, same in groupby(run)]
-    shown = "".join(
-        _marker(f"U+{ord(character):04X}" + (f" ×{times:,}" if times > 1 else ""), _name(character))  # noqa: RUF001
-        for character, times in groups[:MARKERS_PER_RUN]
-    )
+    for character, times in groups[:MARKERS_PER_RUN]:
+        yield _marker(f"U+{ord(character):04X}" + (f" \u00d7{times:,}" if times > 1 else ""), _name(character))
     if len(groups) > MARKERS_PER_RUN:
         more = sum(times for _, times in groups[MARKERS_PER_RUN:])
-        shown += _marker(f"+{more:,} more", "MORE INVISIBLE CHARACTERS")
-    return shown
+        yield _marker(f"+{more:,} more", "MORE INVISIBLE CHARACTERS")
+
+
+def _is_tag(character: str) -> bool:
+    """Whether it is an ASCII character's unseen twin."""
+    return "\U000e0020" <= character <= "\U000e007e"
+
+
+@lru_cache(maxsize=256)
+def _lookalike(letter: str) -> SafeString:
+    return format_html('<span class="lookalike" title="{}">{}</span>', _name(letter), letter)
 
 
 @lru_cache(maxsize=4096)
-def _marker(shown: str, title: str) -> str:
+def _marker(shown: str, title: str) -> SafeString:
     return format_html('<span class="invisible" title="{}">{}</span>', title, shown)
 
 

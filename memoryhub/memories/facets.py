@@ -1,11 +1,12 @@
 """Counts per value, of what the caller may see, without a scan of the table.
 
-Filters over the columns of `memory_counts` are answered from there, exactly. Any other filter is counted live over the
-newest `LIVE_CAP` matches, or the matches among the newest `LIVE_CAP` memories where a common text is sought; an answer
-that met the cap says so.
+Filters over the columns of `memory_totals` and `memory_counts` are answered from there, exactly. Any other filter is
+counted live: over the newest `LIVE_CAP` matches, or over the matches among the newest `LIVE_CAP` memories where a
+common text is sought. An answer that met the cap says so.
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypeVar
 
 from django.db import connection
@@ -14,12 +15,11 @@ from django.http import QueryDict
 
 from memoryhub.firewall.types import Clearance
 from memoryhub.memories.filters import MemoryFilterSet
-from memoryhub.memories.models import MemoryCount
+from memoryhub.memories.models import MemoryCount, MemoryTotal, Tally
 from memoryhub.memories.querysets import ClassifiedQuerySet, MemoryQuerySet
 from memoryhub.memories.substring import Matches, newest_matches
 
-Tallies = TypeVar("Tallies", bound=ClassifiedQuerySet[Any])
-Tallied = ClassifiedQuerySet[MemoryCount]
+Row = TypeVar("Row", bound=Tally)
 
 DIMENSIONS = ("source", "actor_type", "namespace", "collection", "tier", "label")
 TOP = 50
@@ -35,6 +35,8 @@ TALLIED = {
     "kind": "kind",
     "status": "status",
 }
+# The same for the totals, which know nothing of a namespace.
+BROAD = {"tier": "classification_tier", "status": "status"}
 _COLUMNS = ("source", "actor_type", "namespace", "collection", "classification_tier", "label_keys")
 
 
@@ -56,31 +58,46 @@ class Facets:
 
 def count(filters: MemoryFilterSet) -> Facets:
     """Count what `filters` find."""
-    tallied: Tallied | None = tally(filters, TALLIED, ClassifiedQuerySet(MemoryCount))
-    live = counted_live(filters) if tallied is None else Matches(filters.found.mortal(), cut=False)
+    asked = question(filters)
     found: dict[str, list[FacetValue]] = {name: [] for name in DIMENSIONS}
     total = 0
     with connection.cursor() as cursor:
-        cursor.execute(*question(live.rows, tallied))
+        cursor.execute(asked.sql, asked.params)
         for dimension, value, number in cursor.fetchall():
             if dimension == "total":
                 total = int(number)
             else:
                 found[dimension].append(FacetValue(value, int(number)))
-    return Facets(total=total, capped=live.cut or (tallied is None and total >= LIVE_CAP), dimensions=found)
+    return Facets(total=total, capped=asked.cut or (asked.live and total >= LIVE_CAP), dimensions=found)
 
 
-def counted_live(filters: MemoryFilterSet) -> Matches:
-    """The memories that `filters` find, or the newest of them where counting all would take too long."""
-    if not filters.text:
-        return Matches(filters.candidates, cut=False)
-    return newest_matches(filters.candidates, filters.text, wanted=LIVE_CAP, scan=LIVE_CAP)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """The SQL of a count: over a tally, or live over memories, `cut` when only the newest of them are looked at."""
+
+    sql: str
+    params: list[Any]
+    live: bool = False
+    cut: bool = False
 
 
-def question(live: MemoryQuerySet, tallied: Tallied | None) -> tuple[str, list[Any]]:
-    """The SQL of `count` and its parameters."""
-    sql, params = _rows(live, tallied)
-    return _GROUPS.format(rows=sql), [*params, TOP]
+def question(filters: MemoryFilterSet) -> Question:
+    """How `filters` are counted: by the smallest tally that knows enough of them, else live."""
+    if (totals := tally(filters, BROAD, MemoryTotal)) is not None:
+        rows, params = _each(filters.found.mortal())
+        more, more_params = compiled(totals.exclude(dimension="day"))
+        return Question(
+            sql=_GROUPS.format(rows=rows, more=_TOTALS.format(rows=more)), params=[*params, *more_params, TOP]
+        )
+    if (tallied := tally(filters, TALLIED, MemoryCount)) is not None:
+        rows, params = _each(filters.found.mortal())
+        more, more_params = compiled(tallied.values(*_COLUMNS, number=F("count")))
+        return Question(
+            sql=_GROUPS.format(rows=f"({rows}) UNION ALL ({more})", more=""), params=[*params, *more_params, TOP]
+        )
+    matches = counted_live(filters)
+    rows, params = _each(matches.rows)
+    return Question(sql=_GROUPS.format(rows=rows, more=""), params=[*params, TOP], live=True, cut=matches.cut)
 
 
 def total(clearance: Clearance) -> int:
@@ -90,28 +107,41 @@ def total(clearance: Clearance) -> int:
 
 def written(clearance: Clearance) -> int:
     """How many versions that `clearance` may see were ever written."""
-    found = ClassifiedQuerySet(MemoryCount).visible_to(clearance).aggregate(number=Sum("written"))
-    return int(found["number"] or 0)
+    tallied: ClassifiedQuerySet[Any] = (
+        ClassifiedQuerySet(MemoryTotal).filter(dimension="total")
+        if clearance.namespaces is None
+        else ClassifiedQuerySet(MemoryCount)
+    )
+    return int(tallied.visible_to(clearance).aggregate(number=Sum("written"))["number"] or 0)
 
 
-def tally(filters: MemoryFilterSet, columns: dict[str, str], tallies: Tallies) -> Tallies | None:
-    """The rows of a tally that `filters` mean, or None if they ask for what `columns` do not hold."""
+def counted_live(filters: MemoryFilterSet) -> Matches:
+    """The memories that `filters` find, or the newest of them where counting all would take too long."""
+    if not filters.text:
+        return Matches(filters.candidates, cut=False)
+    return newest_matches(filters.candidates, filters.text, wanted=LIVE_CAP, scan=LIVE_CAP)
+
+
+def tally(filters: MemoryFilterSet, columns: dict[str, str], model: type[Row]) -> ClassifiedQuerySet[Row] | None:
+    """The rows of a tally that `filters` mean, or None if they or the clearance ask for what it does not hold."""
     values = {"status": "active", **filters.values}
     labels = values.pop("label", [])
-    if not values.keys() <= columns.keys():
+    bound_to_namespaces = filters.clearance.namespaces is not None
+    if not values.keys() <= columns.keys() or (bound_to_namespaces and "namespace" not in columns):
         return None
-    wanted = {columns[name]: value for name, value in values.items()}
-    return tallies.visible_to(filters.clearance).filter(count__gt=0, **wanted).labelled(*labels)
+    rows: ClassifiedQuerySet[Row] = ClassifiedQuerySet(model).visible_to(filters.clearance).filter(count__gt=0)
+    rows = rows.filter(**{columns[name]: _tallied(value) for name, value in values.items()})
+    return rows.labelled(*labels) if labels else rows
 
 
-def _rows(live: MemoryQuerySet, tallied: Tallied | None) -> tuple[str, list[Any]]:
-    """One SQL text of (columns…, count) over memories counted one by one and, where there is one, over the tally."""
-    one = Value(1, BigIntegerField())
-    sql, params = compiled(live.newest_first().values(*_COLUMNS, number=one)[:LIVE_CAP])
-    if tallied is None:
-        return sql, params
-    more, more_params = compiled(tallied.values(*_COLUMNS, number=F("count")))
-    return f"({sql}) UNION ALL ({more})", [*params, *more_params]
+def _tallied(value: Any) -> Any:
+    """A filter's value as a tally keeps it: of an instant the day."""
+    return value.date().isoformat() if isinstance(value, datetime) else value
+
+
+def _each(live: MemoryQuerySet) -> tuple[str, list[Any]]:
+    """(columns…, 1) for each of the newest memories of `live`."""
+    return compiled(live.newest_first().values(*_COLUMNS, number=Value(1, BigIntegerField()))[:LIVE_CAP])
 
 
 def compiled(queryset: QuerySet[Any, Any]) -> tuple[str, list[Any]]:
@@ -133,9 +163,22 @@ grouped AS (
     GROUP BY GROUPING SETS ((source), (actor_type), (namespace), (collection), (classification_tier), ())
     UNION ALL
     SELECT 'label', label, sum(number) FROM matched, unnest(label_keys) AS label GROUP BY label
+    {more}
+),
+summed AS (
+    SELECT dimension, value, sum(number) AS number FROM grouped WHERE number IS NOT NULL GROUP BY dimension, value
 ),
 ranked AS (
-    SELECT *, row_number() OVER (PARTITION BY dimension ORDER BY number DESC, value COLLATE "C") AS place FROM grouped
+    SELECT *, row_number() OVER (PARTITION BY dimension ORDER BY number DESC, value COLLATE "C") AS place FROM summed
 )
-SELECT dimension, value, number FROM ranked WHERE place <= %s AND number IS NOT NULL ORDER BY dimension, place
+SELECT dimension, value, number FROM ranked WHERE place <= %s ORDER BY dimension, place
+"""
+_TOTALS = """
+    UNION ALL
+    SELECT carried.dimension, carried.value, sum(totals.count)
+    FROM ({rows}) AS totals CROSS JOIN LATERAL (
+        SELECT totals.dimension, totals.value
+        UNION ALL SELECT 'tier', totals.classification_tier WHERE totals.dimension = 'total'
+        UNION ALL SELECT 'label', unnest(totals.label_keys) WHERE totals.dimension = 'total'
+    ) AS carried GROUP BY carried.dimension, carried.value
 """

@@ -184,10 +184,10 @@ class RecordClock(models.Model):
 class Tally(models.Model):
     """How many memories share some values, and what the firewall judges them by."""
 
-    namespace = models.CharField(max_length=NAME_LENGTH)
+    key = models.UUIDField(primary_key=True, help_text="MD5 over all the values that are shared.")
     classification_tier = models.CharField(max_length=64)
     label_keys = ArrayField(models.CharField(max_length=NAME_LENGTH * 3))
-
+    status = models.CharField(max_length=16)
     count = models.BigIntegerField(help_text="Current memories without a time to live.")
     written = models.BigIntegerField(help_text="Versions ever written.")
 
@@ -198,12 +198,11 @@ class Tally(models.Model):
 class MemoryCount(Tally):
     """How many current memories share these values; kept by trigger, so that facets never scan the table."""
 
-    key = models.UUIDField(primary_key=True, help_text="MD5 over all the values below.")
+    namespace = models.CharField(max_length=NAME_LENGTH)
     source = models.CharField(max_length=NAME_LENGTH)
     actor_type = models.CharField(max_length=16)
     collection = models.CharField(max_length=NAME_LENGTH)
     kind = models.CharField(max_length=16)
-    status = models.CharField(max_length=16)
 
     objects: ClassVar[models.Manager["MemoryCount"]] = ClassifiedQuerySet.as_manager()
 
@@ -217,10 +216,9 @@ class MemoryCount(Tally):
 class MemoryDay(Tally):
     """How many current memories share these values and this day of event time (UTC); kept by trigger."""
 
-    key = models.UUIDField(primary_key=True, help_text="MD5 over all the values below.")
+    namespace = models.CharField(max_length=NAME_LENGTH)
     source = models.CharField(max_length=NAME_LENGTH)
     actor_type = models.CharField(max_length=16)
-    status = models.CharField(max_length=16)
     day = models.DateField()
 
     objects: ClassVar[models.Manager["MemoryDay"]] = ClassifiedQuerySet.as_manager()
@@ -230,3 +228,23 @@ class MemoryDay(Tally):
 
     def __str__(self) -> str:
         return f"{self.day} {self.namespace}: {self.count}"
+
+
+class MemoryTotal(Tally):
+    """How many current memories share a tier, labels and one value of one dimension, over all namespaces.
+
+    Small enough to answer a caller of every namespace who filters by nothing finer, however many memories there are.
+    It has no namespace to judge by: asking it with a clearance that is bound to namespaces is an error.
+    """
+
+    dimension = models.CharField(max_length=16, help_text="A column's name, `day` (UTC), or `total`, without a value.")
+    value = models.CharField(max_length=NAME_LENGTH)
+
+    objects: ClassVar[models.Manager["MemoryTotal"]] = ClassifiedQuerySet.as_manager()
+
+    class Meta:
+        db_table = "memory_totals"
+        indexes = [models.Index(fields=["dimension"], name="memory_totals_dimension")]
+
+    def __str__(self) -> str:
+        return f"{self.dimension} {self.value}: {self.count}"

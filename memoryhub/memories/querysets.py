@@ -1,7 +1,7 @@
 """Questions about memories. Each chain that answers a caller begins with `visible_to`."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 from uuid import UUID
 
 from django.db import models
@@ -62,7 +62,7 @@ class ClassifiedQuerySet(models.QuerySet[Row]):
         return self.filter(label_keys__contains=sorted(map(label_key, labels)))
 
 
-class MemoryQuerySet(ClassifiedQuerySet["Any"]):
+class MemoryQuerySet(ClassifiedQuerySet[Any]):
     def current(self) -> Self:
         """The version in force of each memory that has not outlived its time to live."""
         unexpired = Q(expires_at__isnull=True) | Q(expires_at__gt=Now())

@@ -18,6 +18,8 @@ def decode(body: bytes) -> Any:
     """The value of a JSON document. Raises BadJson."""
     try:
         value = json.loads(body.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant)
+    except BadJson:
+        raise
     except UnicodeDecodeError:
         raise BadJson("invalid_json", "is not valid UTF-8.") from None
     except RecursionError:

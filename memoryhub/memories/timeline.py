@@ -5,15 +5,15 @@ from datetime import UTC, datetime, time, timedelta
 from typing import Any, Literal
 
 from django.db import connection
-from django.db.models import QuerySet, Sum
+from django.db.models import DateField, QuerySet, Sum
+from django.db.models.functions import Cast
 
 from memoryhub.memories.facets import LIVE_CAP, compiled, counted_live, tally
 from memoryhub.memories.filters import MemoryFilterSet
-from memoryhub.memories.models import MemoryDay
-from memoryhub.memories.querysets import ClassifiedQuerySet
+from memoryhub.memories.models import MemoryDay, MemoryTotal
 from memoryhub.memories.substring import Matches
 
-BARS = 60
+BARS = 100
 HOURLY_UP_TO = timedelta(days=3)
 _DAY = timedelta(days=1)
 _WIDTHS = (1, 2, 7, 14, 28, 91, 182, 364)
@@ -26,6 +26,7 @@ _TALLIED = {
     "from": "day__gte",
     "to": "day__lt",
 }
+_BROAD = {"tier": "classification_tier", "status": "status", "from": "value__gte", "to": "value__lt"}
 Counted = dict[datetime, int]
 
 
@@ -57,12 +58,14 @@ def histogram(filters: MemoryFilterSet) -> Histogram:
     start, end = filters.values.get("from"), filters.values.get("to")
     if start and end and end - start <= HOURLY_UP_TO:
         counted, capped = _live(counted_live(filters), "hour")
-        return Histogram(buckets=_buckets(counted, timedelta(hours=1), start, end), capped=capped)
+        hour = start.replace(minute=0, second=0, microsecond=0)
+        return Histogram(buckets=_buckets(counted, timedelta(hours=1), hour, end), capped=capped)
     counted, capped = _daily(filters)
     if not counted:
         return Histogram(buckets=[], capped=False)
     first, last = min(counted), max(counted)
-    start, end = start or first, end or _at_most(last, _DAY)
+    # What is counted by the day must lie in bars that begin with a day.
+    start, end = datetime.combine(start or first, time(), UTC), end or _at_most(last, _DAY)
     return Histogram(buckets=_buckets(counted, _width(end - start), start, end), capped=capped)
 
 
@@ -81,8 +84,12 @@ def days(filters: MemoryFilterSet) -> QuerySet[Any, Any] | None:
     """(day, count) of what the tally holds of `filters`; None if they ask for more than it knows."""
     if _cuts_a_day(filters):
         return None
-    tallied: ClassifiedQuerySet[MemoryDay] | None = tally(filters, _TALLIED, ClassifiedQuerySet(MemoryDay))
-    return None if tallied is None else tallied.values_list("day").annotate(number=Sum("count"))
+    if (totals := tally(filters, _BROAD, MemoryTotal)) is not None:
+        days_of_totals = totals.filter(dimension="day").annotate(day=Cast("value", DateField()))
+        return days_of_totals.values_list("day").annotate(number=Sum("count"))
+    if (tallied := tally(filters, _TALLIED, MemoryDay)) is not None:
+        return tallied.values_list("day").annotate(number=Sum("count"))
+    return None
 
 
 def _cuts_a_day(filters: MemoryFilterSet) -> bool:
@@ -101,8 +108,8 @@ def _buckets(counted: Counted, width: timedelta, start: datetime, end: datetime)
     """Buckets of `width` from `start` up to the first that reaches `end`."""
     numbers = [0] * max(-((start - end) // width), 1)
     for moment, number in counted.items():
-        # The first and last day or hour may lie only partly inside the range.
-        numbers[min(max((moment - start) // width, 0), len(numbers) - 1)] += number
+        # The end of time is the end of the last bar.
+        numbers[min((moment - start) // width, len(numbers) - 1)] += number
     return [
         Bucket(start + place * width, _at_most(start, (place + 1) * width), number)
         for place, number in enumerate(numbers)

@@ -77,8 +77,22 @@ _DAYS = {
 }
 
 
+_TOTALS = {name: name for name in ("classification_tier", "label_keys", "status", "dimension", "value")}
+_VALUES = """
+SELECT changed.*, dimension, value FROM ({rows}) AS changed CROSS JOIN LATERAL (VALUES
+    ('total', ''), ('source', source), ('actor_type', actor_type), ('namespace', namespace),
+    ('collection', collection), ('day', (timestamp AT TIME ZONE 'UTC')::date::text)
+) AS carried(dimension, value)
+"""
+
+
 def _tallies(rows: str) -> str:
-    return _tally("memory_counts", _COUNTS, rows) + _tally("memory_days", _DAYS, rows) + "RETURN NULL;"
+    return (
+        _tally("memory_counts", _COUNTS, rows)
+        + _tally("memory_days", _DAYS, rows)
+        + _tally("memory_totals", _TOTALS, _VALUES.format(rows=rows))
+        + "RETURN NULL;"
+    )
 
 
 def _rows(**names: str) -> pgtrigger.Referencing:

@@ -170,15 +170,13 @@
   const on = (name, handle) => document.addEventListener(`htmx:${name}`, handle);
   on("beforeRequest", () => { banner.hidden = true; });
   on("beforeSwap", () => { focused = document.activeElement?.dataset.key ?? document.activeElement?.id ?? null; });
-  on("afterSettle", () => {
+  on("afterSwap", () => {
     refreshTimes();
-    if (document.activeElement !== document.body) focused = null;
-    if (focused === null) return;
+    announce(find("#results-summary")?.textContent.trim() ?? "");
+    if (focused === null || document.activeElement !== document.body) return;
     const again = find(`[data-key="${CSS.escape(focused)}"]`) ?? document.getElementById(focused) ?? find("#results-title");
     again?.focus({ preventScroll: true });
-    focused = null;
   });
-  on("afterSwap", () => announce(find("#results-summary")?.textContent.trim() ?? ""));
   on("responseError", (event) => failed(event, `The server answered ${event.detail.xhr.status}, so this page shows what it showed before.`));
   on("sendError", (event) => failed(event, "The server cannot be reached, so this page shows what it showed before."));
   on("timeout", (event) => failed(event, "The server took too long, so this page shows what it showed before."));

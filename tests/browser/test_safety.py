@@ -1,6 +1,7 @@
 """Hostile memories on every page: shown, and nothing more. The watch of `open_page` is the assertion."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -18,7 +19,7 @@ NAMES = (
 
 @pytest.mark.parametrize("text", hostile.ALL)
 def test_a_hostile_text_in_every_field_does_nothing(open_page: Callable[..., Page], reader: User, text: str) -> None:
-    everywhere = dict.fromkeys(NAMES, text)
+    everywhere: dict[str, Any] = dict.fromkeys(NAMES, text)
     memory = make_memory(payload_id=text, **everywhere, metadata={text: [text]}, labels=[text])
     make_memory(payload_id=text, **{**everywhere, "content": f"changed {text}"}, metadata={text: text}, labels=[text])
     make_memory(subject=text, collection=text, content=f"beside {text}")

@@ -34,6 +34,8 @@ EDGES = (
     "2026-02-01", "2026-03-01", "2026-03-02", "2026-03-01T12:00:00Z", "2026-03-01T13:37:00Z", "2026-03-02T18:30:00Z",
     "2026-03-04", "2026-06-01T00:00:01Z", "0001-01-01", "9999-12-31T23:59:59.999999Z",
 )  # fmt: skip
+# Three days by the hour, or BARS of whole days; one more where a range begins within an hour or a day.
+MOST_BARS = max(72, timeline.BARS) + 1
 
 
 def writes() -> st.SearchStrategy[dict[str, Any]]:
@@ -136,7 +138,7 @@ def assert_histogram(drawn: timeline.Histogram, rows: list[Memory], chosen: list
     assert sum(bucket.count for bucket in buckets) == len(rows)
     if not rows:
         return
-    assert len(buckets) <= 75
+    assert len(buckets) <= timeline.BARS
     assert all(one.end == after.start for one, after in zip(buckets, buckets[1:], strict=False))
     last = datetime.max.replace(tzinfo=UTC)
     for bucket in buckets:
@@ -212,25 +214,25 @@ def test_a_count_that_met_its_cap_says_so(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("query", "width"),
+    ("query", "unit"),
     [
         ("from=2026-03-01&to=2026-03-03", timedelta(hours=1)),
         ("from=2026-03-01&to=2026-03-04", timedelta(hours=1)),
         ("from=2026-03-01&to=2026-03-05", timedelta(days=1)),
-        ("from=2026-03-01&to=2026-06-01", timedelta(days=2)),
-        ("from=2025-03-01&to=2026-06-01", timedelta(days=14)),
-        ("from=0001-01-01&to=9999-12-31", None),
+        ("from=2026-03-01&to=2026-06-01", timedelta(days=1)),
+        ("from=2024-03-01&to=2026-06-01", timedelta(days=7)),
+        ("from=0001-01-01&to=9999-12-31", timedelta(days=1)),
     ],
 )
-def test_the_bars_are_as_wide_as_the_range_asks_for(query, width):
+def test_the_bars_are_hours_days_or_weeks_and_never_too_many(query, unit):
     ingest.store([planted(timestamp="2026-03-01T13:00:00Z")])
 
-    drawn = timeline.histogram(MemoryFilterSet(QueryDict(query), clearance=Clearance()))
+    buckets = timeline.histogram(MemoryFilterSet(QueryDict(query), clearance=Clearance())).buckets
 
-    assert sum(bucket.count for bucket in drawn.buckets) == 1
-    assert len(drawn.buckets) <= 75
-    if width:
-        assert {bucket.end - bucket.start for bucket in drawn.buckets} == {width}
+    assert sum(bucket.count for bucket in buckets) == 1
+    assert len(buckets) <= MOST_BARS
+    (width,) = {bucket.end - bucket.start for bucket in buckets[:-1]}
+    assert width % unit == timedelta()
 
 
 def test_the_day_of_a_memory_is_the_day_in_utc():
@@ -239,3 +241,26 @@ def test_the_day_of_a_memory_is_the_day_in_utc():
     ingest.store([planted(timestamp="2026-03-01T23:30:00-05:00")])
 
     assert MemoryDay.objects.get().day.isoformat() == "2026-03-02"
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "from=2026-03-01T12:00:00Z",
+        "from=2026-03-01T12:00:00Z&to=2026-03-20",
+        "from=2026-03-01T12:00:00Z&to=2026-06-20T12:00:00Z",
+        "from=2026-03-01T12:30:00Z&to=2026-03-03T12:15:00Z",
+        "to=2026-03-05T12:30:00Z",
+    ],
+)
+def test_a_bar_counts_what_a_click_on_it_finds_though_the_range_begins_within_a_day(query):
+    ingest.store(
+        [
+            planted(timestamp=f"2026-03-{day:02}T{hour:02}:{minute:02}:00Z")
+            for day in range(1, 8)
+            for hour, minute in ((6, 0), (12, 0), (12, 20), (12, 45), (18, 0))
+        ]
+    )
+    asked = MemoryFilterSet(QueryDict(query), clearance=Clearance())
+
+    assert_histogram(timeline.histogram(asked), list(asked.found), [])
