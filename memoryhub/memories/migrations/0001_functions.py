@@ -3,26 +3,20 @@
 from django.db import migrations
 from pgvector.django import VectorExtension
 
-# The invisible characters of memories/text.py as they were when this ran, as a regular expression over code points.
-STRIPPED = (
-    r"[\u00AD\u034F\u061C\u115F\u1160\u17B4\u17B5\u180B-\u180E\u200B-\u200F\u202A-\u202E\u2060-\u2064\u2066-\u206F"
-    r"\u3164\uFE00-\uFE0F\uFEFF\uFFA0\U000E0000-\U000E007F]"
-)
-
-CREATE = f"""
+CREATE = r"""
 CREATE FUNCTION memory_utf8(value text) RETURNS bytea
 LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN convert_to(value, 'UTF8');
 
--- Nothing in ASCII is composed or invisible.
+-- Nothing in ASCII is composed or invisible. The class names the characters of memories/text.py.
 CREATE FUNCTION memory_fold(value text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT COST 20
 RETURN CASE WHEN octet_length(value) = length(value) THEN lower(value)
-            ELSE lower(regexp_replace(normalize(value, NFC), '{STRIPPED}', '', 'g')) END;
+            ELSE lower(regexp_replace(normalize(value, NFC), '[\u00AD\u034F\u061C\u115F\u1160\u17B4\u17B5\u180B-\u180E\u200B-\u200F\u202A-\u202E\u2060-\u2064\u2066-\u206F\u3164\uFE00-\uFE0F\uFEFF\uFFA0\U000E0000-\U000E007F]', '', 'g')) END;
 
 CREATE FUNCTION memory_pattern(value text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
-RETURN '%' || replace(replace(replace(memory_fold(value), '\\', '\\\\'), '%', '\\%'), '_', '\\_') || '%';
+RETURN '%' || replace(replace(replace(memory_fold(value), '\', '\\'), '%', '\%'), '_', '\_') || '%';
 
 CREATE FUNCTION memory_grams(value text) RETURNS integer[]
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE STRICT COST 2000

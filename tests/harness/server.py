@@ -1,0 +1,91 @@
+"""The product as it is started by hand: `manage.py serve`, two workers, a home and a database of its own."""
+
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import Popen
+from typing import Any
+
+import httpx
+from psycopg.conninfo import conninfo_to_dict
+
+from tests.harness.databases import database
+from tests.harness.proxy import Proxy, proxying
+from tests.ops.processes import process
+
+START_SECONDS = 90
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Served:
+    """A running hub."""
+
+    url: str
+    home: Path
+    database: str
+    proxy: Proxy
+    process: Popen[str]
+
+    @property
+    def credentials(self) -> dict[str, Any]:
+        read: dict[str, Any] = json.loads((self.home / "credentials.json").read_text())
+        return read
+
+    def client(self, key: str = "admin", **options: Any) -> httpx.Client:
+        headers = {"Authorization": f"Bearer {self.credentials['keys'][key]}"}
+        return httpx.Client(base_url=self.url, headers=headers, **{"timeout": 60, "trust_env": False, **options})
+
+
+def socket_of(name: str) -> str:
+    """The file on which the test's own PostgreSQL listens."""
+    parts = conninfo_to_dict(os.environ["MEMORYHUB_TEST_DSN"])
+    return f"{parts['host']}/.s.PGSQL.{parts.get('port', 5432)}" if name else ""
+
+
+@contextmanager
+def serving(home: Path, **variables: str) -> Iterator[Served]:
+    """The product on an empty database behind a proxy, ready to answer."""
+    with database() as name, proxying(socket_of(name)) as proxy:
+        dsn = f"postgresql://memoryhub@127.0.0.1:{proxy.port}/{name}?sslmode=disable&gssencmode=disable"
+        settings = {
+            "DATABASE_URL": dsn,
+            "MEMORYHUB_HOME": str(home),
+            "MEMORYHUB_PORT": "0",
+            "MEMORYHUB_DEMO": "false",
+            "MEMORYHUB_WORKERS": "2",
+            **variables,
+        }
+        with process(str(ROOT / "manage.py"), "serve", **settings) as server:
+            url = _url(server)
+            _wait_until_ready(url)
+            yield Served(url=url, home=home, database=name, proxy=proxy, process=server)
+            server.terminate()
+            server.wait(30)
+
+
+def _url(server: Popen[str]) -> str:
+    said: list[str] = []
+    assert server.stdout is not None
+    for line in server.stdout:
+        said.append(line)
+        if " is at http://" in line:
+            return line.split()[-1]
+    raise AssertionError("serve ended:\n" + "".join(said))
+
+
+def _wait_until_ready(url: str) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            if httpx.get(f"{url}/ready", trust_env=False, timeout=10).status_code == 200:
+                return
+        except (httpx.TransportError, socket.error):
+            pass
+        time.sleep(0.05)
+    raise AssertionError(f"{url} did not become ready")
