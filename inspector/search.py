@@ -30,6 +30,8 @@ WORDS = {
     "from": "from",
     "to": "before",
 }
+# How an input without a value reads: the list shows the active memories unless it is asked for others.
+UNSET = {"status": "the active ones"}
 HINTS = {"from": "2026-10-03", "to": "2026-10-04"}
 
 
@@ -53,6 +55,7 @@ class Field:
     label: str
     value: str
     hint: str = ""
+    unset: str = "any"
     options: tuple[str, ...] = ()
     suggestions: tuple[str, ...] = ()
     error: str = ""
@@ -134,6 +137,7 @@ class Search:
                         label=LABELS.get(name, name.capitalize()),
                         value=value,
                         hint=HINTS.get(name, ""),
+                        unset=UNSET.get(name, "any"),
                         options=options,
                         suggestions=() if options else tuple(suggested.get(name, ())),
                         error=" ".join(self.errors.get(name, ())) if value else "",

@@ -86,18 +86,20 @@ def question(filters: MemoryFilterSet) -> Question:
     if (totals := tally(filters, BROAD, MemoryTotal)) is not None:
         rows, params = _each(filters.found.mortal())
         more, more_params = compiled(totals.exclude(dimension="day"))
-        return Question(
-            sql=_GROUPS.format(rows=rows, more=_TOTALS.format(rows=more)), params=[*params, *more_params, TOP]
-        )
+        return Question(sql=_sql(rows, totals=more), params=[*params, *more_params, TOP])
     if (tallied := tally(filters, TALLIED, MemoryCount)) is not None:
         rows, params = _each(filters.found.mortal())
         more, more_params = compiled(tallied.values(*_COLUMNS, number=F("count")))
-        return Question(
-            sql=_GROUPS.format(rows=f"({rows}) UNION ALL ({more})", more=""), params=[*params, *more_params, TOP]
-        )
+        return Question(sql=_sql(f"({rows}) UNION ALL ({more})"), params=[*params, *more_params, TOP])
     matches = counted_live(filters)
     rows, params = _each(matches.rows)
-    return Question(sql=_GROUPS.format(rows=rows, more=""), params=[*params, TOP], live=True, cut=matches.cut)
+    return Question(sql=_sql(rows), params=[*params, TOP], live=True, cut=matches.cut)
+
+
+def _sql(rows: str, *, totals: str = "") -> str:
+    if not totals:
+        return _GROUPS.format(rows=rows, totals="", of_totals="")
+    return _GROUPS.format(rows=rows, totals=_TOTALS.format(rows=totals), of_totals=_OF_TOTALS)
 
 
 def total(clearance: Clearance) -> int:
@@ -153,6 +155,7 @@ def compiled(queryset: QuerySet[Any, Any]) -> tuple[str, list[Any]]:
 # One pass over the rows for all dimensions; ties are broken by the value, so that equal counts stand in one order.
 _GROUPS = """
 WITH matched AS MATERIALIZED ({rows}),
+{totals}
 grouped AS (
     SELECT CASE GROUPING(source, actor_type, namespace, collection, classification_tier)
                WHEN 15 THEN 'source' WHEN 23 THEN 'actor_type' WHEN 27 THEN 'namespace'
@@ -163,7 +166,7 @@ grouped AS (
     GROUP BY GROUPING SETS ((source), (actor_type), (namespace), (collection), (classification_tier), ())
     UNION ALL
     SELECT 'label', label, sum(number) FROM matched, unnest(label_keys) AS label GROUP BY label
-    {more}
+    {of_totals}
 ),
 summed AS (
     SELECT dimension, value, sum(number) AS number FROM grouped WHERE number IS NOT NULL GROUP BY dimension, value
@@ -173,12 +176,12 @@ ranked AS (
 )
 SELECT dimension, value, number FROM ranked WHERE place <= %s ORDER BY dimension, place
 """
-_TOTALS = """
+_TOTALS = "totals AS MATERIALIZED ({rows}),"
+_OF_TOTALS = """
     UNION ALL
-    SELECT carried.dimension, carried.value, sum(totals.count)
-    FROM ({rows}) AS totals CROSS JOIN LATERAL (
-        SELECT totals.dimension, totals.value
-        UNION ALL SELECT 'tier', totals.classification_tier WHERE totals.dimension = 'total'
-        UNION ALL SELECT 'label', unnest(totals.label_keys) WHERE totals.dimension = 'total'
-    ) AS carried GROUP BY carried.dimension, carried.value
+    SELECT dimension, value, sum(count) FROM totals GROUP BY dimension, value
+    UNION ALL
+    SELECT 'tier', classification_tier, sum(count) FROM totals WHERE dimension = 'total' GROUP BY classification_tier
+    UNION ALL
+    SELECT 'label', label, sum(count) FROM totals, unnest(label_keys) AS label WHERE dimension = 'total' GROUP BY label
 """

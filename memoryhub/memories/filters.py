@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, time
+from functools import cache
 from typing import Any
 
 import django_filters
@@ -149,6 +150,9 @@ class MemoryFilterSet(django_filters.FilterSet):
         if "from" in self.values and "to" in self.values and self.values["from"] >= self.values["to"]:
             raise BadQuery({"to": ["must be later than from."]})
 
+    def get_form_class(self) -> type[forms.Form]:
+        return _form_class()
+
     def _sentences(self, name: str, said: Iterable[str]) -> list[str]:
         chosen = self.base_filters.get(name)
         if isinstance(chosen, django_filters.ChoiceFilter):
@@ -182,3 +186,10 @@ class MemoryFilterSet(django_filters.FilterSet):
 
     def leave_to_found(self, queryset: MemoryQuerySet, _name: str, _value: str) -> QuerySet[Memory]:
         return queryset
+
+
+@cache
+def _form_class() -> type[forms.Form]:
+    """The form behind every FilterSet, made once: it is the same for all, and each request would wait for it."""
+    fields = {name: made.field for name, made in MemoryFilterSet.base_filters.items()}
+    return type("MemoryFilterForm", (forms.Form,), fields)

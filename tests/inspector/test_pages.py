@@ -225,6 +225,16 @@ def test_a_wrong_password_is_told_without_telling_which_was_wrong() -> None:
     assert all('value="/help"' in text(answer) for answer in answers)
 
 
+def test_too_many_wrong_passwords_are_answered_in_words(settings: Any) -> None:
+    settings.AXES_LOCKOUT_CALLABLE = "inspector.views.session.locked_out"
+    for _ in range(settings.AXES_FAILURE_LIMIT):
+        answer = Client().post("/sign-in", {"username": "ada", "password": "wrong"})
+
+    assert answer.status_code == 429
+    assert "Wait 15 minutes" in text(answer)
+    assert answer["Retry-After"] == "900"
+
+
 def test_signing_out_takes_a_post(client: Client) -> None:
     assert client.get("/sign-out").status_code == 405
     assert client.post("/sign-out")["Location"] == "/sign-in"
