@@ -1,9 +1,11 @@
 from django.contrib import admin
 from django.urls import include, path
 
+from inspector.views.docs import docs
 from memoryhub.api.views import ReadyView
 
 urlpatterns = [
+    path("api/docs", docs, name="docs"),
     path("api/", include("memoryhub.api.urls")),
     path("ready", ReadyView.as_view(), name="ready"),
     path("admin/", admin.site.urls),

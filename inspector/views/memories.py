@@ -29,7 +29,7 @@ RELATED = 8
 def memories(request: PageRequest) -> HttpResponse:
     try:
         filters = MemoryFilterSet(request.GET, clearance=request.principal.clearance, besides=pages.PARAMETERS)
-        page = pages.page(filters, reader=request.principal, parameters=request.GET.dict())
+        page = pages.page(filters, reader=request.principal, parameters=request.GET.dict(), names=WHOLE)
     except BadQuery as error:
         search = Search(request.GET, error.errors)
         return _answer(request, {"search": search, "fields": search.fields({}), "errors": search.errors})

@@ -4,7 +4,7 @@ from typing import Any
 
 from django_filters import ChoiceFilter
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter, PolymorphicProxySerializer, extend_schema
 from rest_framework import serializers
 
 from memoryhub.memories.envelope import Envelope
@@ -238,7 +238,9 @@ memories_write = extend_schema(
     request=_BODY,
     responses={
         201: ReceiptSerializer,
-        200: {"oneOf": [{"$ref": "#/components/schemas/Receipt"}, {"$ref": "#/components/schemas/Batch"}]},
+        200: PolymorphicProxySerializer(
+            "ReceiptOrBatch", [ReceiptSerializer, BatchSerializer], resource_type_field_name=None
+        ),
         **_problems(400, 401, 403, 405, 409, 411, 413, 415, 503),
     },
 )

@@ -7,7 +7,6 @@ import orjson
 from django.core.exceptions import BadRequest, PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.db import DatabaseError, InterfaceError
 from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
-from django.http.multipartparser import MultiPartParserError
 from rest_framework import exceptions
 
 from memoryhub.faults import INTERNAL, Fault, OutcomeUnknown, fault_of
@@ -68,7 +67,7 @@ def problem_of(error: BaseException) -> Problem:
             return of_status(403)
         case RequestDataTooBig():
             return of_status(413)
-        case SuspiciousOperation() | BadRequest() | MultiPartParserError() | UnreadablePostError():
+        case SuspiciousOperation() | BadRequest() | UnreadablePostError():
             return of_status(400)
         case exceptions.APIException():
             return _of_framework(error)

@@ -1,5 +1,5 @@
 from django.urls import path, re_path
-from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerSplitView
+from drf_spectacular.views import SpectacularJSONAPIView
 
 from memoryhub.api import views
 
@@ -13,6 +13,5 @@ urlpatterns = [
     path("histogram", views.HistogramView.as_view(), name="histogram"),
     path("status", views.StatusView.as_view(), name="status"),
     path("schema", SpectacularJSONAPIView.as_view(), name="schema"),
-    path("docs", SpectacularSwaggerSplitView.as_view(url_name="api:schema"), name="docs"),
     re_path(r"^(?P<rest>.*)$", views.unknown_route),
 ]

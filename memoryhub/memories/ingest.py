@@ -257,9 +257,10 @@ def _copy(rows: list[tuple[Draft, _Stored]]) -> None:
     if not rows:
         return
     names = ", ".join(COLUMNS)
-    _know_vectors(connection.connection)
+    # COPY is psycopg's: what it raises becomes Django's, as everywhere, and so is told apart by whoever answers.
     with (
-        connection.cursor() as cursor,
+        connection.wrap_database_errors,
+        _cursor_that_knows_vectors() as cursor,
         cursor.copy(f"COPY memories ({names}) FROM STDIN (FORMAT BINARY)") as copy,
     ):
         copy.set_types(list(COLUMNS.values()))
@@ -267,10 +268,12 @@ def _copy(rows: list[tuple[Draft, _Stored]]) -> None:
             copy.write_row(_row(made, version))
 
 
-def _know_vectors(raw: Connection[Any]) -> None:
-    """Teach the connection the extension's type, once; its cursors know what it knew when they were made."""
+def _cursor_that_knows_vectors() -> Any:
+    """A cursor of a connection that was taught the extension's type, once, and before the cursor was made."""
+    raw: Connection[Any] = connection.connection
     if raw.adapters.types.get("vector") is None:
         register_vector(raw)
+    return connection.cursor()
 
 
 def _row(made: Draft, version: _Stored) -> list[Any]:

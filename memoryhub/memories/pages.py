@@ -12,7 +12,7 @@ from django.core.signing import BadSignature, Signer
 from memoryhub.firewall.types import Principal
 from memoryhub.memories.filters import BadQuery, MemoryFilterSet
 from memoryhub.memories.querysets import MemoryQuerySet
-from memoryhub.memories.records import Record, records
+from memoryhub.memories.records import RECORD, Record, records
 from memoryhub.memories.substring import newest_matches
 
 DEFAULT_LIMIT = 20
@@ -38,8 +38,10 @@ class Page:
         return self.next_cursor is not None
 
 
-def page(filters: MemoryFilterSet, *, reader: Principal, parameters: Mapping[str, str]) -> Page:
-    """The page of `filters` that `limit` and `cursor` in `parameters` ask for.
+def page(
+    filters: MemoryFilterSet, *, reader: Principal, parameters: Mapping[str, str], names: tuple[str, ...] = RECORD
+) -> Page:
+    """The page of `filters` that `limit` and `cursor` in `parameters` ask for, its records with `names`.
 
     Raises BadQuery, for every bad cursor with the same words.
     """
@@ -48,22 +50,22 @@ def page(filters: MemoryFilterSet, *, reader: Principal, parameters: Mapping[str
     candidates = filters.candidates
     if parameters.get("cursor"):
         candidates = candidates.before(*_read(parameters["cursor"], signer))
-    rows = _newest(candidates, filters.text, limit + 1)
+    rows = _newest(candidates, filters.text, limit + 1, names)
     if len(rows) <= limit:
         return Page(records=rows, next_cursor=None)
     last = rows[limit - 1]
     return Page(records=rows[:limit], next_cursor=_write(last["timestamp"], last["memory_id"], signer))
 
 
-def _newest(candidates: MemoryQuerySet, text: str, wanted: int) -> list[Record]:
+def _newest(candidates: MemoryQuerySet, text: str, wanted: int, names: tuple[str, ...]) -> list[Record]:
     if not text:
-        return records(candidates.newest_first()[:wanted])
+        return records(candidates.newest_first()[:wanted], names)
     matches = newest_matches(candidates, text, wanted=wanted, scan=MAX_SCAN)
-    rows = records(matches.rows.newest_first()[:wanted])
+    rows = records(matches.rows.newest_first()[:wanted], names)
     if len(rows) == wanted or not matches.cut:
         return rows
     # The stretch held fewer than its sample promised.
-    return records(candidates.containing(text).newest_first()[:wanted])
+    return records(candidates.containing(text).newest_first()[:wanted], names)
 
 
 def parse_limit(text: str) -> int:

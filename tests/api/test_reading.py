@@ -60,7 +60,8 @@ ADA = {
 }  # fmt: skip
 BOB = {
     "payload_id": "bob", "source": "crm", "subject": "user:bob", "namespace": "work", "destination": "sqlite",
-    "collection": "job", "content": "Bob is a café\u200b owner. İstanbul, ΣΊΣΥΦΟΣ", "model": "claude", "role": "assistant",
+    "collection": "job", "content": "Bob is a café\u200b owner. İstanbul, ΣΊΣΥΦΟΣ", "model": "claude",
+    "role": "assistant",
     "actor_type": "agent", "actor_id": "bob", "labels": ["financial"], "tier": "internal", "kind": "summary",
     "timestamp": "2026-03-05T12:00:00.000001Z",
 }  # fmt: skip
@@ -96,7 +97,8 @@ class TestFilters:
             ("payload_id=ada", "ada"), ("payload_id=ADA", ""), ("payload_id=ada%20", ""),
             ("subject=user:ada", "ada"), ("namespace=home", "ada"), ("destination=sqlite", "bob"),
             ("collection=job", "bob"), ("source=crm", "bob"), ("actor_type=user", "ada"), ("actor_type=system", ""),
-            ("actor_id=bob", "bob"), ("label=pii", "ada"), ("label=PII&label=HOME", "ada"), ("label=pii&label=financial", ""),
+            ("actor_id=bob", "bob"), ("label=pii", "ada"), ("label=PII&label=HOME", "ada"),
+            ("label=pii&label=financial", ""),
             ("label=", "bob ada"), ("tier=internal", "bob"), ("tier=restricted", ""), ("model=gpt", "ada"),
             ("role=assistant", "bob"), ("kind=summary", "bob"), ("status=active", "bob ada"), ("status=retired", ""),
             ("from=2026-03-05T12:00:00.000001Z", "bob"), ("from=2026-03-05T12:00:00.000002Z", ""),
@@ -104,15 +106,17 @@ class TestFilters:
             ("from=2026-03-01", "bob ada"), ("from=2026-03-02", "bob"), ("to=2026-03-02", "ada"), ("to=2026-03-01", ""),
             ("from=2026-03-01T13:00:00%2B01:00&to=2026-03-01T13:00:00.000001%2B01:00", "ada"),
             ("from=2026-03-01&to=2026-03-06", "bob ada"), ("from=2026-03-01T11:30:00Z&to=2026-03-01T12:30:00Z", "ada"),
-            ("from=0001-01-01&to=9999-12-31", "bob ada"), ("from=9999-12-31", ""), ("to=0001-01-01T00:00:00.000001Z", ""),
-            ("source=crm&tier=internal&q=owner&label=financial&from=2026-03-05", "bob"), ("source=crm&subject=user:ada", ""),
+            ("from=0001-01-01&to=9999-12-31", "bob ada"), ("from=9999-12-31", ""),
+            ("to=0001-01-01T00:00:00.000001Z", ""),
+            ("source=crm&tier=internal&q=owner&label=financial&from=2026-03-05", "bob"),
+            ("source=crm&subject=user:ada", ""),
         ],
     )  # fmt: skip
     def test_find_the_same_on_the_list_the_facets_and_the_histogram(self, reader, query, found):
         assert agreed(reader, query) == found.split()
 
     def test_are_all_in_the_table_above(self):
-        marks = type(self).test_find_the_same_on_the_list_the_facets_and_the_histogram.pytestmark  # type: ignore[attr-defined]
+        marks = type(self).test_find_the_same_on_the_list_the_facets_and_the_histogram.pytestmark
         table = next(mark.args[1] for mark in marks if mark.name == "parametrize")
         tried = {pair.partition("=")[0] for query, _ in table for pair in query.split("&") if pair}
         assert tried == set(MemoryFilterSet.base_filters)
@@ -130,8 +134,10 @@ class TestFilters:
             ("from=2026-W10-1", ["from"]), ("to=20260301", ["to"]), ("to=1767225600", ["to"]),
             ("from=2026-03-02&to=2026-03-01", ["to"]), ("from=2026-03-02&to=2026-03-02", ["to"]),
             ("subject=a&subject=b", ["subject"]), ("q=a&q=a", ["q"]), ("from=2026-01-01&from=2026-01-01", ["from"]),
-            ("subject=%00", ["subject"]), ("q=a%00b", ["q"]), ("label=%00", ["label"]), ("source=" + "x" * 256, ["source"]),
-            ("q=" + "x" * 1001, ["q"]), ("label=" + "x" * 256, ["label"]), ("&".join(f"label={n}" for n in range(21)), ["label"]),
+            ("subject=%00", ["subject"]), ("q=a%00b", ["q"]), ("label=%00", ["label"]),
+            ("source=" + "x" * 256, ["source"]),
+            ("q=" + "x" * 1001, ["q"]), ("label=" + "x" * 256, ["label"]),
+            ("&".join(f"label={n}" for n in range(21)), ["label"]),
             ("tier=x&kind=y&q=%00", ["kind", "q", "tier"]),
         ],
     )  # fmt: skip
@@ -271,8 +277,8 @@ class TestPages:
                 assert len(payload_ids(reader.client.get(f"{LIST}?{query}&limit={limit}"))) == limit
             numbers.append(len(queries))
 
-        # The key, and the rows.
-        assert numbers == [2, 2]
+        # The key and the rows; a text that is sought costs a look at how rare it is.
+        assert numbers == ([3, 3] if query.startswith("q=") else [2, 2])
 
 
 class TestCursors:

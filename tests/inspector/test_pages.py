@@ -226,7 +226,6 @@ def test_a_wrong_password_is_told_without_telling_which_was_wrong() -> None:
 
 
 def test_too_many_wrong_passwords_are_answered_in_words(settings: Any) -> None:
-    settings.AXES_LOCKOUT_CALLABLE = "inspector.views.session.locked_out"
     for _ in range(settings.AXES_FAILURE_LIMIT):
         answer = Client().post("/sign-in", {"username": "ada", "password": "wrong"})
 

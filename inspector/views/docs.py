@@ -1,0 +1,33 @@
+"""The API's documentation. It shows no data, so that anybody may read it."""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.utils.cache import patch_cache_control, patch_vary_headers
+from django.views.decorators.http import require_safe
+from drf_spectacular.generators import SchemaGenerator
+
+from inspector.access import PageRequest
+from inspector.docs import read
+from memoryhub.firewall.principals import principal_of
+
+
+@require_safe
+def docs(request: PageRequest) -> HttpResponse:
+    # For the frame of the page, which tells a reader up to which tier they see.
+    request.principal = principal_of(request.user)
+    reference = read(_document(), origin=request.build_absolute_uri("/").rstrip("/"))
+    response = render(request, "api/docs.html", {"section": "api", "reference": reference})
+    patch_cache_control(response, private=True, no_store=True)
+    patch_vary_headers(response, ["Cookie"])
+    return response
+
+
+@cache
+def _document() -> Mapping[str, Any]:
+    """The document of `api:schema`. It costs a walk over every route, and changes with the code alone."""
+    found: Mapping[str, Any] = SchemaGenerator().get_schema(public=True)  # type: ignore[no-untyped-call]
+    return found

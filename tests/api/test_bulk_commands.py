@@ -1,0 +1,393 @@
+"""import_memories and export_memories: every line is accounted for, and what goes out comes back in."""
+
+import gzip
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pgtrigger
+import pytest
+from django.conf import settings
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.utils import timezone
+
+from memoryhub.memories import ingest
+from memoryhub.memories.ingest import OnConflict
+from memoryhub.memories.models import Memory
+from memoryhub.ops import importing
+from tests.builders import WRITER, at, envelope, make_clearance, make_memory
+
+pytestmark = pytest.mark.django_db
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def lines(*values: Any) -> bytes:
+    return b"".join((value if isinstance(value, bytes) else json.dumps(value).encode()) + b"\n" for value in values)
+
+
+def import_(*files: Path | str, **options: Any) -> tuple[str, str, int]:
+    """Standard output, standard error (the report and the last sentence), and the exit code."""
+    out, err = io.StringIO(), io.StringIO()
+    try:
+        call_command("import_memories", *map(str, files), stdout=out, stderr=err, no_color=True, **options)
+    except CommandError as error:
+        return out.getvalue(), err.getvalue() + str(error), error.returncode
+    return out.getvalue(), err.getvalue(), 0
+
+
+def export(file: Path, *arguments: str) -> bytes:
+    file.unlink(missing_ok=True)
+    call_command("export_memories", *arguments, output=str(file), stderr=io.StringIO())
+    return file.read_bytes()
+
+
+def numbers(out: str) -> dict[str, int]:
+    return {
+        outcome: int(number.replace(",", ""))
+        for number, outcome in re.findall(r"(\d[\d,]*) ([a-z]+)", out.partition(": ")[2])
+    }
+
+
+def empty_the_table() -> None:
+    with pgtrigger.ignore("memories.Memory:keep"), connection.cursor() as cursor:
+        cursor.execute("TRUNCATE memories, record_clock RESTART IDENTITY CASCADE")
+        cursor.execute("SELECT tablename FROM pg_tables WHERE starts_with(tablename, 'memory_')")
+        for (table,) in cursor.fetchall():
+            cursor.execute(f'TRUNCATE "{table}"')
+
+
+BAD: list[tuple[bytes, str]] = [
+    (b"not json", "is not JSON"),
+    (b"[1, 2]", "must be a JSON object"),
+    (b'{"payload_id": "a", "payload_id": "b"}', "same key twice"),
+    (b'{"payload_id": "a", "content": "b", "source": "s", "x": 1}', "x is not a field"),
+    (b'{"payload_id": "a", "content": "b"}', "source is required"),
+    (b'{"payload_id": "a", "source": "s"}', "content is required"),
+    (b'{"payload_id": "\xff", "content": "b", "source": "s"}', "UTF-8"),
+    (b'{"payload_id": "a\\u0000", "content": "b", "source": "s"}', "NUL"),
+    (b'{"payload_id": "a", "content": "\\ud800", "source": "s"}', "surrogate"),
+    (b'{"payload_id": "a", "content": "b", "source": "s", "timestamp": "now"}', "RFC 3339"),
+    (b'{"payload_id": "a", "content": "b", "source": "s", "embedding": [1]}', "384 dimensions"),
+    (b'{"payload_id": "a", "content": "b", "source": "s", "status": "retired"}', "must be active"),
+    (b'{"payload_id": "a", "content": "b", "source": "s", "version": 0}', "at least 1"),
+    (b'{"payload_id": "a", "content": "b", "source": "s", "defaulted": ["nonsense"]}', "the envelope's fields"),
+    (b"[" * 100_000, "deeper than"),
+    (b'{"payload_id": "\\u001b[31mred", "content": "", "source": "s"}', "content"),
+]
+
+
+class TestImport:
+    def test_stores_the_good_lines_and_names_the_bad_ones_by_number(self, tmp_path):
+        file = tmp_path / "mixed.jsonl"
+        content = []
+        for bad, _ in BAD:
+            content += [lines(envelope(source="agent")), bad + b"\n", b"\n"]
+        file.write_bytes(b"".join(content))
+
+        out, err, code = import_(file)
+
+        assert code == 1
+        assert numbers(out) == {
+            "lines": 3 * len(BAD), "created": len(BAD), "duplicate": 0, "updated": 0, "conflict": 0,
+            "rejected": len(BAD),
+        }  # fmt: skip
+        reported = {
+            int(number): said for number, said in re.findall(rf"^{re.escape(str(file))}:(\d+): (.*)$", err, re.M)
+        }
+        assert list(reported) == [2 + 3 * place for place in range(len(BAD))]
+        assert [reason for place, (_, reason) in enumerate(BAD) if reason not in reported[2 + 3 * place]] == []
+        assert Memory.objects.count() == len(BAD)
+        assert f"{len(BAD)} lines were not stored; all others were." in err
+
+    def test_lets_no_control_character_of_a_line_reach_the_terminal(self, tmp_path):
+        file = tmp_path / "evil.jsonl"
+        evil = "\x1b]52;c;cm0=\x07\r\u202e\x9b31m"
+        file.write_bytes(lines({"payload_id": evil, "content": "x", "source": "s", evil: 1}, {evil: evil}))
+
+        _, err, _ = import_(file)
+
+        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", err)
+
+    def test_keeps_the_source_of_every_line(self, tmp_path):
+        file = tmp_path / "two.jsonl"
+        file.write_bytes(lines(*[envelope(source=source, payload_id="same", content=source) for source in ("a", "b")]))
+
+        assert import_(file)[2] == 0
+        assert sorted(Memory.objects.values_list("source", "content", "actor_type")) == [
+            ("a", "a", "system"),
+            ("b", "b", "system"),
+        ]
+
+    def test_reads_gzip_standard_input_and_what_has_no_last_newline(self, tmp_path, monkeypatch):
+        packed, bare = tmp_path / "packed.jsonl.gz", tmp_path / "bare.jsonl"
+        packed.write_bytes(gzip.compress(lines(envelope(payload_id="packed"))))
+        bare.write_bytes(b"\r\n \n" + lines(envelope(payload_id="bare")).rstrip(b"\n"))
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(lines(envelope(payload_id="piped")))))
+
+        out, _, code = import_(packed, bare, "-")
+
+        assert code == 0
+        assert set(Memory.objects.values_list("payload_id", flat=True)) == {"packed", "bare", "piped"}
+        assert [line.rpartition(": ")[0].rpartition(": ")[2] for line in out.splitlines()] == [
+            "1 lines",
+            "3 lines",
+            "1 lines",
+        ]
+
+    def test_of_nothing_stores_nothing(self, tmp_path):
+        (tmp_path / "empty.jsonl").touch()
+        (tmp_path / "empty.jsonl.gz").write_bytes(gzip.compress(b""))
+
+        for name in ("empty.jsonl", "empty.jsonl.gz"):
+            out, _, code = import_(tmp_path / name)
+            assert (numbers(out)["lines"], code) == (0, 0)
+
+    def test_adds_nothing_the_second_time(self, tmp_path):
+        file = tmp_path / "some.jsonl"
+        file.write_bytes(lines(*[envelope(embedding=[n + 1.0] * 384, labels=["a"]) for n in range(5)], envelope()))
+
+        first, again = import_(file), import_(file)
+
+        assert (numbers(first[0])["created"], numbers(again[0])["created"], numbers(again[0])["duplicate"]) == (6, 0, 6)
+        assert Memory.objects.count() == 6
+
+    def test_goes_over_many_batches(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(importing, "BATCH", 7)
+        file = tmp_path / "many.jsonl"
+        file.write_bytes(lines(*[envelope() if n % 10 else b"bad" for n in range(100)]))
+
+        out, err, _ = import_(file)
+
+        assert (numbers(out)["created"], numbers(out)["rejected"]) == (90, 10)
+        assert [int(n) for n in re.findall(r":(\d+):", err)] == list(range(1, 101, 10))
+
+    @pytest.mark.parametrize(
+        ("options", "outcome", "contents"),
+        [({}, "conflict", ["One."]), ({"on_conflict": "update"}, "updated", ["One.", "Two."])],
+    )
+    def test_refuses_another_content_unless_it_is_asked_to_update(self, tmp_path, options, outcome, contents):
+        file = tmp_path / "twice.jsonl"
+        file.write_bytes(lines(*[envelope(payload_id="p", content=content) for content in ("One.", "Two.")]))
+
+        out, err, code = import_(file, **options)
+
+        assert numbers(out)[outcome] == 1
+        assert (":2: payload_id 'p' is stored with other content" in err) == (code == 1) == (outcome == "conflict")
+        assert list(Memory.objects.order_by("version").values_list("content", flat=True)) == contents
+
+    @pytest.mark.parametrize("data", [gzip.compress(b"{}\n" * 100)[:-10], b"\x1f\x8b" + b"\x00" * 50, b"no gzip"])
+    def test_says_when_a_file_is_damaged(self, tmp_path, data):
+        file = tmp_path / "damaged.jsonl.gz"
+        file.write_bytes(data)
+
+        _, err, code = import_(file)
+
+        assert code == 1
+        assert "cannot be read" in err
+
+    def test_says_when_a_file_is_missing(self, tmp_path):
+        _, err, code = import_(tmp_path / "nothing.jsonl")
+
+        assert (code, "cannot be read" in err) == (1, True)
+
+    def test_refuses_a_line_that_is_too_long_and_reads_on(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(importing, "MAX_LINE_BYTES", 1_000)
+        file = tmp_path / "long.jsonl"
+        file.write_bytes(lines(envelope(), envelope(content="x" * 5_000), envelope()))
+
+        out, err, _ = import_(file)
+
+        assert (numbers(out)["created"], ":2: is longer than 1,000 bytes" in err) == (2, True)
+
+
+def store_a_bit_of_everything() -> None:
+    rows = [
+        envelope(payload_id="plain"),
+        {"payload_id": "bare", "content": "Only what must be."},
+        envelope(payload_id="vector", embedding=[0.1, -1e-40, 3.4e38, *[1 / 3] * 381]),
+        envelope(
+            payload_id="numbers",
+            metadata={
+                "big": 10**400, "bigger than 64 bits": 2**63, "small": 5e-324, "huge": 1.7976931348623157e308,
+                "e": 1e23, "float": 1.0, "minus zero": -0.0, "third": 1 / 3, "nested": [[{}], [], None, True, ""],
+            },
+        ),
+        envelope(payload_id="texts", content='Zürich 👩‍👩‍👧 \u202e\u2028\x7f\x1b[31m "\\" e\u0301',
+                 subject="é", role="e\u0301"),
+        envelope(payload_id="labels", labels=["PII", "pii", "é", "e\u0301"], tier="restricted"),
+        envelope(payload_id="mortal", expires_at="2999-12-31T23:59:59.999999Z", pinned=True, kind="checkpoint"),
+        envelope(payload_id="propagated", propagation={"to": ["a"], "n": 1.50}),
+        envelope(payload_id="first moment", timestamp="0001-01-01T00:00:00Z"),
+        envelope(payload_id="last moment", timestamp="9999-12-31T23:59:59.999999Z"),
+        envelope(payload_id="user", actor_type="user", actor_id="ada", schema_version=32767, request_id="r"),
+        envelope(payload_id="updated", content="One."),
+    ]  # fmt: skip
+    assert {receipt.outcome for receipt in ingest.write(rows, by=WRITER)} == {"created"}
+    for text in ("Two.", "Three."):
+        make_memory(payload_id="updated", content=text, embedding=[1.0] * 384)
+
+
+class TestRoundTrip:
+    @pytest.mark.parametrize("arguments", [(), ("--history",)])
+    def test_gives_the_same_bytes(self, tmp_path, arguments):
+        store_a_bit_of_everything()
+        before = export(tmp_path / "before.jsonl", *arguments)
+        versions = list(Memory.objects.order_by("id").values_list("payload_id", "version", "content"))
+        empty_the_table()
+
+        out, err, code = import_(tmp_path / "before.jsonl")
+        after = export(tmp_path / "after.jsonl", *arguments)
+
+        assert (code, numbers(out)["rejected"]) == (0, 0), err
+        assert [_comparable(line) for line in after.splitlines()] == [_comparable(line) for line in before.splitlines()]
+        if arguments:
+            assert list(Memory.objects.order_by("id").values_list("payload_id", "version", "content")) == versions
+        else:
+            assert after == before
+
+    @pytest.mark.parametrize("arguments", [(), ("--history",)])
+    def test_adds_nothing_where_it_came_from(self, tmp_path, arguments):
+        store_a_bit_of_everything()
+        count = Memory.objects.count()
+        exported = export(tmp_path / "before.jsonl", *arguments)
+
+        out, err, code = import_(tmp_path / "before.jsonl")
+
+        assert (code, numbers(out)["duplicate"]) == (0, len(exported.splitlines())), err
+        assert Memory.objects.count() == count
+
+    @pytest.mark.parametrize("arguments", [(), ("--history",)])
+    def test_leaves_the_first_writers_replays_duplicates(self, tmp_path, arguments):
+        """The hub that took over the memories knows the writes of the old one, also those without a timestamp."""
+        bare = {"payload_id": "bare", "content": "Only what must be."}
+        numbers_ = envelope(payload_id="numbers", metadata={"a": 1e23, "b": 1.5e300, "c": 10**30, "d": 1e-7})
+        ingest.write([bare, numbers_], by=WRITER)
+        export(tmp_path / "moved.jsonl", *arguments)
+        empty_the_table()
+        import_(tmp_path / "moved.jsonl")
+
+        assert [receipt.outcome for receipt in ingest.write([bare, numbers_], by=WRITER)] == ["duplicate"] * 2
+
+    def test_of_a_history_that_is_cut_can_be_repeated(self, tmp_path):
+        """The old clearance saw the versions from the second on: so many come over, once."""
+        make_memory(payload_id="p", content="Secret.", tier="restricted")
+        for text in ("Two.", "Three."):
+            make_memory(payload_id="p", content=text, tier="public")
+        make_clearance(name="low", max_tier="public")
+        export(tmp_path / "cut.jsonl", "--history", "--clearance", "low")
+        empty_the_table()
+
+        for _ in range(2):
+            import_(tmp_path / "cut.jsonl")
+
+        assert list(Memory.objects.order_by("version").values_list("content", flat=True)) == ["Two.", "Three."]
+
+
+def _comparable(line: bytes) -> dict[str, Any]:
+    """A line without what belongs to the hub that wrote it."""
+    own = {"memory_id", "recorded_at", "superseded_at"}
+    return {name: value for name, value in json.loads(line).items() if name not in own}
+
+
+class TestExport:
+    @pytest.mark.parametrize(
+        ("arguments", "found"),
+        [
+            ((), "a b c"), (("--tier", "internal"), "b"), (("--source", "test"), "a b c"), (("--label", "PII"), "b c"),
+            (("--label", "pii", "--label", "x"), "c"), (("--q", "second"), "b"), (("--payload-id", "a"), "a"),
+            (("--actor-type", "user"), "c"), (("--from", "2026-03-02"), "b c"), (("--to", "2026-03-02"), "a"),
+            (("--status", "retired"), ""), (("--clearance", "low"), "a"),
+            (("--clearance", "low", "--label", "pii"), ""),
+            (("--clearance", "no pii"), "a"),
+        ],
+    )  # fmt: skip
+    def test_has_the_filters_and_the_firewall_of_the_api(self, tmp_path, arguments, found):
+        make_memory(payload_id="a", content="The first.", timestamp=at("2026-03-01 00:00"))
+        make_memory(
+            payload_id="b", content="The second.", timestamp=at("2026-03-02 00:00"), tier="internal", labels=["pii"]
+        )
+        make_memory(
+            payload_id="c", timestamp=at("2026-03-03 00:00"), tier="restricted", labels=["pii", "x"], actor_type="user"
+        )
+        make_clearance(name="low", max_tier="public")
+        make_clearance(name="no pii", max_tier="restricted", blocked_labels=["PII"])
+
+        exported = export(tmp_path / "out.jsonl", *arguments)
+
+        assert [json.loads(line)["payload_id"] for line in exported.splitlines()] == found.split()
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (("--tier", "nonsense"), "tier must be one of"), (("--from", "yesterday"), "from must be an RFC 3339"),
+            (("--clearance", "nobody's"), "no clearance named"), (("--subject", "a", "--subject", "b"), "only once"),
+        ],
+    )  # fmt: skip
+    def test_refuses_what_it_does_not_understand(self, tmp_path, arguments, said):
+        with pytest.raises(CommandError, match=said):
+            export(tmp_path / "out.jsonl", *arguments)
+        assert not (tmp_path / "out.jsonl").exists()
+
+    def test_overwrites_nothing(self, tmp_path):
+        (tmp_path / "out.jsonl").write_text("precious")
+
+        with pytest.raises(CommandError, match="cannot be written"):
+            call_command("export_memories", output=str(tmp_path / "out.jsonl"), stderr=io.StringIO())
+
+        assert (tmp_path / "out.jsonl").read_text() == "precious"
+
+    def test_leaves_out_what_has_outlived_its_time(self, tmp_path):
+        make_memory(expires_at=timezone.now() - timedelta(seconds=1))
+
+        assert export(tmp_path / "out.jsonl") == b""
+        assert export(tmp_path / "out.jsonl", "--history") == b""
+
+    def test_with_history_never_declassifies(self, tmp_path):
+        make_memory(payload_id="p", content="Open.", tier="public")
+        make_memory(payload_id="p", content="Secret.", tier="restricted")
+        make_clearance(name="low", max_tier="public")
+
+        assert export(tmp_path / "out.jsonl", "--history", "--clearance", "low") == b""
+        assert len(export(tmp_path / "out.jsonl", "--history").splitlines()) == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_both_commands_work_through_a_pipe(tmp_path):
+    """As an operator types them: `export_memories | import_memories -`, in processes of their own."""
+    ingest.write(
+        [envelope(payload_id=f"p{n}", content=f"Zürich {n}", embedding=[1.0] * 384) for n in range(3)], by=WRITER
+    )
+    database = settings.DATABASES["default"] | {"NAME": connection.settings_dict["NAME"]}
+    user, host = database.get("USER", ""), database.get("HOST", "")
+    address = f"postgresql://{user}@/{database['NAME']}?host={host}" + (
+        f"&port={database['PORT']}" if database.get("PORT") else ""
+    )
+    environment = os.environ | {"DATABASE_URL": address, "PYTHONWARNINGS": "ignore"}
+
+    def manage(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        command = [sys.executable, "manage.py", *arguments]
+        return subprocess.run(
+            command, cwd=ROOT, env=environment, input=stdin, capture_output=True, timeout=60, check=False
+        )
+
+    exported = manage("export_memories")
+    again = manage("import_memories", "-", stdin=exported.stdout + b"bad\n" + lines(envelope(payload_id="new")))
+
+    assert exported.returncode == 0, exported.stderr
+    assert [json.loads(line)["payload_id"] for line in exported.stdout.splitlines()] == ["p0", "p1", "p2"]
+    assert again.returncode == 1
+    assert numbers(again.stdout.decode()) == {
+        "lines": 5, "created": 1, "duplicate": 3, "updated": 0, "conflict": 0, "rejected": 1,
+    }  # fmt: skip
+    assert b"-:4: is not JSON" in again.stderr
+    assert Memory.objects.count() == 4
+    assert manage("export_memories", "--history").stdout.count(b"\n") == 4
+    assert manage("import_memories", "-", stdin=lines(envelope() | {"on": OnConflict.UPDATE})).returncode == 1

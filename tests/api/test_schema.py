@@ -1,0 +1,203 @@
+"""The OpenAPI document says what the API does, and the API does what it says."""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema  # type: ignore[import-untyped]
+import pytest
+import schemathesis
+from django.core.handlers.wsgi import WSGIHandler
+from django.core.signals import request_finished, request_started
+from django.db import close_old_connections
+from django.test import Client
+from hypothesis import HealthCheck, given, settings
+from schemathesis.checks import CHECKS, load_all_checks
+from schemathesis.generation import GenerationMode
+from schemathesis.schemas import BaseSchema
+
+from memoryhub.memories.envelope import FIELDS
+from memoryhub.memories.filters import MemoryFilterSet
+from memoryhub.memories.models import Memory
+from memoryhub.memories.records import RECORD, WHOLE
+from tests.api.test_authentication import ROUTES
+from tests.builders import envelope, make_key, make_memory
+
+pytestmark = pytest.mark.django_db
+
+SOAK = os.environ.get("MEMORYHUB_SOAK") == "1"
+DOCUMENTED = {
+    ("get", "/api/memories"): "api:memories",
+    ("post", "/api/memories"): "api:memories",
+    ("get", "/api/memories/{memory_id}"): "api:memory",
+    ("get", "/api/memories/{memory_id}/versions"): "api:memory-versions",
+    ("get", "/api/facets"): "api:facets",
+    ("get", "/api/histogram"): "api:histogram",
+    ("get", "/api/status"): "api:status",
+    ("get", "/ready"): "ready",
+}
+# What describes the others, and what is no route of the URL conf.
+NOT_DOCUMENTED = {"api:schema", "docs", "api:anything-else", "health"}
+# Those that take something that can be generated; the total is for all of them, with good input and with bad.
+FUZZED = [route for route in DOCUMENTED if route[1] not in ("/api/status", "/ready")]
+EXAMPLES = (10_000 if SOAK else 1_000) // (2 * len(FUZZED)) + 1
+
+load_all_checks()
+CONFORMS: list[Any] = CHECKS.get_by_names(
+    ["not_a_server_error", "status_code_conformance", "content_type_conformance", "response_schema_conformance",
+     "response_headers_conformance"]
+)  # fmt: skip
+
+
+@pytest.fixture
+def document() -> dict[str, Any]:
+    answer = Client().get("/api/schema")
+    assert answer.status_code == 200
+    found: dict[str, Any] = json.loads(answer.content)
+    return found
+
+
+@pytest.fixture
+def schema() -> Iterator[BaseSchema]:
+    # Between requests Django closes a connection that is in a transaction, as a test's is; its test client prevents it.
+    for signal in (request_started, request_finished):
+        signal.disconnect(close_old_connections)
+    yield schemathesis.openapi.from_wsgi("/api/schema", WSGIHandler(), headers={"Host": "localhost"})
+    for signal in (request_started, request_finished):
+        signal.connect(close_old_connections)
+
+
+@pytest.fixture
+def key() -> str:
+    return make_key(scopes="read write", source="test", clearance={"max_tier": "confidential"})
+
+
+def test_the_document_is_valid_openapi_3_1(document, schema):
+    assert document["openapi"].startswith("3.1.")
+    schema.validate()
+    assert document["info"]["title"] == "memoryhub"
+
+
+def test_every_route_is_in_the_document(document):
+    told = {(method, path) for path, item in document["paths"].items() for method in item}
+
+    assert told == set(DOCUMENTED)
+    assert {name for _, name in ROUTES} == set(DOCUMENTED.values()) | NOT_DOCUMENTED
+
+
+def test_every_filter_and_field_is_in_the_document(document):
+    for path in ("/api/memories", "/api/facets", "/api/histogram"):
+        told = {parameter["name"] for parameter in document["paths"][path]["get"]["parameters"]}
+        assert told - {"limit", "cursor"} == set(MemoryFilterSet.base_filters)
+    body = document["paths"]["/api/memories"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert set(body["oneOf"][0]["properties"]) == set(FIELDS)
+    schemas = document["components"]["schemas"]
+    assert tuple(schemas["Record"]["properties"]) == RECORD
+    assert tuple(schemas["WholeRecord"]["properties"]) == WHOLE
+
+
+def test_every_route_but_readiness_asks_for_a_key(document):
+    for method, path in DOCUMENTED:
+        security = document["paths"][path][method].get("security", [{}])
+        assert ({"key": []} in security) == (path != "/ready")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [(method, path, 200) for method, path in DOCUMENTED if method == "get"]
+    + [("post", "/api/memories", status) for status in (200, 201, 400, 401, 403, 409, 413, 415)]
+    + [("get", "/api/memories", 400), ("get", "/api/memories/{memory_id}", 404), ("get", "/api/status", 401)],
+)
+def test_a_real_answer_is_what_the_document_says(document, key, method, path, status):
+    everything = envelope(
+        metadata={"a": [1, None]},
+        propagation={"a": 1},
+        expires_at="2999-01-01T00:00:00Z",
+        labels=["pii"],
+        embedding=[1.0] * 384,
+    )
+    for memory in (everything, envelope(), envelope(payload_id="known", content="One.")):
+        make_memory(**memory)
+
+    answer = _provoke(key, method, path, status)
+
+    assert answer.status_code == status, answer.content
+    (kind, media), *others = document["paths"][path][method]["responses"][str(status)]["content"].items()
+    assert (answer["Content-Type"], others) == (kind, [])
+    # What is told and not documented counts as an error here, although JSON Schema lets it pass.
+    strict = json.loads(json.dumps({**media["schema"], "components": document["components"]}), object_hook=_closed)
+    jsonschema.Draft202012Validator(strict).validate(json.loads(answer.content))
+
+
+def _provoke(key: str, method: str, path: str, status: int) -> Any:
+    caller = Client(headers={"Authorization": f"Bearer {key}"} if status != 401 else {})
+    address = path.format(memory_id=Memory.objects.values_list("memory_id", flat=True).first())
+    if method == "get":
+        return caller.get({400: f"{address}?tier=x", 404: "/api/memories/1"}.get(status, address))
+    body = {
+        200: [envelope(), envelope(content=""), envelope(payload_id="known", content="Two.")],
+        400: envelope(content=""),
+        403: envelope(source="other"),
+        409: envelope(payload_id="known", content="Two."),
+        413: [envelope()] * 1_001,
+    }.get(status, envelope())
+    return caller.post(address, body, content_type="text/xml" if status == 415 else "application/json")
+
+
+def _closed(value: dict[str, Any]) -> dict[str, Any]:
+    return (
+        {**value, "additionalProperties": False} if value.get("type") == "object" and value.get("properties") else value
+    )
+
+
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=lambda mode: mode.value)
+@pytest.mark.parametrize(("method", "path"), FUZZED)
+def test_the_api_keeps_to_its_document_whatever_it_is_sent(schema, key, method, path, mode):
+    for _ in range(25):
+        make_memory(labels=["pii"], metadata={"a": 1})
+    statuses: set[int] = set()
+
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        derandomize=not SOAK,
+        suppress_health_check=list(HealthCheck),
+        database=None,
+    )
+    @given(case=schema[path][method].as_strategy(generation_mode=mode))
+    def keeps_to_it(case: schemathesis.Case[Any]) -> None:
+        response = case.call(headers={"Authorization": f"Bearer {key}", "Host": "localhost"})
+        statuses.add(response.status_code)
+        case.validate_response(response, checks=CONFORMS)
+
+    keeps_to_it()
+
+    assert statuses
+    assert max(statuses) < 500
+
+
+class TestDocs:
+    def test_load_nothing_from_elsewhere_and_nothing_inline(self):
+        page = Client().get("/api/docs")
+        html = page.content.decode()
+        loaded = re.findall(
+            r'<(?:script|img|iframe|source)[^>]*\ssrc="([^"]*)"|<(?:link|use)[^>]*\shref="([^"]*)"', html
+        )
+
+        assert page["Content-Type"].startswith("text/html")
+        assert len(loaded) >= 2
+        assert [address for pair in loaded for address in pair if address and not re.match(r"/(?!/)|#", address)] == []
+        assert re.findall(r"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)", html) == []
+
+    def test_name_every_route(self, document):
+        html = Client().get("/api/docs").content.decode()
+
+        assert [path for path in document["paths"] if path not in html] == []
+
+    def test_come_with_the_policy_that_forbids_the_rest(self):
+        policy = Client().get("/api/docs")["Content-Security-Policy"]
+
+        assert "unsafe" not in policy
+        assert "http" not in policy

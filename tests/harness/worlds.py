@@ -1,0 +1,158 @@
+"""Two worlds: one database with hidden rows, one without, and otherwise the same to the last microsecond.
+
+Both are copies of one template, so that the low caller's key, user and session are the same bytes in both. Memories are
+written through the product's own ingest; record time and memory_id, which the hub draws, are dealt to both alike: the
+record clock stands in the future, where it advances by the microsecond, and uuid4 gives what it is told to.
+"""
+
+import re
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from unittest import mock
+
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.db import transaction
+from django.http import HttpResponse
+from django.test import Client
+
+from memoryhub.firewall.models import ApiKey, ClearanceRecord, UserClearance
+from memoryhub.firewall.types import Clearance
+from memoryhub.memories import ingest
+from memoryhub.memories.envelope import Draft
+from memoryhub.memories.ingest import OnConflict
+from memoryhub.ops import reads
+from tests.harness.databases import World, world
+from tests.memories.rows import execute
+
+CLOCK = datetime(2100, 1, 1, tzinfo=UTC)
+LOW = Clearance(
+    max_tier="internal",
+    blocked_labels=frozenset({"pii"}),
+    namespaces=frozenset({"", "team", "shared"}),
+)
+REQUEST_ID = "the-same-in-both-worlds"
+
+# What differs from answer to answer for reasons of its own, and nothing else: the mask that Django puts on a CSRF token
+# anew each time, and how long the process has been running.
+_RANDOM = (
+    (re.compile(rb'(name="csrfmiddlewaretoken" value=")[A-Za-z0-9]{64}"'), rb'\1-"'),
+    (re.compile(rb'("X-CSRFToken": ?"|&quot;X-CSRFToken&quot;: ?&quot;)[A-Za-z0-9]{64}'), rb"\1-"),
+    (re.compile(rb'("uptime_seconds":)\d+'), rb"\1-"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One write: the drafts of one batch, which one world may never see."""
+
+    drafts: Sequence[Draft]
+    is_hidden: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """Everything that a caller can see of an answer."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+    @classmethod
+    def of(cls, response: HttpResponse) -> "Answer":
+        body = b"".join(response) if response.streaming else response.content  # type: ignore[attr-defined]
+        for pattern, instead in _RANDOM:
+            body = pattern.sub(instead, body)
+        cookies = [("Set-Cookie", morsel.OutputString()) for morsel in response.cookies.values()]
+        headers = [*response.headers.items(), *cookies]
+        # ConditionalGet's ETag is a digest of the body; of a status it covers the uptime.
+        if b'"uptime_seconds":' in body:
+            headers = [pair for pair in headers if pair[0] != "ETag"]
+        return cls(status=response.status_code, headers=tuple(sorted(headers)), body=body)
+
+
+class Caller:
+    """The low caller, with a key or signed in; the same in whichever world."""
+
+    def __init__(self, headers: Mapping[str, str], cookies: Mapping[str, str] | None = None) -> None:
+        self.headers = {**headers, "X-Request-ID": REQUEST_ID}
+        self.cookies = cookies or {}
+
+    def get(self, path: str, **headers: str) -> Answer:
+        # A client of its own for each request: what one answer sets must not reach the next question.
+        client = Client(headers={**self.headers, **headers}, raise_request_exception=False)
+        for name, value in self.cookies.items():
+            client.cookies[name] = value
+        response: Any = client.get(path)
+        return Answer.of(response)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worlds:
+    """`without` and `with_hidden`, and who asks in them."""
+
+    without: World
+    with_hidden: World
+    key: Caller
+    person: Caller
+
+    @contextmanager
+    def inside(self, place: World, steps: Sequence[Step]) -> Iterator[None]:
+        """In `place`, as far as the rows of `steps` exist there; nothing of it remains."""
+        with place.entered(), _counting_reads_here(), transaction.atomic():
+            for number, step in enumerate(steps):
+                if place is self.with_hidden or not step.is_hidden:
+                    _write(step.drafts, number)
+            yield
+            transaction.set_rollback(True)
+
+
+def _write(drafts: Sequence[Draft], number: int) -> None:
+    instant = CLOCK + timedelta(seconds=number)
+    execute(
+        "INSERT INTO record_clock VALUES (1, %s) ON CONFLICT (id) DO UPDATE SET instant = excluded.instant", instant
+    )
+    names = (uuid.uuid5(uuid.NAMESPACE_OID, f"{number}/{place}") for place in range(1_000))
+    with mock.patch.object(ingest.uuid, "uuid4", lambda: next(names)):
+        ingest.store(drafts, on_conflict=OnConflict.UPDATE)
+
+
+@contextmanager
+def _counting_reads_here() -> Iterator[None]:
+    """Reads are counted from nought, in this world."""
+    with reads._lock:
+        reads._pending.clear()
+    yield
+
+
+@contextmanager
+def two_worlds() -> Iterator[Worlds]:
+    """Two empty hubs with one and the same low caller."""
+    with world() as template:
+        with template.entered():
+            call_command("migrate", verbosity=0, interactive=False)
+            key, person = _low_callers()
+        template.close()
+        with world(template.name) as without, world(template.name) as with_hidden:
+            yield Worlds(without=without, with_hidden=with_hidden, key=key, person=person)
+
+
+def _low_callers() -> tuple[Caller, Caller]:
+    clearance = ClearanceRecord.objects.create(
+        name="low",
+        max_tier=LOW.max_tier,
+        blocked_labels=sorted(LOW.blocked_labels),
+        every_namespace=False,
+        namespaces=sorted(LOW.namespaces or ()),
+    )
+    user = User.objects.create_user("low", is_staff=True, is_superuser=True)
+    UserClearance.objects.create(user=user, clearance=clearance, scopes=["read", "inspect"])
+    _, secret = ApiKey.objects.create(user, name="low", scopes=["read"], clearance=clearance, expiry=None)
+    client = Client()
+    client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+    cookies = {"sessionid": client.cookies["sessionid"].value, "csrftoken": "c" * 32}
+    return Caller({"Authorization": f"Bearer {secret}"}), Caller({}, cookies)
