@@ -9,7 +9,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.http.response import HttpResponseBase
 from django.middleware.http import ConditionalGetMiddleware
-from django.utils.cache import patch_cache_control, set_response_etag
+from django.utils.cache import patch_cache_control, patch_vary_headers, set_response_etag
 
 from memoryhub.api.problems import CONTENT_TYPE, Problem, of_status
 from memoryhub.version import VERSION
@@ -79,6 +79,7 @@ class ProblemDetails:
             response = problem.response(request)
         if not response.has_header("Cache-Control"):
             patch_cache_control(response, private=True, no_store=True)
+        patch_vary_headers(response, ["Authorization", "Cookie"])
         return response
 
     def _refuse_unread(self, request: HttpRequest) -> Problem | None:

@@ -152,6 +152,7 @@ def _closed(value: dict[str, Any]) -> dict[str, Any]:
     )
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=lambda mode: mode.value)
 @pytest.mark.parametrize(("method", "path"), FUZZED)
 def test_the_api_keeps_to_its_document_whatever_it_is_sent(schema, key, method, path, mode):
@@ -174,8 +175,9 @@ def test_the_api_keeps_to_its_document_whatever_it_is_sent(schema, key, method, 
 
     keeps_to_it()
 
-    assert statuses
     assert max(statuses) < 500
+    if mode is GenerationMode.POSITIVE and "{" not in path:
+        assert min(statuses) < 300, "the generated input must get past the checks"
 
 
 class TestDocs:

@@ -42,7 +42,7 @@ REQUEST_ID = "the-same-in-both-worlds"
 _RANDOM = (
     (re.compile(rb'(name="csrfmiddlewaretoken" value=")[A-Za-z0-9]{64}"'), rb'\1-"'),
     (re.compile(rb'("X-CSRFToken": ?"|&quot;X-CSRFToken&quot;: ?&quot;)[A-Za-z0-9]{64}'), rb"\1-"),
-    (re.compile(rb'("uptime_seconds":)\d+'), rb"\1-"),
+    (re.compile(rb'("uptime_seconds":)\d+'), rb"\g<1>0"),
 )
 
 

@@ -43,6 +43,8 @@ class Command(BaseCommand):
         config: Config = settings.MEMORYHUB
         host, port = free_address(config.bind, config.port)
         url = f"http://{_host_for_people(host)}:{port}"
+        # The workers are forks: what they tell in /api/status is the port that was found.
+        config.port = port
         try:
             with _one_start_at_a_time():
                 call_command("migrate", interactive=False, verbosity=0)
