@@ -20,6 +20,7 @@ _NOTHING = SafeString()
 METHODS = ("get", "post", "put", "patch", "delete")
 PROBLEM = "application/problem+json"
 _VARIABLE = re.compile(r"\{(\w+)\}")
+_ECHO = re.compile(r"^\* `(.*)` - \1$", re.MULTILINE)
 _BRANCHES = ("oneOf", "anyOf")
 _ABOVE = "as above"
 
@@ -115,8 +116,11 @@ def read(document: Node, *, origin: str) -> Reference:
 
 
 def prose(text: str) -> SafeString:
-    """A description as HTML: `code` in its backticks becomes code, anything else stays text."""
-    pieces = enumerate(text.strip().split("`"))
+    """A description as HTML: `code` in its backticks becomes code, anything else stays text.
+
+    The list by which drf-spectacular says of each choice only itself is left out: the choices are told anyway.
+    """
+    pieces = enumerate(_ECHO.sub("", text).strip().split("`"))
     return format_html_join("", "{}", ((format_html("<code>{}</code>", p) if n % 2 else p,) for n, p in pieces))
 
 

@@ -8,26 +8,41 @@ import hashlib
 import json
 import math
 import re
-import struct
+import sys
+from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
 from django.conf import settings
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    WithJsonSchema,
+)
 from pydantic_core import PydanticCustomError
 
 from memoryhub.firewall.types import label_keys, tier_order
 from memoryhub.memories.models import ACTOR_TYPES, KINDS, MAX_LABELS, NAME_LENGTH
 from memoryhub.memories.text import why_not_storable
 
+if TYPE_CHECKING:
+    Numbers = array[float]
+else:
+    # Python 3.11 knows what an array holds in annotations only.
+    Numbers = array
+
 MAX_DEPTH = 64
 MAX_SCHEMA_VERSION = 32_767
 MAX_METADATA_BYTES = 256 * 1024
-MAX_FLOAT32 = 3.4028234663852886e38
 _MOST_DIGITS = 345  # of a 64-bit float that is written without an exponent
 _EXPONENT = re.compile(rb"\de[+-]?\d")
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(?:\.(\d+))?([Zz]|[+-]\d\d:[0-5]\d)", re.ASCII)
@@ -96,16 +111,22 @@ def _labels(value: list[str]) -> list[str]:
     return value
 
 
-def _embedding(value: list[float]) -> list[float]:
+def _embedding(value: Any) -> Numbers:
+    """The 32-bit numbers that will be stored; judged as such, for a number may be too large or too small for them."""
+    if not isinstance(value, list) or not {float, int}.issuperset(map(type, value)):
+        raise PydanticCustomError("numbers", "must be a list of numbers.")
     expected = settings.MEMORYHUB.embedding_dimensions
     if len(value) != expected:
         raise PydanticCustomError("dimension", f"must have {expected} dimensions, not {len(value)}.")
-    if not all(map(math.isfinite, value)) or max(map(abs, value)) > MAX_FLOAT32:
+    try:
+        numbers = array("f", value)
+    except OverflowError:
+        numbers = array("f", [math.inf])
+    if not math.isfinite(sum(numbers)):
         raise PydanticCustomError("finite", "must hold finite 32-bit numbers only.")
-    # Judged as it will be stored: a vector of numbers too small for 32 bits is a zero vector too.
-    if not any(struct.unpack(f"{expected}f", struct.pack(f"{expected}f", *value))):
+    if not any(numbers):
         raise PydanticCustomError("zero", "must not be the zero vector: its cosine distance is undefined.")
-    return value
+    return numbers
 
 
 def _document(value: dict[str, Any]) -> dict[str, Any]:
@@ -137,6 +158,11 @@ Text = Annotated[str, AfterValidator(_storable)]
 Name = Annotated[Text, Field(max_length=NAME_LENGTH)]
 Instant = Annotated[datetime, BeforeValidator(_instant)]
 Document = Annotated[dict[str, Any], AfterValidator(_document)]
+Embedding = Annotated[
+    Numbers,
+    PlainValidator(_embedding),
+    WithJsonSchema({"type": "array", "items": {"type": "number"}}),
+]
 
 
 class Envelope(BaseModel):
@@ -160,7 +186,7 @@ class Envelope(BaseModel):
     transform_version: Name = ""
     actor_type: Annotated[str, _one_of(*ACTOR_TYPES)] = ""
     actor_id: Name = ""
-    embedding: Annotated[list[float], AfterValidator(_embedding)] | None = None
+    embedding: Embedding | None = None
     metadata: Document = Field(default_factory=dict)
     sensitivity_labels: Annotated[list[Annotated[Name, Field(min_length=1)]], AfterValidator(_labels)] = Field(
         default_factory=list
@@ -230,13 +256,13 @@ def draft(raw: Any, *, source: str | None, actor_type: str, now: datetime) -> Dr
         timestamp=envelope.timestamp or now,
         defaulted=tuple(name for name in FIELDS if name not in envelope.model_fields_set),
         label_keys=tuple(sorted(label_keys(envelope.sensitivity_labels))),
-        fingerprint=fingerprint({**envelope.model_dump(), **complete}),
+        fingerprint=fingerprint({**dict(envelope), **complete}),
     )
 
 
 def unstamped(made: Draft) -> Draft:
     """`made` as the write it was before its timestamp was filled in."""
-    values = made.envelope.model_dump() | {
+    values = dict(made.envelope) | {
         "source": made.source,
         "actor_type": made.actor_type,
         "classification_tier": made.classification_tier,
@@ -300,7 +326,7 @@ def fingerprint(values: Mapping[str, Any]) -> bytes:
     """
     plain = {name: value for name, value in values.items() if name not in NOT_IN_FINGERPRINT}
     if (embedding := plain["embedding"]) is not None:
-        plain["embedding"] = hashlib.sha256(struct.pack(f"<{len(embedding)}f", *embedding)).hexdigest()
+        plain["embedding"] = hashlib.sha256(_little_endian(embedding)).hexdigest()
     plain["sensitivity_labels"] = sorted(plain["sensitivity_labels"])
     for document in ("metadata", "propagation"):
         plain[document] = _canonical(plain[document])
@@ -319,6 +345,13 @@ def _canonical(value: Any) -> Any:
         # No text holds a NUL, so no document can look like this.
         return ["\x00", str(value)]
     return value
+
+
+def _little_endian(numbers: Numbers) -> bytes:
+    if sys.byteorder == "big":
+        numbers = numbers[:]
+        numbers.byteswap()
+    return numbers.tobytes()
 
 
 def _size(document: dict[str, Any]) -> int:

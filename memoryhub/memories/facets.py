@@ -11,11 +11,10 @@ from typing import Any, TypeVar
 
 from django.db import connection
 from django.db.models import BigIntegerField, F, QuerySet, Sum, Value
-from django.http import QueryDict
 
 from memoryhub.firewall.types import Clearance
 from memoryhub.memories.filters import MemoryFilterSet
-from memoryhub.memories.models import MemoryCount, MemoryTotal, Tally
+from memoryhub.memories.models import Memory, MemoryCount, MemoryTotal, Tally
 from memoryhub.memories.querysets import ClassifiedQuerySet, MemoryQuerySet
 from memoryhub.memories.substring import Matches, newest_matches
 
@@ -104,17 +103,19 @@ def _sql(rows: str, *, totals: str = "") -> str:
 
 def total(clearance: Clearance) -> int:
     """How many active memories `clearance` may see."""
-    return count(MemoryFilterSet(QueryDict(), clearance=clearance)).total
+    tallied = _overall(clearance).filter(status="active").aggregate(number=Sum("count"))["number"]
+    return int(tallied or 0) + Memory.objects.visible_to(clearance).current().mortal().filter(status="active").count()
 
 
 def written(clearance: Clearance) -> int:
     """How many versions that `clearance` may see were ever written."""
-    tallied: ClassifiedQuerySet[Any] = (
-        ClassifiedQuerySet(MemoryTotal).filter(dimension="total")
-        if clearance.namespaces is None
-        else ClassifiedQuerySet(MemoryCount)
-    )
-    return int(tallied.visible_to(clearance).aggregate(number=Sum("written"))["number"] or 0)
+    return int(_overall(clearance).aggregate(number=Sum("written"))["number"] or 0)
+
+
+def _overall(clearance: Clearance) -> ClassifiedQuerySet[Any]:
+    if clearance.namespaces is None:
+        return ClassifiedQuerySet(MemoryTotal).filter(dimension="total").visible_to(clearance)
+    return ClassifiedQuerySet(MemoryCount).visible_to(clearance)
 
 
 def counted_live(filters: MemoryFilterSet) -> Matches:

@@ -1,6 +1,8 @@
 """Writing memories: idempotent under (source, payload_id), one transaction, success only after COMMIT."""
 
 import json
+import struct
+import sys
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +19,7 @@ from psycopg.types.json import Jsonb
 
 from memoryhub.faults import OutcomeUnknown, is_lost_connection
 from memoryhub.firewall.types import Principal, Scope
-from memoryhub.memories.envelope import Draft, Errors, Rejected, draft
+from memoryhub.memories.envelope import Draft, Errors, Numbers, Rejected, draft
 from memoryhub.memories.models import Memory
 
 
@@ -284,7 +286,7 @@ def _row(made: Draft, version: _Stored) -> list[Any]:
         "source": made.source,
         "timestamp": made.timestamp,
         "actor_type": made.actor_type,
-        "embedding": None if envelope.embedding is None else Vector(envelope.embedding),
+        "embedding": None if envelope.embedding is None else vector(envelope.embedding),
         "metadata": Jsonb(envelope.metadata, dumps=_dumps),
         "classification_tier": made.classification_tier,
         "propagation": None if envelope.propagation is None else Jsonb(envelope.propagation, dumps=_dumps),
@@ -294,6 +296,14 @@ def _row(made: Draft, version: _Stored) -> list[Any]:
         "status": "active",
     }
     return [special[name] if name in special else getattr(envelope, name) for name in COLUMNS]
+
+
+def vector(numbers: Numbers) -> Vector:
+    """32-bit numbers as pgvector's type, without a detour over a list: its size, two empty bytes, big-endian floats."""
+    wire = numbers[:]
+    if sys.byteorder == "little":
+        wire.byteswap()
+    return Vector.from_binary(struct.pack(">HH", len(wire), 0) + wire.tobytes())
 
 
 def _dumps(value: Any) -> str:

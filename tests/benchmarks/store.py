@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 import uuid
+from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
@@ -15,13 +16,12 @@ from typing import Any
 
 import httpx
 import psycopg
-from pgvector import Vector
 from pgvector.psycopg import register_vector
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from memoryhub.config import Config
-from memoryhub.memories.ingest import COLUMNS
+from memoryhub.memories.ingest import COLUMNS, vector
 from memoryhub.ops import embedded
 from tests.benchmarks.generate import Row, rows
 
@@ -122,7 +122,7 @@ def _values(row: Row) -> list[Any]:
     given = row._asdict() | {
         "memory_id": uuid.uuid4(),
         "version": 1,
-        "embedding": Vector.from_binary(_wire(row.embedding or b"")),
+        "embedding": vector(array("f", row.embedding or b"")),
         "metadata": Jsonb({}),
         "sensitivity_labels": list(row.sensitivity_labels),
         "label_keys": sorted(row.sensitivity_labels),
@@ -135,11 +135,3 @@ def _values(row: Row) -> list[Any]:
         "status": "active",
     }
     return [given.get(name, "") for name in COLUMNS]
-
-
-def _wire(native: bytes) -> bytes:
-    from array import array
-
-    numbers = array("f", native)
-    numbers.byteswap()
-    return len(numbers).to_bytes(2, "big") + b"\0\0" + numbers.tobytes()

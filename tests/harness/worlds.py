@@ -6,6 +6,7 @@ record clock stands in the future, where it advances by the microsecond, and uui
 """
 
 import re
+import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ from memoryhub.firewall.types import Clearance
 from memoryhub.memories import ingest
 from memoryhub.memories.envelope import Draft
 from memoryhub.memories.ingest import OnConflict
-from memoryhub.ops import reads
+from memoryhub.ops import reads, status
 from tests.harness.databases import World, world
 from tests.memories.rows import execute
 
@@ -38,7 +39,7 @@ LOW = Clearance(
 REQUEST_ID = "the-same-in-both-worlds"
 
 # What differs from answer to answer for reasons of its own, and nothing else: the mask that Django puts on a CSRF token
-# anew each time, and how long the process has been running.
+# anew each time, and how long the process has been running (which takes seven digits, whenever it is asked).
 _RANDOM = (
     (re.compile(rb'(name="csrfmiddlewaretoken" value=")[A-Za-z0-9]{64}"'), rb'\1-"'),
     (re.compile(rb'("X-CSRFToken": ?"|&quot;X-CSRFToken&quot;: ?&quot;)[A-Za-z0-9]{64}'), rb"\1-"),
@@ -79,15 +80,14 @@ class Caller:
     """The low caller, with a key or signed in; the same in whichever world."""
 
     def __init__(self, headers: Mapping[str, str], cookies: Mapping[str, str] | None = None) -> None:
-        self.headers = {**headers, "X-Request-ID": REQUEST_ID}
+        self.client = Client(headers={**headers, "X-Request-ID": REQUEST_ID}, raise_request_exception=False)
         self.cookies = cookies or {}
 
     def get(self, path: str, **headers: str) -> Answer:
-        # A client of its own for each request: what one answer sets must not reach the next question.
-        client = Client(headers={**self.headers, **headers}, raise_request_exception=False)
-        for name, value in self.cookies.items():
-            client.cookies[name] = value
-        response: Any = client.get(path)
+        # What one answer sets must not reach the next question.
+        self.client.cookies.clear()
+        self.client.cookies.load(dict(self.cookies))
+        response: Any = self.client.get(path, headers=headers)
         return Answer.of(response)
 
 
@@ -137,7 +137,8 @@ def two_worlds() -> Iterator[Worlds]:
             call_command("migrate", verbosity=0, interactive=False)
             key, person = _low_callers()
         template.close()
-        with world(template.name) as without, world(template.name) as with_hidden:
+        long_ago = mock.patch.object(status, "STARTED", time.monotonic() - 2_000_000)
+        with world(template.name) as without, world(template.name) as with_hidden, long_ago:
             yield Worlds(without=without, with_hidden=with_hidden, key=key, person=person)
 
 

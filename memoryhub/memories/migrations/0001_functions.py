@@ -18,18 +18,14 @@ CREATE FUNCTION memory_pattern(value text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 RETURN '%' || replace(replace(replace(memory_fold(value), '\', '\\'), '%', '\%'), '_', '\_') || '%';
 
+-- The body is parsed here and now: indexes are built under an empty search path, where no name would be found.
 CREATE FUNCTION memory_grams(value text) RETURNS integer[]
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE STRICT COST 2000
--- Indexes are built and analysed under an empty search path, where memory_fold would not be found.
-SET search_path FROM CURRENT AS $$
-DECLARE
-    bytes bytea := convert_to(memory_fold(value), 'UTF8');
-BEGIN
-    RETURN ARRAY(
-        SELECT DISTINCT (get_byte(bytes, i) << 16) | (get_byte(bytes, i + 1) << 8) | get_byte(bytes, i + 2)
-        FROM generate_series(0, octet_length(bytes) - 3) AS i
-    );
-END $$;
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT COST 2000
+RETURN ARRAY(
+    SELECT (get_byte(bytes, i) << 16) | (get_byte(bytes, i + 1) << 8) | get_byte(bytes, i + 2)
+    FROM (SELECT memory_utf8(memory_fold(value)) AS bytes OFFSET 0) AS folded,
+         generate_series(0, octet_length(bytes) - 3) AS i
+);
 
 CREATE FUNCTION record_tick() RETURNS timestamptz
 LANGUAGE plpgsql VOLATILE AS $$

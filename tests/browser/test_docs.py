@@ -1,0 +1,101 @@
+"""The API's documentation in a browser. The watch of `open_page` also fails on whatever is blocked or foreign."""
+
+from collections.abc import Callable
+
+import pytest
+from django.contrib.auth.models import User
+from playwright.sync_api import Page, expect
+
+from tests.browser.test_accessibility import problems, view
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+OpenPage = Callable[..., Page]
+WIDEST = "document.documentElement.scrollWidth <= innerWidth"
+
+__all__ = ["view"]
+
+
+def unfold(page: Page) -> None:
+    page.evaluate("for (const fold of document.querySelectorAll('details.fold')) fold.open = true")
+
+
+def test_axe_finds_nothing_folded_unfolded_or_in_the_menu(view: OpenPage, transactional_db: None) -> None:  # noqa: F811
+    page = view()
+    page.goto("/api/docs")
+    found = problems(page)
+    unfold(page)
+    page.locator(".menu > summary").click()
+    found += problems(page)
+    page.goto("/api/docs#memories_write")
+
+    assert found + problems(page) == []
+
+
+def test_axe_finds_nothing_for_a_reader(view: OpenPage, reader: User) -> None:  # noqa: F811
+    page = view(reader)
+    page.goto("/api/docs")
+
+    assert problems(page) == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [320, 360, 700, 1280, 1920])
+@pytest.mark.parametrize("scripted", [True, False], ids=["with JavaScript", "without JavaScript"])
+def test_everything_fits_and_nothing_is_blocked(
+    open_page: OpenPage, transactional_db: None, scripted: bool, width: int, theme: str
+) -> None:
+    page = open_page(java_script_enabled=scripted, color_scheme=theme, viewport={"width": width, "height": 800})
+
+    page.goto("/api/docs")
+    expect(page.locator(".operation").first).to_be_visible()
+    assert page.evaluate(WIDEST)
+    for summary in page.locator("details.fold:not(details details) > summary").all():
+        summary.click()
+    assert page.evaluate(WIDEST)
+
+
+def test_the_copy_button_is_there_with_javascript_alone_and_copies_the_example(
+    open_page: OpenPage, transactional_db: None
+) -> None:
+    plain, scripted = open_page(java_script_enabled=False), open_page(permissions=["clipboard-read", "clipboard-write"])
+    for page in (plain, scripted):
+        page.goto("/api/docs")
+    button = "Copy the example: Write one memory"
+
+    expect(plain.get_by_role("button", name=button)).to_have_count(0)
+    scripted.get_by_role("button", name=button).click()
+
+    expect(scripted.locator("#announcer")).to_have_text("Copied")
+    copied = scripted.evaluate("navigator.clipboard.readText()")
+    assert copied == scripted.locator("#memories_write pre").text_content()
+    assert "\n" in copied
+
+
+def test_the_keyboard_reaches_everything_and_a_link_leads_to_its_operation(
+    open_page: OpenPage, transactional_db: None
+) -> None:
+    page = open_page()
+    page.goto("/api/docs")
+    acting = "main :is(a[href], summary, button)"
+    wanted = page.evaluate(
+        f"[...document.querySelectorAll('{acting}')].filter((each) => each.checkVisibility()).length"
+    )
+
+    page.locator("#main").focus()
+    reached = 0
+    for _ in range(wanted):
+        page.keyboard.press("Tab")
+        reached += page.evaluate(f"document.activeElement.matches('{acting}')")
+    assert reached == wanted
+
+    page.get_by_role("navigation", name="On this page").get_by_role("link", name="Write one memory").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#memories_write")).to_be_in_viewport()
+    heading = page.locator("#memories_write h2").bounding_box()
+    assert heading
+    assert heading["y"] >= 48, "the bar at the top hides nothing"
+    fold = page.locator("#memories_write details.fold > summary").first
+    expect(fold.locator("..")).to_have_attribute("open", "")
+    fold.focus()
+    page.keyboard.press("Space")
+    expect(fold.locator("..")).not_to_have_attribute("open", "")

@@ -1,0 +1,85 @@
+"""A page costs the same number of queries however many rows it shows, and however many there are."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from memoryhub.memories import ingest
+from tests.builders import make_key, make_user
+from tests.harness.generated import planted
+
+pytestmark = pytest.mark.django_db
+
+# A page asks who is asking, what the filters find, and what is counted beside it.
+MOST = 12
+DOORS = [
+    "/api/memories?limit=200",
+    "/api/memories?limit=200&subject=user:ada&label=eu&q=paris",
+    "/api/facets",
+    "/api/facets?subject=user:ada",
+    "/api/histogram",
+    "/api/histogram?from=2026-03-01T12:00:00Z",
+    "/api/memories/{memory_id}",
+    "/api/memories/{memory_id}/versions",
+    "/api/status",
+    "/?limit=200",
+    "/?limit=200&subject=user:ada&label=eu&q=paris",
+    "/memories/{memory_id}",
+]
+
+
+@pytest.fixture
+def visit() -> Callable[[str], list[str]]:
+    """The queries that a reader's visit takes."""
+    key = make_key(clearance={"max_tier": "internal"})
+    person = Client()
+    person.force_login(
+        make_user("ada", max_tier="internal"), backend="django.contrib.auth.backends.ModelBackend"
+    )
+    machine = Client(headers={"Authorization": f"Bearer {key}"})
+
+    def ask(path: str) -> list[str]:
+        client: Any = machine if path.startswith("/api/") else person
+        with CaptureQueriesContext(connection, ) as queries:
+            response = client.get(path)
+        assert response.status_code == 200, response.content
+        return [query["sql"] for query in queries.captured_queries]
+
+    return ask
+
+
+def plant(number: int) -> str:
+    """`number` memories of one subject, each with two versions; the memory_id of one of them."""
+    for turn in ("first", "then"):
+        receipts = ingest.store(
+            [
+                planted(payload_id=f"p-{row}", content=f"Paris, {turn}", subject="user:ada", collection="city", labels=["eu"])
+                for row in range(number)
+            ],
+            on_conflict=ingest.OnConflict.UPDATE,
+        )
+    return str(receipts[0].memory_id)
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_twenty_rows_and_two_hundred_take_as_many_queries(door, visit):
+    path = door.format(memory_id=plant(20))
+    visit(path)  # what is asked only once for each process
+    few = visit(path)
+
+    plant(200)
+    many = visit(path)
+
+    assert len(many) == len(few), many
+    assert 0 < len(many) <= MOST, many
+
+
+def test_a_list_of_two_hundred_does_show_two_hundred(visit):
+    plant(200)
+    client = Client(headers={"Authorization": f"Bearer {make_key()}"})
+
+    assert len(client.get("/api/memories?limit=200").json()["records"]) == 200

@@ -1,0 +1,108 @@
+"""Every migration of the rooms goes forward, back and forward again, and leaves the same schema (MG-01)."""
+
+from importlib import import_module
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+from django.db.migrations.loader import MigrationLoader
+
+from memoryhub.memories import ingest
+from memoryhub.memories.models import Memory
+from tests.harness.databases import World, world
+from tests.harness.generated import planted
+from tests.memories.rows import execute
+
+FUNCTIONS = "0001_functions"
+SCHEMA = {
+    "columns": "SELECT table_name, column_name, data_type, is_nullable, column_default, generation_expression"
+    " FROM information_schema.columns WHERE table_schema = 'public'",
+    "indexes": "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'",
+    "constraints": "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint"
+    " WHERE connamespace = 'public'::regnamespace",
+    "triggers": "SELECT tgrelid::regclass::text, tgname, tgenabled::text, pg_get_triggerdef(oid) FROM pg_trigger"
+    " WHERE NOT tgisinternal",
+    "functions": "SELECT p.oid::regprocedure::text, pg_get_functiondef(p.oid) FROM pg_proc AS p"
+    " LEFT JOIN pg_depend AS d ON d.objid = p.oid AND d.deptype = 'e'"
+    " WHERE pronamespace = 'public'::regnamespace AND d.objid IS NULL",
+    "storage": "SELECT relname, reloptions::text FROM pg_class WHERE relnamespace = 'public'::regnamespace",
+    "toast": "SELECT attrelid::regclass::text, attname, attstorage::text FROM pg_attribute"
+    " WHERE attrelid = to_regclass('memories')",
+}
+
+
+@pytest.fixture
+def empty(django_db_blocker):
+    with django_db_blocker.unblock(), world() as made, made.entered():
+        call_command("migrate", verbosity=0, interactive=False)
+        yield made
+
+
+def schema() -> dict[str, list[str]]:
+    return {name: sorted(map(repr, execute(question))) for name, question in SCHEMA.items()}
+
+
+def migrate(*target: str) -> None:
+    call_command("migrate", *target, verbosity=0, interactive=False)
+
+
+def migrations(app: str) -> list[str]:
+    graph = MigrationLoader(connection).graph
+    return sorted(name for label, name in graph.nodes if label == app)
+
+
+def test_every_migration_of_the_memories_goes_back_and_forward_again(empty: World):
+    steps = migrations("memories")
+    states = {steps[-1]: schema()}
+    for step in reversed(steps[:-1]):
+        migrate("memories", step)
+        states[step] = schema()
+    for step in steps[1:]:
+        migrate("memories", step)
+        assert schema() == states[step], step
+    assert len({repr(state) for state in states.values()}) == len(steps), "each of them does something"
+
+
+def test_going_back_leaves_nothing_of_the_table_behind(empty: World):
+    migrate("memories", FUNCTIONS)
+    left = schema()
+
+    for kind in ("columns", "indexes", "constraints", "triggers"):
+        assert not [line for line in left[kind] if "memor" in line or "record_clock" in line], kind
+
+
+def test_the_functions_go_and_come_again(empty: World):
+    """The first migration in SQL: its other half, the extension, is the superuser's and is not dropped here."""
+    whole = schema()
+    migrate("memories", FUNCTIONS)
+    functions = import_module(f"memoryhub.memories.migrations.{FUNCTIONS}")
+    execute(functions.DROP)
+    assert not [line for line in schema()["functions"] if line.startswith(("('memory_", "('record_"))]
+    execute(functions.CREATE)
+    migrate("memories")
+
+    assert schema() == whole
+
+
+@pytest.mark.parametrize("app", ["firewall", "ops"])
+def test_the_migrations_of_the_other_rooms_go_back_and_forward_again(empty: World, app):
+    whole = schema()
+    migrate(app, "zero")
+    assert schema() != whole
+    migrate()
+
+    assert schema() == whole
+
+
+def test_a_hub_that_went_back_and_forward_takes_memories_again(empty: World):
+    ingest.store([planted(payload_id="before")])
+    migrate("memories", FUNCTIONS)
+    migrate()
+    ingest.store([planted(payload_id="after")])
+
+    assert list(Memory.objects.values_list("payload_id", flat=True)) == ["after"]
+
+
+@pytest.mark.django_db
+def test_the_models_are_what_the_migrations_make():
+    call_command("makemigrations", "--check", "--dry-run", verbosity=0)

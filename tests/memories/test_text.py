@@ -1,0 +1,196 @@
+"""Substring search: what SQL folds and what Python folds, and that the index finds what a reading of every row finds."""
+
+import unicodedata
+from collections.abc import Iterable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memoryhub.memories import ingest
+from memoryhub.memories.models import Memory
+from memoryhub.memories.querysets import MemoryQuerySet
+from memoryhub.memories.text import INVISIBLE, fold, why_not_storable
+from tests.harness.generated import examples, planted, rolled_back
+from tests.memories.rows import execute
+
+pytestmark = pytest.mark.django_db
+
+# PostgreSQL lowers one character into one. Python's lower() makes two of this one …
+DOTTED_I = "\u0130"
+# … and lowers this one in two ways, by where it stands in a word.
+SIGMA = "\u03a3"
+# What the Unicode of this Python knows; PostgreSQL's is newer and has letters that stand for nothing here.
+ASSIGNED = st.characters(exclude_categories=("Cs", "Cn"), exclude_characters="\x00")
+NASTY = st.sampled_from(
+    [
+        "%", "_", "\\", "\\%", "%%", "'", '"', "{}", "a", "A", "b", " ", "\n", "\u00e9", "e\u0301", "E\u0301", "\u0301", "\u00df",
+        "\u1e9e", "SS", "\ufb01", "FI", "\u212b", "\u00c5", "A\u030a", "\u4e2d", "\u6587", "\u6f22\u5b57", "\u3042", "\u304c", "\u304b\u3099", "\uac00", "\u1100\u1161",
+        "\U0001f600", "\U0001f468\u200d\U0001f469", "\u0646\u0635", "\u0e44\u0e17\u0e22", "\u03c3", "\u03c2", "i", "\u0131", "I", "k", "\u212a", *INVISIBLE[:20], "\ufe0f", "\U000e0041",
+    ]
+)  # fmt: skip
+
+
+def folded_by_sql(texts: Iterable[str]) -> list[str]:
+    rows = execute(
+        "SELECT memory_fold(value) FROM unnest(%s::text[]) WITH ORDINALITY AS given(value, place) ORDER BY place",
+        list(texts),
+    )
+    return [value for (value,) in rows]
+
+
+def pieces(most: int) -> st.SearchStrategy[str]:
+    parts = st.one_of(NASTY, NASTY, ASSIGNED.filter(lambda c: c not in (DOTTED_I, SIGMA)))
+    return st.lists(parts, max_size=most).map("".join)
+
+
+def test_every_character_is_folded_alike_but_for_one_and_for_those_that_are_newer_than_python():
+    """The domain of agreement, exactly: asked of all 1,112,063 characters that can be stored."""
+    characters = [chr(code) for code in range(1, 0x110000) if not 0xD800 <= code <= 0xDFFF]
+
+    told = zip(characters, folded_by_sql(characters), strict=True)
+    different = {character for character, sql in told if sql != fold(character)}
+
+    assert {c for c in different if unicodedata.category(c) != "Cn"} <= {DOTTED_I}
+
+
+@given(texts=st.lists(pieces(12), min_size=1, max_size=20))
+@examples(200)
+def test_sql_folds_as_python_does(texts):
+    assert folded_by_sql(texts) == [fold(text) for text in texts]
+
+
+@given(text=pieces(20))
+@examples(200)
+def test_what_is_folded_once_stays_as_it_is_for_sql_as_well(text):
+    (once,) = folded_by_sql([text])
+
+    assert folded_by_sql([once.lower()]) == [fold(once)]
+    assert not set(once) & set(INVISIBLE)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("PARIS", "paris"),
+        ("\u00c9", "e\u0301"),
+        ("E\u0301", "\u00e9"),
+        ("\u212b", "\u00e5"),
+        ("pa\u200bris", "Paris"),
+        ("\ufeffparis\u2060", "Paris"),
+        ("p\u00ada\u202er\u2066is", "Paris"),
+        ("".join(chr(0xE0000 + ord(c)) for c in "hidden") + "Paris", "paris"),
+        ("\u304b\u3099", "\u304c"),
+        ("\u1100\u1161", "\uac00"),
+        ("\u03a3", "\u03c3"),
+    ],
+)
+def test_two_spellings_that_a_reader_takes_for_one_are_one(one, other):
+    first, second = folded_by_sql([one, other])
+
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("e", "\u00e9"), ("ss", "\u00df"), ("fi", "\ufb01"), ("\u03c2", "\u03c3"), ("\u0131", "i"), ("l", "I")],
+)
+def test_two_spellings_that_differ_for_a_reader_stay_two(one, other):
+    first, second = folded_by_sql([one, other])
+
+    assert first != second
+
+
+def test_the_invisible_characters_of_sql_are_those_of_python():
+    everything = [chr(code) for code in range(1, 0x110000) if not 0xD800 <= code <= 0xDFFF]
+
+    stripped = {c for c, sql in zip(everything, folded_by_sql(everything), strict=True) if sql == ""}
+
+    assert stripped == set(INVISIBLE)
+
+
+OTHERS = """
+    SELECT string_agg(quote_ident(indexname), ', ') FROM pg_indexes
+    WHERE tablename = 'memories' AND indexdef LIKE '%superseded_at IS NULL%' AND indexname <> 'memories_grams'
+"""
+
+
+@pytest.fixture
+def only_the_gram_index():
+    """Until the test's transaction is rolled back, the planner has no other way to a few rows."""
+    ((others,),) = execute(OTHERS)
+    execute(f"DROP INDEX {others}")
+    execute("SET LOCAL enable_seqscan = off")
+    execute("SET LOCAL enable_indexscan = off")
+
+
+def found(sought: str) -> set[str]:
+    return set(current().containing(sought).values_list("payload_id", flat=True))
+
+
+def current() -> MemoryQuerySet:
+    current: MemoryQuerySet = Memory.objects.filter(superseded_at=None)  # type: ignore[assignment]
+    return current
+
+
+@pytest.mark.soak
+@given(data=st.data())
+@examples(120)
+def test_the_index_finds_what_a_reading_of_every_row_finds(data, only_the_gram_index):
+    contents = data.draw(st.lists(pieces(15).filter(str.strip), min_size=1, max_size=8))
+    start = data.draw(st.integers(0, 20))
+    # Mostly something that is there, in another spelling; sometimes something that is not.
+    part = data.draw(st.sampled_from(contents))[start : start + data.draw(st.integers(1, 8))]
+    spelled = data.draw(st.sampled_from([part, part.upper(), unicodedata.normalize("NFD", part), f"\u200b{part}\u2060"]))
+    sought = data.draw(st.one_of(st.just(spelled), pieces(3)).filter(lambda text: text != "" and DOTTED_I not in text))
+    if SIGMA in sought:
+        sought = sought.replace(SIGMA, "\u03c3")
+    with rolled_back():
+        ingest.store([planted(payload_id=f"{place}", content=content) for place, content in enumerate(contents)])
+
+        expected = {f"{place}" for place, content in enumerate(contents) if fold(sought) in fold(content)}
+        assert found(sought) == expected
+        assert set(current().spelling(sought).values_list("payload_id", flat=True)) == expected
+        if len(fold(sought).encode()) >= 3:
+            assert "Bitmap Index Scan on memories_grams" in current().containing(sought).explain()
+
+
+@pytest.mark.parametrize("sought", ["%", "_", "\\", "100%", "a_b", "c:\\x", "\\%", "%%"])
+def test_a_wildcard_means_itself(sought):
+    contents = ["100% sure", "1000 sure", "a_b", "axb", "c:\\x", "c:yx", "\\%", "%%", "_"]
+    ingest.store([planted(payload_id=content, content=content) for content in contents])
+
+    assert found(sought) == {content for content in contents if sought in content}
+
+
+def test_nothing_that_is_seen_is_sought_by_an_invisible_character_alone():
+    """It folds to nothing, and nothing is contained in everything."""
+    ingest.store([planted(payload_id="p", content="Paris")])
+
+    assert found("\u200b") == {"p"}
+
+
+def test_a_text_longer_than_an_index_key_is_found():
+    content = "".join(f"{number:x} \u4e2d" for number in range(60_000))
+    ingest.store([planted(payload_id="long", content=content), planted(payload_id="other")])
+
+    assert found("EA5E \u4e2d") == {"long"}
+    assert found("ea5e \u4e2dea5f") == {"long"}
+
+
+@pytest.mark.parametrize("text", ["\x00", "a\x00b", "\ud800", "a\udfff"])
+def test_what_cannot_be_stored_is_told_with_its_number(text):
+    reason = why_not_storable(text)
+
+    assert reason is not None
+    assert "U+" in reason
+
+
+@given(text=st.text())
+@examples(200)
+def test_whatever_is_called_storable_is_stored_as_it_is(text):
+    """UN-02: byte for byte, in whatever script."""
+    if why_not_storable(text) is None:
+        assert execute("SELECT %s::text", text) == [(text,)]
+    else:
+        assert "\x00" in text
