@@ -32,13 +32,14 @@ def main() -> None:
     from tests.benchmarks.pages import measure_growth, measure_pages
     from tests.benchmarks.report import write_report
     from tests.benchmarks.store import Store
-    from tests.benchmarks.writes import measure_writes
+    from tests.benchmarks.writes import measure_throughput, measure_writes
 
     large, small = Store(options.rows), Store(options.small)
     with large.served() as client:
         filled = large.fill()
         pages = measure_pages(client, large, options.queries)
         writes = measure_writes(client, large, options.queries)
+        throughput = measure_throughput(str(client.base_url), client.headers["Authorization"].split()[1])
     with small.served() as little:
         small.fill()
         with large.served() as big:
@@ -51,6 +52,7 @@ def main() -> None:
         filled=filled,
         pages=pages,
         writes=writes,
+        throughput=throughput,
         growth=growth,
     )
     print(f"Written to {options.write}", file=sys.stderr)

@@ -25,6 +25,7 @@ def write_report(
     filled: float | None,
     pages: list[Timing],
     writes: list[Timing],
+    throughput: float,
     growth: list[tuple[str, float, float]],
 ) -> None:
     batch = writes[-1]
@@ -42,7 +43,8 @@ def write_report(
         "",
         *_table(writes),
         "",
-        f"Batches of 1,000 over HTTP: {rows_per_second(batch):,.0f} rows/s.",
+        f"Batches of 1,000 over HTTP: {rows_per_second(batch):,.0f} rows/s from one client,"
+        f" {throughput:,.0f} rows/s from two at once.",
         *(
             [f"Loading the store: {rows / filled:,.0f} rows/s with its inverted indexes built at the end."]
             if filled

@@ -1,7 +1,9 @@
 """Writing over HTTP, beside a COPY of the same rows in one transaction straight through psycopg."""
 
+import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from statistics import median
 from typing import Any
 from uuid import uuid4
@@ -12,7 +14,7 @@ from tests.benchmarks.generate import Row, as_floats, rows
 from tests.benchmarks.pages import Timing
 from tests.benchmarks.store import DIMENSIONS, Store, copy_rows
 
-BATCH, BATCHES = 1_000, 20
+BATCH, BATCHES, CLIENTS = 1_000, 20, 2
 
 
 def measure_writes(client: httpx.Client, store: Store, times: int) -> list[Timing]:
@@ -34,6 +36,26 @@ def measure_writes(client: httpx.Client, store: Store, times: int) -> list[Timin
 
 def rows_per_second(timing: Timing) -> float:
     return BATCH / (median(timing.http) / 1000)
+
+
+def measure_throughput(address: str, key: str) -> float:
+    """Rows a second while two clients, one for each worker, post batches of 1,000 at once."""
+    run = uuid4().hex[:12]
+    batches = [
+        [json.dumps([_envelope(row) for row in _fresh(BATCH, f"{run}-{client}-{number}")]) for number in range(5)]
+        for client in range(CLIENTS)
+    ]
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+
+    def post(bodies: list[str]) -> None:
+        with httpx.Client(base_url=address, headers=headers, timeout=120) as client:
+            for body in bodies:
+                assert client.post("/api/memories", content=body).json()["created"] == BATCH
+
+    with ThreadPoolExecutor(CLIENTS) as clients:
+        started = time.perf_counter()
+        list(clients.map(post, batches))
+        return sum(map(len, batches)) * BATCH / (time.perf_counter() - started)
 
 
 def _fresh(count: int, tag: str) -> Iterator[Row]:

@@ -131,29 +131,31 @@ def filtered(path: str) -> Paths:
 
 
 def listed(path: str, limit: int) -> Paths:
-    """The first page; the pages after it are walked by their cursors."""
-    return lambda asked: sorted({f"{path}?limit={limit}", f"{path}?limit={limit}&{asked.query}".rstrip("&")})
+    """The first page, filtered or (where the query is empty) whole; the pages after it are walked by their cursors."""
+    return lambda asked: [f"{path}?limit={limit}&{asked.query}".rstrip("&")]
 
 
 def of_a_memory(path: str) -> Paths:
-    return lambda asked: [path.format(memory_id) for memory_id in (*asked.visible, *asked.hidden, uuid.UUID(int=7))]
+    # A hidden one exists in one world alone: there hidden, here missing, and the answers must be the same bytes.
+    return lambda asked: [path.format(memory_id) for memory_id in (*asked.visible, *asked.hidden)]
 
 
 # Who asks ("key" or "person"), and which paths; by the name of the route.
 DOORS: list[tuple[str, str, Paths]] = [
     ("api:memories", "key", listed("/api/memories", 2)),
+    ("api:memories", "key", plain("/api/memories")),
     ("api:memory", "key", of_a_memory("/api/memories/{}")),
     ("api:memory-versions", "key", of_a_memory("/api/memories/{}/versions")),
     ("api:facets", "key", filtered("/api/facets")),
     ("api:histogram", "key", filtered("/api/histogram")),
     ("api:status", "key", plain("/api/status")),
     ("inspector:memories", "person", listed("/", 4)),
-    ("inspector:memories-list", "person", plain("/memories")),
     ("inspector:memory", "person", of_a_memory("/memories/{}")),
-    ("admin:memories_memory_changelist", "person", plain("/admin/memories/memory/")),
 ]
-# Asked in one example, because they cost much and no filter reaches them.
+# Asked in a few examples, because they cost much and no filter reaches them.
 RARE: list[tuple[str, str, Paths]] = [
+    ("inspector:memories-list", "person", filtered("/memories")),
+    ("admin:memories_memory_changelist", "person", plain("/admin/memories/memory/")),
     ("api:schema", "key", plain("/api/schema")),
     ("docs", "person", plain("/api/docs")),
     ("inspector:help", "person", plain("/help")),
@@ -234,7 +236,7 @@ def compare(worlds: Worlds, steps: list[Step], query: str, doors: list[tuple[str
         )
         hidden = [row.memory_id for row in rows if not LOW.permits(row)]
         visible = [row.memory_id for row in rows if LOW.permits(row)]
-        asked = Asked(query=query, visible=visible[:2], hidden=hidden[:2])
+        asked = Asked(query=query, visible=visible[:1], hidden=hidden[:1])
         here = answers(worlds, asked, doors)
     with worlds.inside(worlds.without, steps):
         there = answers(worlds, asked, doors)
@@ -279,13 +281,13 @@ def test_the_doors_do_answer(worlds):
     """Two worlds that answer nothing would be equal as well."""
     with worlds.inside(worlds.with_hidden, STORY):
         visible = [row.memory_id for row in Memory.objects.visible_to(LOW)]
-        told = answers(worlds, Asked(query="source=test", visible=visible, hidden=[]), [*DOORS, *RARE])
+        told = answers(worlds, Asked(query="", visible=visible, hidden=[]), [*DOORS, *RARE])
 
     assert len(visible) == 2
     for route, _, _ in [*DOORS, *RARE]:
         statuses = {answer.status for path, answer in told.items() if path.startswith(f"{route} ")}
-        expected = {"": {404}, "inspector:sign-in": {302}, "api:memory": {200, 404}, "inspector:memory": {200, 404}}
-        assert statuses == expected.get(route, {200, 404} if route == "api:memory-versions" else {200}), route
+        expected = {"": {404}, "inspector:sign-in": {302}}
+        assert statuses == expected.get(route, {200}), route
     assert b"London" in told["inspector:memories /?limit=4"].body
     assert json.loads(told["api:status /api/status"].body)["memories_total"] == 2
 
@@ -334,7 +336,7 @@ def test_a_door_that_pages_before_it_looks_is_caught(worlds, monkeypatch):
     monkeypatch.setattr(views.pages, "page", page)
 
     with pytest.raises(AssertionError, match="api:memories"):
-        compare(worlds, STORY, "", DOORS[:1])
+        compare(worlds, STORY, "", [door for door in DOORS if door[0] == "api:memories"])
 
 
 def test_a_missing_memory_that_differs_from_a_hidden_one_is_caught(worlds, monkeypatch):
@@ -344,4 +346,4 @@ def test_a_missing_memory_that_differs_from_a_hidden_one_is_caught(worlds, monke
     monkeypatch.setattr(views.MemoryView, "get", lambda self, request, memory_id: found(request, memory_id))
 
     with pytest.raises(AssertionError, match="api:memory"):
-        compare(worlds, STORY, "", DOORS[1:2])
+        compare(worlds, STORY, "", [door for door in DOORS if door[0] == "api:memory"])
