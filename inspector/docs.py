@@ -15,7 +15,6 @@ from django.utils.safestring import SafeString
 Node = Mapping[str, Any]
 Refs = frozenset[str]
 _NOWHERE: Refs = frozenset()
-_NOTHING = SafeString()
 
 METHODS = ("get", "post", "put", "patch", "delete")
 PROBLEM = "application/problem+json"
@@ -30,7 +29,7 @@ class Shape:
     """What a value looks like. `fields` are those of the object, or of the objects that a list or a map holds."""
 
     type: str
-    description: SafeString = _NOTHING
+    description: str = ""
     limits: tuple[str, ...] = ()
     fields: tuple["Field", ...] = ()
     variants: tuple["Shape", ...] = ()
@@ -69,7 +68,7 @@ class Answer:
 
     statuses: tuple[Status, ...]
     contents: tuple[Content, ...]
-    description: SafeString = _NOTHING
+    description: str = ""
 
     @property
     def is_problem(self) -> bool:
@@ -82,7 +81,7 @@ class Operation:
     method: str
     path: str
     summary: str
-    description: SafeString
+    description: str
     needs_key: bool
     parameters: tuple[Field, ...]
     body: tuple[Content, ...]
@@ -95,7 +94,7 @@ class Operation:
 class Reference:
     title: str
     version: str
-    description: SafeString
+    description: str
     operations: tuple[Operation, ...]
     problem: Shape | None
     """What an error looks like, where any operation tells."""
@@ -171,7 +170,7 @@ def _contents(document: Node, holder: Node) -> tuple[Content, ...]:
 
 def _answers(document: Node, responses: Node) -> tuple[Answer, ...]:
     """By status, those with the same content put together: an API's errors mostly look alike."""
-    grouped: dict[tuple[tuple[Content, ...], SafeString], list[Status]] = {}
+    grouped: dict[tuple[tuple[Content, ...], str], list[Status]] = {}
     for code, response in sorted(responses.items()):
         found = _resolve(document, response)
         key = (_contents(document, found), prose(found.get("description", "")))
@@ -192,8 +191,6 @@ def _status(code: str) -> Status:
 
 def _shape(document: Node, schema: Any, within: Refs = _NOWHERE) -> Shape:
     """The shape that a schema describes. One that stands inside itself is there only named."""
-    if not isinstance(schema, Mapping):
-        return Shape(type="any")
     try:
         flat, is_nullable, within = _flat(document, schema, within)
     except _AgainError as again:
@@ -283,7 +280,7 @@ class _AgainError(Exception):
     """A schema stands inside itself. It is told by its name."""
 
 
-def _flat(document: Node, schema: Node, within: Refs) -> tuple[Node, bool, Refs]:
+def _flat(document: Node, schema: Any, within: Refs) -> tuple[Node, bool, Refs]:
     """A schema with its references followed, its `allOf` folded in and its null taken out.
 
     Also whether it allowed null, and the references `within` which its parts stand. Raises _AgainError.
@@ -302,8 +299,11 @@ def _flat(document: Node, schema: Node, within: Refs) -> tuple[Node, bool, Refs]
     return merged, False, within
 
 
-def _merged(document: Node, schema: Node, within: Refs) -> tuple[dict[str, Any], Refs]:
+def _merged(document: Node, schema: Any, within: Refs) -> tuple[dict[str, Any], Refs]:
     """A schema with what it refers to and what its `allOf` adds. What stands in the schema itself decides."""
+    if not isinstance(schema, Mapping):
+        # `true`, which anything fits.
+        return {}, within
     parts: list[Node] = []
     if ref := schema.get("$ref"):
         name = ref.rpartition("/")[2]
@@ -363,11 +363,12 @@ def _asked(document: Node, parameters: Iterable[Node]) -> Iterator[tuple[str, st
     """The query that must be given, and what holds without it: it shows how to ask, and changes nothing."""
     for given in parameters:
         schema = given.get("schema", {})
-        if given["in"] == "query" and (given.get("required") or "default" in schema):
+        is_told = given.get("required") or (isinstance(schema, Mapping) and "default" in schema)
+        if given["in"] == "query" and is_told:
             yield given["name"], _literal(_sample(document, schema))
 
 
-def _sample(document: Node, schema: Node, within: Refs = _NOWHERE) -> Any:
+def _sample(document: Node, schema: Any, within: Refs = _NOWHERE) -> Any:
     """A value that fits, as small as it may be."""
     try:
         schema, _, within = _flat(document, schema, within)

@@ -29,6 +29,7 @@ def make_memory(*, by: Principal = WRITER, **fields: Any) -> Memory:
     """Store one memory (or its next version, under the same payload_id) and read it back."""
     receipt = ingest.write([envelope(**fields)], by=by, on_conflict=OnConflict.UPDATE)[0]
     assert receipt.outcome in (Outcome.CREATED, Outcome.UPDATED, Outcome.DUPLICATE), receipt
+    assert receipt.memory_id is not None
     return Memory.objects.get(memory_id=receipt.memory_id, superseded_at=None)
 
 

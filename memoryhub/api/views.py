@@ -26,8 +26,7 @@ MAX_BATCH = 1_000
 
 
 class View(APIView):
-    """A route of the API. `parameters` are those it takes besides filters."""
-
+    # A route of the API; `parameters` are those it takes besides filters. (A docstring would stand in the schema.)
     http_method_names = ["get", "post", "head"]
     scopes: ClassVar[dict[str, Scope]] = {"GET": Scope.READ}
     parameters: ClassVar[tuple[str, ...]] = ()

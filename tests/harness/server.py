@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -86,7 +85,7 @@ def _url(server: Popen[str]) -> str:
     for line in server.stdout:
         said.append(line)
         if " is at http://" in line:
-            return line.split()[-1]
+            return str(line.split()[-1])
     raise AssertionError("serve ended:\n" + "".join(said))
 
 
@@ -96,7 +95,7 @@ def _wait_until_ready(url: str) -> None:
         try:
             if httpx.get(f"{url}/ready", trust_env=False, timeout=10).status_code == 200:
                 return
-        except (httpx.TransportError, socket.error):
+        except (httpx.TransportError, OSError):
             pass
         time.sleep(0.05)
     raise AssertionError(f"{url} did not become ready")

@@ -1,7 +1,7 @@
 """Every write exactly once: fifty at a time, over two workers, through connections that break at COMMIT.
 
-What protects it is the unique index `memories_identity` over (source, payload_id) of the current rows, under the lock of
-the record clock. A test below asserts that both exist.
+What protects it is the unique index `memories_identity` over (source, payload_id) of the current rows, under the lock
+of the record clock. A test below asserts that both exist.
 """
 
 import random
@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import httpx
@@ -58,20 +59,20 @@ def at_once(jobs: list[Callable[[], httpx.Response]]) -> list[httpx.Response]:
         return list(pool.map(run, jobs))
 
 
-def post(hub: Served, key: str, body: Any) -> Callable[[], httpx.Response]:
+def post(hub: Served, key: str, body: Any, query: str = "") -> Callable[[], httpx.Response]:
     client = hub.client(key)
 
     def send() -> httpx.Response:
         with client:
-            return client.post("/api/memories", json=body)
+            answer: httpx.Response = client.post(f"/api/memories{query}", json=body)
+            return answer
 
     return send
 
 
 def test_two_workers_answer(hub):
-    with hub.client() as client:
-        limits = httpx.Limits(max_keepalive_connections=0)
-    pids = set()
+    limits = httpx.Limits(max_keepalive_connections=0)
+    pids: set[int] = set()
     deadline = time.monotonic() + 30
     while len(pids) < 2 and time.monotonic() < deadline:
         with hub.client(limits=limits) as client:
@@ -116,17 +117,15 @@ def test_of_many_contents_under_one_payload_id_one_wins_and_is_not_changed(hub, 
 def test_of_many_updates_each_is_a_version_and_the_versions_are_gapless(hub):
     bodies = [{"payload_id": "updated", "content": f"Version {number}"} for number in range(20)]
 
-    def send(body: dict[str, str]) -> httpx.Response:
-        with hub.client("write-default") as client:
-            return client.post("/api/memories?on_conflict=update", json=body)
-
-    answers = at_once([lambda body=body: send(body) for body in bodies])  # type: ignore[misc]
+    answers = at_once([post(hub, "write-default", body, "?on_conflict=update") for body in bodies])
 
     assert sorted(answer.json()["version"] for answer in answers) == list(range(1, 21))
     assert Counter(answer.status_code for answer in answers) == {201: 1, 200: 19}
-    found = rows(hub, "SELECT version, superseded_at, recorded_at FROM memories WHERE payload_id = 'updated' ORDER BY 1")
+    found = rows(
+        hub, "SELECT version, superseded_at, recorded_at FROM memories WHERE payload_id = 'updated' ORDER BY 1"
+    )
     assert [version for version, _, _ in found] == list(range(1, 21))
-    assert all(one[1] == after[2] for one, after in zip(found, found[1:], strict=False))
+    assert all(one[1] == after[2] for one, after in pairwise(found))
 
 
 def breaking(seed: int) -> Callable[[bytes], Fate]:
@@ -242,7 +241,9 @@ def test_a_database_that_went_away_and_came_back_is_found_again(hub):
 
 def test_what_protects_all_this_exists(hub):
     (index,) = rows(hub, "SELECT indexdef FROM pg_indexes WHERE indexname = 'memories_identity'")
-    assert index[0].startswith("CREATE UNIQUE INDEX memories_identity ON public.memories USING btree (source, payload_id)")
+    assert index[0].startswith(
+        "CREATE UNIQUE INDEX memories_identity ON public.memories USING btree (source, payload_id)"
+    )
     assert index[0].endswith("WHERE (superseded_at IS NULL)")
     assert rows(hub, "SELECT count(*) FROM pg_proc WHERE proname = 'record_tick'") == [(1,)]
     assert rows(hub, "SELECT count(*) FROM record_clock") == [(1,)]

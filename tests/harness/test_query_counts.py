@@ -37,14 +37,14 @@ def visit() -> Callable[[str], list[str]]:
     """The queries that a reader's visit takes."""
     key = make_key(clearance={"max_tier": "internal"})
     person = Client()
-    person.force_login(
-        make_user("ada", max_tier="internal"), backend="django.contrib.auth.backends.ModelBackend"
-    )
+    person.force_login(make_user("ada", max_tier="internal"), backend="django.contrib.auth.backends.ModelBackend")
     machine = Client(headers={"Authorization": f"Bearer {key}"})
 
     def ask(path: str) -> list[str]:
         client: Any = machine if path.startswith("/api/") else person
-        with CaptureQueriesContext(connection, ) as queries:
+        with CaptureQueriesContext(
+            connection,
+        ) as queries:
             response = client.get(path)
         assert response.status_code == 200, response.content
         return [query["sql"] for query in queries.captured_queries]
@@ -57,7 +57,13 @@ def plant(number: int) -> str:
     for turn in ("first", "then"):
         receipts = ingest.store(
             [
-                planted(payload_id=f"p-{row}", content=f"Paris, {turn}", subject="user:ada", collection="city", labels=["eu"])
+                planted(
+                    payload_id=f"p-{row}",
+                    content=f"Paris, {turn}",
+                    subject="user:ada",
+                    collection="city",
+                    labels=["eu"],
+                )
                 for row in range(number)
             ],
             on_conflict=ingest.OnConflict.UPDATE,

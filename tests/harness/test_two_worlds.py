@@ -19,12 +19,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memoryhub.api import views
+from memoryhub.api.problems import Problem
 from memoryhub.firewall.types import everything
+from memoryhub.memories import pages
 from memoryhub.memories.envelope import Draft
 from memoryhub.memories.models import Memory
 from tests.builders import at
 from tests.harness.generated import examples, planted
-from tests.harness.worlds import LOW, Answer, Step, Worlds, two_worlds
+from tests.harness.worlds import LOW, Answer, Step, Worlds, dealt, two_worlds
 
 pytestmark = pytest.mark.soak
 
@@ -42,7 +44,7 @@ ONLY_HIDDEN: dict[str, tuple[str, ...]] = {
     "kind": ("checkpoint",),
     "model": ("hidden-model",),
 }
-SHARED: dict[str, tuple[str, ...]] = {
+SHARED: dict[str, tuple[str | None, ...]] = {
     "source": ("crm", "mail"),
     "subject": ("user:ada", "user:bob"),
     "collection": ("city", ""),
@@ -52,7 +54,7 @@ SHARED: dict[str, tuple[str, ...]] = {
     "actor_id": ("a-1", ""),
     "kind": ("fact", "summary"),
     "model": ("", "m-1"),
-    "expires_at": (None, None, None, "2001-01-01T00:00:00Z", "9999-01-01T00:00:00Z"),  # type: ignore[arg-type]
+    "expires_at": (None, None, None, "2001-01-01T00:00:00Z", "9999-01-01T00:00:00Z"),
 }
 OPEN = {"tier": ("", "public", "internal"), "namespace": ("", "team"), "labels": ([], ["eu"], ["EU", "hr"])}
 # Each of these hides a row by itself: by tier, unknown tier, label in whatever spelling, namespace.
@@ -75,7 +77,9 @@ def low_rows() -> st.SearchStrategy[Draft]:
 
 def hidden_rows() -> st.SearchStrategy[Draft]:
     """Rows like the low ones, with values of their own, the same payload ids under other sources, other contents."""
-    values = {name: st.sampled_from((*choices, *ONLY_HIDDEN.get(name, ()))) for name, choices in (SHARED | OPEN).items()}
+    values = {
+        name: st.sampled_from((*choices, *ONLY_HIDDEN.get(name, ()))) for name, choices in (SHARED | OPEN).items()
+    }
     # The source is another one: under a writer's own identity the versions are its own history, hidden or not.
     values["source"] = st.sampled_from(("hidden-source", "other-source"))
     names = st.sampled_from([f"p-{number}" for number in range(12)])
@@ -87,7 +91,9 @@ def stories() -> st.SearchStrategy[list[Step]]:
     """Low and hidden writes in one order: one to one, many to one, before, between and after."""
     low = st.lists(low_rows(), min_size=1, max_size=3).map(lambda drafts: Step(drafts=drafts))
     hidden = st.lists(hidden_rows(), min_size=1, max_size=8).map(lambda drafts: Step(drafts=drafts, is_hidden=True))
-    alternating = st.lists(st.tuples(hidden, low), max_size=5).map(lambda pairs: [step for pair in pairs for step in pair])
+    alternating = st.lists(st.tuples(hidden, low), max_size=5).map(
+        lambda pairs: [step for pair in pairs for step in pair]
+    )
     return st.builds(lambda steps, more: [*steps, *more], alternating, st.lists(st.one_of(low, hidden), max_size=5))
 
 
@@ -187,10 +193,13 @@ def routes(resolver: URLResolver, space: str = "") -> Iterator[str]:
 def test_every_route_is_a_door_or_has_a_reason_not_to_be():
     known = {name for name, _, _ in [*DOORS, *RARE]} | NOT_DOORS.keys()
     # Django's admin has five routes for each of its other tables, none of which knows memories.
-    others = re.compile(r"admin:((?!memories_)\w+_(add|change|changelist|delete|history)|\w+)$")
+    others = re.compile(r"admin:((?!memories_)\w+_(add|change|changelist|delete|history)|(?!memories_)\w+)$")
 
     found = set(routes(get_resolver()))
-    assert found - known - {name for name in found if others.match(name) and not name.startswith("admin:memories")} == set()
+    assert (
+        found - known - {name for name in found if others.match(name) and not name.startswith("admin:memories")}
+        == set()
+    )
     assert {name for name, _, _ in [*DOORS, *RARE]} <= found, "a door that is no route any more"
 
 
@@ -300,7 +309,7 @@ def test_a_relabelled_memory_is_gone_as_if_it_had_never_been(worlds):
         labels = ["pii"] if then.label_keys else []
         envelope = then.envelope.model_copy(update={"sensitivity_labels": labels})
         after = replace(then, envelope=envelope)
-        # status.writes_total counts versions ever written that the caller may see: the low one was seen when it was written.
+        # status.writes_total counts what was ever written, the low version too.
         doors = [door for door in DOORS if door[0] != "api:status"]
         steps = [STORY[0], Step(drafts=[low], is_hidden=True), Step(drafts=[after], is_hidden=True), STORY[2]]
         assert compare(worlds, steps, "source=other", doors) == 1
@@ -317,6 +326,19 @@ def test_an_etag_from_one_world_is_fresh_in_the_other(worlds):
     assert (again.status, again.body) == (304, b"")
 
 
+def test_a_write_under_the_id_and_with_the_content_of_a_hidden_memory_is_answered_as_if_there_were_none(worlds):
+    """FW-09: the identity of a write is its own source's, so nothing that others wrote can answer for it."""
+    body = {"payload_id": "p-3", "content": "Hidden canary.", "classification_tier": "internal"}
+    bodies = [body, body, {**body, "content": "Other."}]
+    told = []
+    for place in (worlds.without, worlds.with_hidden):
+        with worlds.inside(place, STORY), dealt("a writer"):
+            told.append([worlds.key.post("/api/memories", sent) for sent in bodies])
+
+    assert told[0] == told[1]
+    assert [answer.status for answer in told[0]] == [201, 200, 409]
+
+
 def test_a_door_that_counts_without_the_firewall_is_caught(worlds, monkeypatch):
     monkeypatch.setattr(views, "status", lambda _: {"memories_total": Memory.objects.count()})
 
@@ -329,21 +351,21 @@ def test_a_door_that_pages_before_it_looks_is_caught(worlds, monkeypatch):
 
     def page(filters: Any, **_: Any) -> Any:
         newest = Memory.objects.order_by("-timestamp", "-memory_id")[:5]
-        return views.pages.Page(
+        return pages.Page(
             records=[{"memory_id": row.memory_id} for row in newest if LOW.permits(row)], next_cursor=None
         )
 
-    monkeypatch.setattr(views.pages, "page", page)
+    monkeypatch.setattr(pages, "page", page)
 
     with pytest.raises(AssertionError, match="api:memories"):
         compare(worlds, STORY, "", [door for door in DOORS if door[0] == "api:memories"])
 
 
 def test_a_missing_memory_that_differs_from_a_hidden_one_is_caught(worlds, monkeypatch):
-    def found(_: Any, memory_id: uuid.UUID) -> Any:
-        raise views.Problem(403 if Memory.objects.filter(memory_id=memory_id).exists() else 404, "no", "No.")
+    def get(_view: Any, _request: Any, memory_id: uuid.UUID) -> Any:
+        raise Problem(403 if Memory.objects.filter(memory_id=memory_id).exists() else 404, "no", "No.")
 
-    monkeypatch.setattr(views.MemoryView, "get", lambda self, request, memory_id: found(request, memory_id))
+    monkeypatch.setattr(views.MemoryView, "get", get)
 
     with pytest.raises(AssertionError, match="api:memory"):
         compare(worlds, STORY, "", [door for door in DOORS if door[0] == "api:memory"])

@@ -65,7 +65,7 @@ class Answer:
 
     @classmethod
     def of(cls, response: HttpResponse) -> "Answer":
-        body = b"".join(response) if response.streaming else response.content  # type: ignore[attr-defined]
+        body = b"".join(response) if response.streaming else response.content
         for pattern, instead in _RANDOM:
             body = pattern.sub(instead, body)
         cookies = [("Set-Cookie", morsel.OutputString()) for morsel in response.cookies.values()]
@@ -88,6 +88,10 @@ class Caller:
         self.client.cookies.clear()
         self.client.cookies.load(dict(self.cookies))
         response: Any = self.client.get(path, headers=headers)
+        return Answer.of(response)
+
+    def post(self, path: str, body: Any) -> Answer:
+        response: Any = self.client.post(path, body, content_type="application/json")
         return Answer.of(response)
 
 
@@ -116,9 +120,16 @@ def _write(drafts: Sequence[Draft], number: int) -> None:
     execute(
         "INSERT INTO record_clock VALUES (1, %s) ON CONFLICT (id) DO UPDATE SET instant = excluded.instant", instant
     )
-    names = (uuid.uuid5(uuid.NAMESPACE_OID, f"{number}/{place}") for place in range(1_000))
-    with mock.patch.object(ingest.uuid, "uuid4", lambda: next(names)):
+    with dealt(f"{number}"):
         ingest.store(drafts, on_conflict=OnConflict.UPDATE)
+
+
+@contextmanager
+def dealt(hand: str) -> Iterator[None]:
+    """The same memory_ids for everybody who writes under the same name."""
+    names = [uuid.uuid5(uuid.NAMESPACE_OID, f"{hand}/{place}") for place in range(1_000)]
+    with mock.patch("memoryhub.memories.ingest.uuid.uuid4", side_effect=names):
+        yield
 
 
 @contextmanager
@@ -152,7 +163,7 @@ def _low_callers() -> tuple[Caller, Caller]:
     )
     user = User.objects.create_user("low", is_staff=True, is_superuser=True)
     UserClearance.objects.create(user=user, clearance=clearance, scopes=["read", "inspect"])
-    _, secret = ApiKey.objects.create(user, name="low", scopes=["read"], clearance=clearance, expiry=None)
+    _, secret = ApiKey.objects.create(user, name="low", scopes=["read", "write"], source="low", clearance=clearance)
     client = Client()
     client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
     cookies = {"sessionid": client.cookies["sessionid"].value, "csrftoken": "c" * 32}

@@ -75,7 +75,7 @@ class TestShapes:
             ({"enum": ["a", 1, None]}, ["one of a, 1"]),
             ({"const": 2}, ["always 2"]),
             ({"type": "string", "pattern": "^x$"}, ["matches ^x$"]),
-            ({"type": "array", "maxItems": 1000, "items": {"maxLength": 9}}, ["at most 1,000 items", "each at most 9 characters"]),
+            ({"maxItems": 9, "items": {"maxLength": 8}}, ["at most 9 items", "each at most 8 characters"]),
             ({"type": "object", "additionalProperties": False}, ["no other fields"]),
             ({"default": None}, []),
         ],
@@ -124,12 +124,10 @@ class TestShapes:
         tree = {"type": "object", "properties": {"name": {"type": "string"}, "child": inner}, "required": ["child"]}
         branch = {"type": "object", "properties": {"tree": ref("Tree")}, "required": ["tree"]}
 
-        found = shape(ref("Tree"), Tree=tree, Branch=branch)
-        example = only(
-            body(ref("Tree")), method="post", components={"schemas": {"Tree": tree, "Branch": branch}}
-        ).example
+        schemas = {"Tree": tree, "Branch": branch}
+        found = shape(ref("Tree"), **schemas)
+        example = only(body(ref("Tree")), method="post", components={"schemas": schemas}).example
 
-        assert "Tree" in {each.type.split()[-1] for each in walk(found.fields[1].shape)} | {"Tree or null".split()[0]}
         assert any("as above" in each.limits for each in walk(found.fields[1].shape))
         assert "--data" in example
 
@@ -185,7 +183,7 @@ class TestOperations:
         assert [(status.code, status.phrase) for status in found] == [("299", ""), ("default", "")]
 
     def test_need_a_key_where_they_or_the_document_say_so(self) -> None:
-        secured = {"security": [{"key": []}]}
+        secured: dict[str, Any] = {"security": [{"key": []}]}
 
         assert not only({}).needs_key
         assert only(secured).needs_key
@@ -206,6 +204,7 @@ class TestExamples:
             {"name": "q", "in": "query", "required": True, "schema": {"type": "string"}},
             {"name": "limit", "in": "query", "schema": {"type": "integer", "default": 20}},
             {"name": "tier", "in": "query", "schema": {"enum": ["public"]}},
+            {"name": "any", "in": "query", "schema": True},
         ]
 
         assert only({"parameters": parameters}).example == 'curl "http://hub.test:8000/api/things?q=example&limit=20"'

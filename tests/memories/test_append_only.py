@@ -109,7 +109,7 @@ def test_an_upsert_is_a_change_too():
 
 
 def _writable() -> list[str]:
-    return [f.column for f in Memory._meta.concrete_fields if not f.generated and f.column != "id"]
+    return [f"{f.column}" for f in Memory._meta.concrete_fields if not f.generated and f.column != "id"]
 
 
 def test_the_models_own_methods_are_no_way_around_it():

@@ -42,7 +42,9 @@ TOO_LONG = [
     "payload_id", "request_id", "source", "subject", "namespace", "destination", "collection", "model", "role",
     "idempotency_key", "transform_version", "actor_id",
 ]  # fmt: skip
-NOT_NULL = sorted({field.column for field in Memory._meta.concrete_fields if not field.null and not field.generated})
+NOT_NULL = sorted(
+    {f"{field.column}" for field in Memory._meta.concrete_fields if not field.null and not field.generated}
+)
 
 
 def refusal(**fields: object) -> psycopg.Error:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 from urllib.parse import urlencode
 
@@ -139,7 +140,7 @@ def assert_histogram(drawn: timeline.Histogram, rows: list[Memory], chosen: list
     if not rows:
         return
     assert len(buckets) <= timeline.BARS
-    assert all(one.end == after.start for one, after in zip(buckets, buckets[1:], strict=False))
+    assert all(one.end == after.start for one, after in pairwise(buckets))
     last = datetime.max.replace(tzinfo=UTC)
     for bucket in buckets:
         # Of the last microsecond there is no later end.

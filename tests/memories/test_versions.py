@@ -1,6 +1,7 @@
 """A change closes the current version and adds the next: the record of a memory has neither gap nor overlap."""
 
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 import pytest
 from django.db import connection
@@ -52,7 +53,7 @@ def test_versions_within_one_batch_are_believed_one_after_the_other():
     assert [receipt.version for receipt in receipts] == [1, 2, 3, 4, 5, 1]
     found = versions("p")
     assert [memory.content for memory in found] == ["v1", "v2", "v3", "v4", "v5"]
-    assert all(one.superseded_at == after.recorded_at for one, after in zip(found, found[1:], strict=False))
+    assert all(one.superseded_at == after.recorded_at for one, after in pairwise(found))
     assert not Memory.objects.filter(superseded_at__lte=F("recorded_at")).exists()
 
 
