@@ -160,8 +160,9 @@ REST_FRAMEWORK = {
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
 }
 
-KNOX_TOKEN_MODEL = "firewall.ApiKey"  # noqa: S105  # nosec B105 - the name of a model, not a secret
-REST_KNOX = {"AUTH_HEADER_PREFIX": "Bearer", "TOKEN_PREFIX": "mh_", "TOKEN_TTL": timedelta(days=365)}  # nosec B105
+# The name of a model and the beginning of every key: no secrets.
+KNOX_TOKEN_MODEL = "firewall.ApiKey"  # noqa: S105  # nosec B105
+REST_KNOX = {"AUTH_HEADER_PREFIX": "Bearer", "TOKEN_PREFIX": "mh_", "TOKEN_TTL": timedelta(days=365)}
 
 SPECTACULAR_SETTINGS = {
     "TITLE": "memoryhub",
