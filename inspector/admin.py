@@ -8,7 +8,9 @@ from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import Group, User
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.utils.html import format_html
 from knox.models import get_digest_token
 
 from memoryhub.firewall.models import ApiKey, ClearanceRecord, UserClearance
@@ -104,12 +106,25 @@ class ApiKeyAdmin(admin.ModelAdmin):
 
 @admin.register(Memory)
 class MemoryAdmin(admin.ModelAdmin):
-    """To read only. No filters and no search here: they would list values from rows that the reader may not see."""
+    """To read only, and only as a list: a page for each would go by the internal id, which counts hidden rows.
 
-    list_display = ("memory_id", "source", "subject", "collection", "classification_tier", "timestamp", "status")
+    No filters and no search: they would list values of rows that the reader may not see.
+    """
+
+    list_display = ("page", "source", "subject", "collection", "classification_tier", "timestamp", "status")
+    list_display_links = None
+    actions = None
     ordering: ClassVar[tuple[str, ...]] = NEWEST_FIRST
     show_full_result_count = False
-    exclude = ("embedding", "search", "fingerprint", "content_sha256")
+
+    def get_urls(self) -> list[URLPattern]:
+        return [path("", self.admin_site.admin_view(self.changelist_view), name="memories_memory_changelist")]
+
+    @admin.display(description="memory")
+    def page(self, memory: Memory) -> str:
+        return format_html(
+            '<a href="{}">{}</a>', reverse("inspector:memory", args=[memory.memory_id]), memory.memory_id
+        )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Memory]:
         return Memory.objects.visible_to(principal_of(request.user).clearance).current()

@@ -162,7 +162,7 @@ REST_FRAMEWORK = {
 
 # The name of a model and the beginning of every key: no secrets.
 KNOX_TOKEN_MODEL = "firewall.ApiKey"  # noqa: S105  # nosec B105
-REST_KNOX = {"AUTH_HEADER_PREFIX": "Bearer", "TOKEN_PREFIX": "mh_", "TOKEN_TTL": timedelta(days=365)}
+REST_KNOX = {"AUTH_HEADER_PREFIX": "Bearer", "TOKEN_PREFIX": "mh_", "TOKEN_TTL": timedelta(days=365)}  # nosec B105
 
 SPECTACULAR_SETTINGS = {
     "TITLE": "memoryhub",

@@ -13,7 +13,7 @@ _STRIP = dict.fromkeys(map(ord, INVISIBLE))
 
 def fold(text: str) -> str:
     """`text` as substring search compares it: composed, lower case, without invisible characters."""
-    return unicodedata.normalize("NFC", text).translate(_STRIP).lower()
+    return unicodedata.normalize("NFC", text.translate(_STRIP)).lower()
 
 
 def why_not_storable(text: str) -> str | None:

@@ -175,10 +175,6 @@ RARE: list[tuple[str, str, Paths]] = [
 NOT_DOORS = {
     "inspector:sign-out": "only POST, ends the session",
     "inspector:theme": "only POST, sets a cookie",
-    "admin:memories_memory_change": "by the internal id, which differs between worlds and leaves no list",
-    "admin:memories_memory_history": "by the internal id as well",
-    "admin:memories_memory_delete": "refused to everybody",
-    "admin:memories_memory_add": "refused to everybody",
 }
 
 

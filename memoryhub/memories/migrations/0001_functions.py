@@ -12,7 +12,7 @@ RETURN convert_to(value, 'UTF8');
 CREATE FUNCTION memory_fold(value text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT COST 20
 RETURN CASE WHEN octet_length(value) = length(value) THEN lower(value)
-            ELSE lower(regexp_replace(normalize(value, NFC), '[\u00AD\u034F\u061C\u115F\u1160\u17B4\u17B5\u180B-\u180E\u200B-\u200F\u202A-\u202E\u2060-\u2064\u2066-\u206F\u3164\uFE00-\uFE0F\uFEFF\uFFA0\U000E0000-\U000E007F]', '', 'g')) END;
+            ELSE lower(normalize(regexp_replace(value, '[\u00AD\u034F\u061C\u115F\u1160\u17B4\u17B5\u180B-\u180E\u200B-\u200F\u202A-\u202E\u2060-\u2064\u2066-\u206F\u3164\uFE00-\uFE0F\uFEFF\uFFA0\U000E0000-\U000E007F]', '', 'g'), NFC)) END;
 
 CREATE FUNCTION memory_pattern(value text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
@@ -60,7 +60,14 @@ DROP FUNCTION memory_utf8(text);
 """
 
 
+class Extension(VectorExtension):
+    """Going back leaves it: dropping an extension is for whoever could make it, mostly a superuser."""
+
+    def database_backwards(self, *_args: object) -> None:
+        pass
+
+
 class Migration(migrations.Migration):
     initial = True
     dependencies: list[tuple[str, str]] = []
-    operations = [VectorExtension(), migrations.RunSQL(CREATE, DROP)]
+    operations = [Extension(), migrations.RunSQL(CREATE, DROP)]
