@@ -24,6 +24,7 @@ from granian.server import Server
 
 from memoryhub.config import Config
 from memoryhub.ops import embedded, first_start
+from memoryhub.version import VERSION
 
 START_LOCK = 0x6D656D68  # "memh": any number, as long as every start asks for the same
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -61,7 +62,7 @@ class Command(BaseCommand):
     def _welcome(self, config: Config, url: str) -> None:
         credentials = config.home / "credentials.json"
         sign_in = credentials if credentials.exists() else "make an account with `manage.py createsuperuser`"
-        self.stdout.write(f"memoryhub {settings.SPECTACULAR_SETTINGS['VERSION']} is at {url}\nSign-in: {sign_in}")
+        self.stdout.write(f"memoryhub {VERSION} is at {url}\nSign-in: {sign_in}")
         self.stdout.flush()
 
 
