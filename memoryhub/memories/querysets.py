@@ -106,10 +106,19 @@ class MemoryQuerySet(ClassifiedQuerySet[Any]):
         """What follows (timestamp, memory_id) in a list that is newest first."""
         return self.filter(Beyond(*_key(timestamp, memory_id)))
 
+    def up_to(self, timestamp: datetime, memory_id: UUID) -> Self:
+        """What comes before (timestamp, memory_id) in a list that is newest first, and that row itself."""
+        return self.filter(UpTo(*_key(timestamp, memory_id)))
+
     def newest(self, number: int) -> Self | None:
         """The newest `number` rows; None if there are fewer, so that they are all."""
         last = list(self.newest_first().values_list("timestamp", "memory_id")[number - 1 : number])
-        return self.filter(UpTo(*_key(*last[0]))) if last else None
+        return self.up_to(*last[0]) if last else None
+
+    def sampled(self, text: str, number: int) -> list[tuple[datetime, UUID, bool]]:
+        """(timestamp, memory_id, whether it contains `text`) of the newest `number` rows."""
+        marked = self.newest_first().annotate(hit=Spells(F("content"), Value(text)))
+        return list(marked.values_list("timestamp", "memory_id", "hit")[:number])
 
 
 def _key(timestamp: datetime, memory_id: UUID) -> tuple[Value, Value]:

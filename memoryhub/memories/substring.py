@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from memoryhub.memories.querysets import MemoryQuerySet
 
-SAMPLE = 1_000
-RARE = 4
+SAMPLE = 300
+RARE = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +27,13 @@ def newest_matches(candidates: MemoryQuerySet, text: str, *, wanted: int, scan: 
 
     At most `scan` candidates are read one by one.
     """
-    sampled = candidates.newest(SAMPLE)
-    if sampled is None:
+    sample = candidates.sampled(text, SAMPLE)
+    if len(sample) < SAMPLE:
         return Matches(candidates.spelling(text), cut=False)
-    hits = sampled.spelling(text).count()
+    hits = sum(hit for _, _, hit in sample)
     if hits >= wanted:
-        return Matches(sampled.spelling(text), cut=True)
+        timestamp, memory_id, _ = sample[-1]
+        return Matches(candidates.up_to(timestamp, memory_id).spelling(text), cut=True)
     if hits <= RARE:
         return Matches(candidates.containing(text), cut=False)
     # Half as much again as the sample promises.
