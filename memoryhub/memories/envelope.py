@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
@@ -130,28 +131,29 @@ def _embedding(value: Any) -> Numbers:
 
 
 def _document(value: dict[str, Any]) -> dict[str, Any]:
-    if (reason := _unfit(value, 1)) is not None:
+    if (reason := _unfit(value)) is not None:
         raise PydanticCustomError("document", reason)
     if _size(value) > MAX_METADATA_BYTES:
         raise PydanticCustomError("too_large", f"is larger than {MAX_METADATA_BYTES:,} bytes.")
     return value
 
 
-def _unfit(value: Any, depth: int) -> str | None:
-    """Why a JSON value could not be stored and given back unchanged."""
-    if depth > MAX_DEPTH:
-        return f"is nested deeper than {MAX_DEPTH} levels."
-    if isinstance(value, str):
-        return None if value.isascii() and "\x00" not in value else why_not_storable(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        return "must hold finite numbers only."
-    if isinstance(value, dict):
-        parts: list[Any] = [*value.keys(), *value.values()]
-    elif isinstance(value, list):
-        parts = value
-    else:
-        return None
-    return next((reason for part in parts if (reason := _unfit(part, depth + 1)) is not None), None)
+def _unfit(document: dict[str, Any]) -> str | None:
+    """Why a JSON document could not be stored and given back unchanged."""
+    todo: list[tuple[Any, int]] = [(document, 1)]
+    while todo:
+        whole, depth = todo.pop()
+        if depth > MAX_DEPTH:
+            return f"is nested deeper than {MAX_DEPTH} levels."
+        for part in chain(whole, whole.values()) if isinstance(whole, dict) else whole:
+            if isinstance(part, str):
+                if (reason := why_not_storable(part)) is not None:
+                    return reason
+            elif isinstance(part, (dict, list)):
+                todo.append((part, depth + 1))
+            elif isinstance(part, float) and not math.isfinite(part):
+                return "must hold finite numbers only."
+    return None
 
 
 Text = Annotated[str, AfterValidator(_storable)]
@@ -243,6 +245,7 @@ def draft(raw: Any, *, source: str | None, actor_type: str, now: datetime) -> Dr
     Raises Rejected with the errors of every field.
     """
     envelope = check(raw)
+    given = envelope.model_fields_set
     source = envelope.source or source
     if not source:
         raise Rejected({"source": ["is required: this key may write as any source and must say which."]})
@@ -254,15 +257,15 @@ def draft(raw: Any, *, source: str | None, actor_type: str, now: datetime) -> Dr
         actor_type=complete["actor_type"],
         classification_tier=tier,
         timestamp=envelope.timestamp or now,
-        defaulted=tuple(name for name in FIELDS if name not in envelope.model_fields_set),
+        defaulted=tuple(name for name in FIELDS if name not in given),
         label_keys=tuple(sorted(label_keys(envelope.sensitivity_labels))),
-        fingerprint=fingerprint({**dict(envelope), **complete}),
+        fingerprint=fingerprint({**vars(envelope), **complete}),
     )
 
 
 def unstamped(made: Draft) -> Draft:
     """`made` as the write it was before its timestamp was filled in."""
-    values = dict(made.envelope) | {
+    values = vars(made.envelope) | {
         "source": made.source,
         "actor_type": made.actor_type,
         "classification_tier": made.classification_tier,

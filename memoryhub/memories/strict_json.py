@@ -58,7 +58,8 @@ def _check_depth(value: Any) -> None:
 def _parts(value: Any) -> Any:
     if isinstance(value, dict):
         return value.values()
-    return value if isinstance(value, list) else ()
+    # An embedding is a long list of numbers: asked at once whether it holds anything deeper, not number by number.
+    return value if isinstance(value, list) and not {list, dict}.isdisjoint(map(type, value)) else ()
 
 
 def _too_deep() -> BadJson:

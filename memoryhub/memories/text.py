@@ -18,6 +18,8 @@ def fold(text: str) -> str:
 
 def why_not_storable(text: str) -> str | None:
     """The reason why PostgreSQL or a reader could not hold this text, as a sentence; None if it can be stored."""
+    if text.isascii() and "\x00" not in text:
+        return None
     if "\x00" in text:
         return "must not contain the NUL character (U+0000)."
     try:
