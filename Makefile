@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet
+	--no-annotate --no-header --quiet
 # Wheels have no need of a compiler, and the stamps come last: an interrupted install is done again.
 RUN := $(VENV)/run.stamp
 DEV := $(VENV)/dev.stamp

@@ -121,11 +121,11 @@ def _ticks(start: datetime, end: datetime) -> list[str]:
 def _between(start: datetime, end: datetime) -> str:
     """A half-open range in words, its last day or hour included as people count."""
     if (end - start) % DAY or start.time() != datetime.min.time():
-        return f"{_day(start, with_year=True)}, {start:%H:%M} – {_until(start, end)} UTC"  # noqa: RUF001
+        return f"{_day(start, with_year=True)}, {start:%H:%M} – {_until(start, end)} UTC"
     last = end - DAY
     if last <= start:
         return _day(start, with_year=True)
-    return f"{_day(start, with_year=start.year != last.year)} – {_day(last, with_year=True)}"  # noqa: RUF001
+    return f"{_day(start, with_year=start.year != last.year)} – {_day(last, with_year=True)}"
 
 
 def _until(start: datetime, end: datetime) -> str:

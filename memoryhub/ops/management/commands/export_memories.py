@@ -39,8 +39,9 @@ class Command(BaseCommand):
 
     def _write(self, file: IO[bytes], filters: MemoryFilterSet, history: bool) -> None:
         count = 0
-        for count, line in enumerate(export_lines(filters, history=history), 1):  # noqa: B007 - told below
+        for line in export_lines(filters, history=history):
             file.write(line)
+            count += 1
         file.flush()
         self.stderr.write(f"{count:,} lines written.")
 
