@@ -1,8 +1,8 @@
 """Who may open a page, and what becomes of those who may not yet."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
-from typing import Concatenate, ParamSpec
+from typing import Any, Concatenate, ParamSpec
 
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
@@ -13,6 +13,7 @@ from django.utils.http import urlencode
 from django_htmx.http import HttpResponseClientRedirect
 from django_htmx.middleware import HtmxDetails
 
+from memoryhub.firewall import deeds, wall
 from memoryhub.firewall.principals import principal_of
 from memoryhub.firewall.types import Principal, Scope
 
@@ -24,6 +25,7 @@ class PageRequest(HttpRequest):
 
     htmx: HtmxDetails
     principal: Principal
+    request_id: str
 
 
 View = Callable[Concatenate[PageRequest, Parameters], HttpResponse]
@@ -39,12 +41,19 @@ def reader(view: View[Parameters]) -> Callable[Concatenate[PageRequest, Paramete
         request.principal = principal_of(request.user)
         if not request.principal.may(Scope.READ):
             raise PermissionDenied
-        response = view(request, *args, **kwargs)
+        with wall.behind(request.principal.clearance):
+            response = view(request, *args, **kwargs)
         patch_cache_control(response, private=True, no_store=True)
         patch_vary_headers(response, ["HX-Request", "Cookie"])
         return response
 
     return page
+
+
+def tell_ledger(request: HttpRequest, action: str, *, by: Principal, details: Mapping[str, Any] | None = None) -> None:
+    """One entry in the ledger for what `request` does, in the transaction of the deed."""
+    route = request.resolver_match.view_name if request.resolver_match else ""
+    deeds.tell(action, by=by, details=details or {}, request_id=getattr(request, "request_id", ""), route=route)
 
 
 def _to_sign_in(request: PageRequest) -> HttpResponse:

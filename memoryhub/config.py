@@ -14,6 +14,8 @@ from psycopg.conninfo import conninfo_to_dict
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+# Roles of the embedded server.
+APPLICATION, OWNER, SUPERUSER = "memoryhub_app", "memoryhub", "postgres"
 MAX_SOCKET_PATH = 90  # sun_path holds 107 bytes; PostgreSQL appends /.s.PGSQL.5432 and a lock suffix
 
 
@@ -24,6 +26,8 @@ class Config(BaseSettings):
 
     home: Path = Path(".memoryhub")
     database_url: SecretStr | None = Field(default=None, validation_alias="DATABASE_URL")
+    database_owner_url: SecretStr | None = Field(default=None, validation_alias="DATABASE_OWNER_URL")
+    """Who owns the tables and migrates, where that is another role than the one that serves."""
     bind: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     workers: int = Field(default=2, ge=1, le=64)
@@ -49,7 +53,7 @@ class Config(BaseSettings):
         """Lists are written with commas or spaces between their items."""
         return value.replace(",", " ").split() if isinstance(value, str) else value
 
-    @field_validator("database_url")
+    @field_validator("database_url", "database_owner_url")
     @classmethod
     def libpq_understands(cls, value: SecretStr | None) -> SecretStr | None:
         try:
@@ -84,13 +88,51 @@ class Config(BaseSettings):
         digest = hashlib.sha256(str(self.home).encode()).hexdigest()[:12]
         return Path(tempfile.gettempdir()) / f"memoryhub-{digest}"
 
+    @model_validator(mode="after")
+    def an_owner_owns_something(self) -> Self:
+        if self.database_owner_url is not None and self.database_url is None:
+            raise ValueError("DATABASE_OWNER_URL needs DATABASE_URL beside it")
+        return self
+
     @cached_property
     def dsn(self) -> str:
-        """The libpq address of the database this process talks to."""
-        if self.database_url is not None:
-            return self.database_url.get_secret_value()
+        """The libpq address of the database this process talks to, as the application: it owns nothing there."""
+        return self.database_url.get_secret_value() if self.database_url else self.embedded_dsn(APPLICATION)
+
+    @cached_property
+    def owner_dsn(self) -> str:
+        """The same database's address for the owner of its tables, who migrates."""
+        if self.database_url is None:
+            return self.embedded_dsn(OWNER)
+        return (self.database_owner_url or self.database_url).get_secret_value()
+
+    def embedded_dsn(self, role: str) -> str:
+        """The embedded server's address for one of its roles."""
         # The port names the socket; said here, or a PGPORT of the caller's shell would send the client elsewhere.
-        return f"postgresql://memoryhub@/memoryhub?host={quote(str(self.socket_dir))}&port=5432"
+        return f"postgresql://{role}@/memoryhub?host={quote(str(self.socket_dir))}&port=5432"
+
+    def django_database(self, dsn: str) -> dict[str, Any]:
+        """Django's settings for the database at a libpq address."""
+        parts = conninfo_to_dict(dsn)
+        known = {name: name.upper() for name in ("user", "password", "host", "port")} | {"dbname": "NAME"}
+        options: dict[str, Any] = {key: value for key, value in parts.items() if key not in known}
+        # Short queries lose more to JIT than they win; a bitmap that fits need not be checked row by row; a statement
+        # that runs away must not hold a worker for ever.
+        options["options"] = (
+            f"-c jit=off -c work_mem=32MB -c statement_timeout={int(self.statement_timeout_seconds * 1000)}"
+            f" -c lock_timeout={int(self.lock_timeout_seconds * 1000)}"
+            f" -c idle_in_transaction_session_timeout=60000 {options.get('options', '')}"
+        ).strip()
+        options["application_name"] = "memoryhub"
+        options.setdefault("connect_timeout", 5)
+        return {
+            "ENGINE": "django.db.backends.postgresql",
+            # One thread keeps one connection: with so few threads a pool only costs (measurements, "HTTP servers").
+            "CONN_MAX_AGE": None,
+            "CONN_HEALTH_CHECKS": True,
+            "OPTIONS": options,
+            **{django: str(parts[libpq]) for libpq, django in known.items() if parts.get(libpq)},
+        }
 
     @property
     def embedded(self) -> bool:

@@ -2,11 +2,9 @@
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import structlog
 from csp.constants import NONE, SELF
-from psycopg.conninfo import conninfo_to_dict
 
 from memoryhub import config
 from memoryhub.version import VERSION
@@ -19,12 +17,13 @@ DEBUG = MEMORYHUB.debug
 ALLOWED_HOSTS = MEMORYHUB.allowed_hosts
 
 INSTALLED_APPS = [
+    "memoryhub.audit",
     "memoryhub.firewall",
     "memoryhub.memories",
     "memoryhub.ops",
     "memoryhub.api",
     "inspector",
-    "django.contrib.admin",
+    "inspector.apps.AdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -45,11 +44,13 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "memoryhub.api.middleware.RequestId",
+    "memoryhub.api.middleware.SecurityHeaders",
+    "memoryhub.api.middleware.ContentSecurityPolicy",
     "memoryhub.api.middleware.ProblemDetails",
+    "memoryhub.api.middleware.OwnSite",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "memoryhub.api.middleware.Liveness",
-    "csp.middleware.CSPMiddleware",
     "memoryhub.api.middleware.ConditionalRead",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -81,30 +82,7 @@ TEMPLATES = [
 ]
 
 
-def _database() -> dict[str, Any]:
-    parts = conninfo_to_dict(MEMORYHUB.dsn)
-    known = {name: name.upper() for name in ("user", "password", "host", "port")} | {"dbname": "NAME"}
-    options: dict[str, Any] = {key: value for key, value in parts.items() if key not in known}
-    # Short queries lose more to JIT than they win; a bitmap that fits need not be checked row by row; a statement
-    # that runs away must not hold a worker for ever.
-    options["options"] = (
-        f"-c jit=off -c work_mem=32MB -c statement_timeout={int(MEMORYHUB.statement_timeout_seconds * 1000)}"
-        f" -c lock_timeout={int(MEMORYHUB.lock_timeout_seconds * 1000)}"
-        f" -c idle_in_transaction_session_timeout=60000 {options.get('options', '')}"
-    ).strip()
-    options["application_name"] = "memoryhub"
-    options.setdefault("connect_timeout", 5)
-    return {
-        "ENGINE": "django.db.backends.postgresql",
-        # One thread keeps one connection: with so few threads a pool only costs (measurements, "HTTP servers").
-        "CONN_MAX_AGE": None,
-        "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": options,
-        **{django: str(parts[libpq]) for libpq, django in known.items() if parts.get(libpq)},
-    }
-
-
-DATABASES = {"default": _database()}
+DATABASES = {"default": MEMORYHUB.django_database(MEMORYHUB.dsn)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTHENTICATION_BACKENDS = [
@@ -120,12 +98,20 @@ LOGIN_URL = "inspector:sign-in"
 LOGIN_REDIRECT_URL = "inspector:memories"
 LOGOUT_REDIRECT_URL = "inspector:sign-in"
 
+AXES_HANDLER = "memoryhub.firewall.lockout.Lockout"
 AXES_FAILURE_LIMIT = 10
 AXES_COOLOFF_TIME = timedelta(minutes=15)
-AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+# The address of the connection and no header: whoever may write X-Forwarded-For could be anybody.
+AXES_CLIENT_IP_CALLABLE = "memoryhub.firewall.lockout.address"
+AXES_LOCKOUT_PARAMETERS = ["username", ["username", "ip_address"]]
 AXES_LOCKOUT_CALLABLE = "inspector.views.session.locked_out"
 AXES_RESET_ON_SUCCESS = True
+# What is tried while the lock holds is not counted: one address alone must not lock an account for all others.
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+# Who signed in is in the ledger, and what the tables of failures hold is nobody's reading.
+AXES_DISABLE_ACCESS_LOG = True
 AXES_ENABLE_ACCESS_FAILURE_LOG = False
+AXES_ENABLE_ADMIN = False
 
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
@@ -206,6 +192,21 @@ if MEMORYHUB.https:
     SECURE_HSTS_SECONDS = 31_536_000
     SECURE_HSTS_INCLUDE_SUBDOMAINS = True
     SECURE_HSTS_PRELOAD = True
+
+# On every answer, whoever gives it: a page, a problem, a file, Django itself.
+SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": X_FRAME_OPTIONS,
+    "Referrer-Policy": SECURE_REFERRER_POLICY,
+    "Cross-Origin-Opener-Policy": SECURE_CROSS_ORIGIN_OPENER_POLICY,
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": (
+        "accelerometer=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), magnetometer=(),"
+        " microphone=(), midi=(), payment=(), usb=()"
+    ),
+}
+if MEMORYHUB.https:
+    SECURITY_HEADERS["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains; preload"
 
 structlog.configure(
     processors=[

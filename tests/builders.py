@@ -1,15 +1,17 @@
 """Builders: what a test needs, made through the doors that callers use."""
 
 import itertools
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from django.contrib.auth.models import User
 
 from memoryhub.firewall.models import ApiKey, ClearanceRecord, UserClearance
-from memoryhub.firewall.types import Clearance, Principal, Scope, everything
+from memoryhub.firewall.types import ACTOR_TYPES, Clearance, Principal, Scope, everything
 from memoryhub.memories import ingest
-from memoryhub.memories.ingest import OnConflict, Outcome
+from memoryhub.memories.envelope import Draft
+from memoryhub.memories.ingest import OnConflict, Outcome, Receipt
 from memoryhub.memories.models import Memory
 
 _numbers = itertools.count(1)
@@ -33,6 +35,11 @@ def make_memory(*, by: Principal = WRITER, **fields: Any) -> Memory:
     return Memory.objects.get(memory_id=receipt.memory_id, superseded_at=None)
 
 
+def store(drafts: Sequence[Draft], **options: Any) -> list[Receipt]:
+    """Store ready-made drafts as the tests' writer."""
+    return ingest.store(drafts, by=WRITER, **options)
+
+
 def make_clearance(**fields: Any) -> ClearanceRecord:
     record, _ = ClearanceRecord.objects.get_or_create(
         name=fields.pop("name", None) or f"clearance-{next(_numbers)}", defaults={"max_tier": "restricted", **fields}
@@ -41,8 +48,9 @@ def make_clearance(**fields: Any) -> ClearanceRecord:
 
 
 def make_key(*, scopes: str = "read", source: str = "", clearance: dict[str, Any] | None = None, **fields: Any) -> str:
-    """The secret of a new API key. Without `clearance` it sees the most open tier only."""
+    """The secret of a new API key. Without `clearance` it sees the most open tier only; it writes for any actor."""
     owner, _ = User.objects.get_or_create(username=fields.pop("owner", "key-owner"))
+    fields.setdefault("vouches_for", list(ACTOR_TYPES))
     _, secret = ApiKey.objects.create(
         owner,
         name=f"key-{next(_numbers)}",
@@ -68,4 +76,4 @@ def at(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
-__all__ = ["WRITER", "Clearance", "at", "envelope", "make_clearance", "make_key", "make_memory", "make_user"]
+__all__ = ["WRITER", "Clearance", "at", "envelope", "make_clearance", "make_key", "make_memory", "make_user", "store"]

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
+from urllib.parse import quote
 
 if "MEMORYHUB_TEST_DSN" not in os.environ:
     from memoryhub.config import Config
@@ -20,5 +21,7 @@ if "MEMORYHUB_TEST_DSN" not in os.environ:
     (cluster.ensure_home() / "static").mkdir()
     stack.enter_context(embedded.running(cluster))
     # xdist's workers are children: they find the address here and start nothing.
-    os.environ["MEMORYHUB_TEST_DSN"] = os.environ["DATABASE_URL"] = cluster.dsn
+    os.environ["MEMORYHUB_TEST_DSN"] = cluster.owner_dsn
+    # A test looks at its rows from outside, as the keeper of all of them; requests are put behind the wall (conftest).
+    os.environ["DATABASE_URL"] = f"{cluster.owner_dsn}&options={quote('-c memoryhub.writes_as=*')}"
     os.environ["MEMORYHUB_HOME"] = str(cluster.home)

@@ -1,6 +1,5 @@
 """Fixtures that every test may use; builders are in tests/builders.py."""
 
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -8,8 +7,11 @@ import pgtrigger
 import pytest
 from django.conf import settings as django_settings
 from django.core.management import call_command
+from django.core.signals import request_finished, request_started
+from django.db import connection
 from django.test import Client, TransactionTestCase
 from hypothesis import HealthCheck, settings
+from psycopg.pq import TransactionStatus
 
 from memoryhub.ops import reads
 
@@ -26,7 +28,7 @@ def _flush_may_empty_the_memories() -> Iterator[None]:
 
     def allowed(_: TransactionTestCase) -> None:
         # CASCADE, because knox's migrations make a table that refers to the users and has no model here.
-        with pgtrigger.ignore("memories.Memory:keep"):
+        with pgtrigger.ignore("memories.Memory:keep", "audit.AuditEntry:append_only"):
             call_command("flush", verbosity=0, interactive=False, allow_cascade=True)
 
     TransactionTestCase._fixture_teardown = allowed  # type: ignore[attr-defined]
@@ -34,10 +36,35 @@ def _flush_may_empty_the_memories() -> Iterator[None]:
     TransactionTestCase._fixture_teardown = teardown  # type: ignore[attr-defined]
 
 
+@pytest.fixture(autouse=True)
+def _reads_are_written_when_they_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that writes them later would do so in the database of another test: `reads.flush()` does it here."""
+    monkeypatch.setattr(reads, "in_background", False)
+    reads._pending.clear()
+
+
 @pytest.fixture(autouse=True, scope="session")
-def _reads_are_written_when_they_are_asked_for() -> None:
-    """The thread that writes their number later would hold a connection to a test database that is to be dropped."""
-    reads._flusher = threading.current_thread()
+def _requests_stand_behind_the_wall() -> Iterator[None]:
+    """A request begins with no right to a row, as on the application's own connections, and must say who asks."""
+
+    def forget(**_: Any) -> None:
+        _tell_connection("")
+
+    def remember(**_: Any) -> None:
+        _tell_connection("*")
+
+    request_started.connect(forget, weak=False)
+    request_finished.connect(remember, weak=False)
+    yield
+    request_started.disconnect(forget)
+    request_finished.disconnect(remember)
+
+
+def _tell_connection(writes_as: str) -> None:
+    # Past Django, so that tests that count queries count the product's.
+    raw = connection.connection
+    if raw is not None and not raw.closed and raw.info.transaction_status is not TransactionStatus.INERROR:
+        raw.execute("SELECT set_config('memoryhub.writes_as', %s, false)", [writes_as])
 
 
 class Api:

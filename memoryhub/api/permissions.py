@@ -1,9 +1,14 @@
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from rest_framework import exceptions, permissions
 
+from memoryhub.firewall import wall
 from memoryhub.firewall.principals import principal_of
 from memoryhub.firewall.types import Principal
+
+Handler = Callable[..., Any]
 
 
 def principal(request: Any) -> Principal:
@@ -13,6 +18,17 @@ def principal(request: Any) -> Principal:
         inner.principal = principal_of(request.user, request.auth)
     found: Principal = inner.principal
     return found
+
+
+def walled(handler: Handler) -> Handler:
+    """A handler of a view within a transaction in which the database shows what the caller may see."""
+
+    @wraps(handler)
+    def inside(view: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
+        with wall.behind(principal(request).clearance):
+            return handler(view, request, *args, **kwargs)
+
+    return inside
 
 
 class HasScope(permissions.BasePermission):

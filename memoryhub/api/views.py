@@ -1,5 +1,6 @@
 """The JSON door: parse, ask one function, render."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -10,7 +11,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from memoryhub.api import documentation as docs
-from memoryhub.api.permissions import principal
+from memoryhub.api.permissions import principal, walled
 from memoryhub.api.problems import Problem, not_found, of_fault
 from memoryhub.faults import UNAVAILABLE
 from memoryhub.firewall.types import Scope
@@ -30,10 +31,12 @@ class View(APIView):
     http_method_names = ["get", "post", "head"]
     scopes: ClassVar[dict[str, Scope]] = {"GET": Scope.READ}
     parameters: ClassVar[tuple[str, ...]] = ()
+    told: Sequence[UUID] = ()
+    """The memories of the answer."""
 
     def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
         if request.method in ("GET", "HEAD") and response.status_code == 200:
-            reads.note(principal(request))
+            reads.asked(request._request, by=principal(request), memory_ids=self.told)
         return super().finalize_response(request, response, *args, **kwargs)
 
     def filters(self, request: Request) -> MemoryFilterSet:
@@ -45,9 +48,12 @@ class MemoriesView(View):
     parameters: ClassVar[tuple[str, ...]] = pages.PARAMETERS
 
     @docs.memories_list
+    @walled
     def get(self, request: Request) -> Response:
         page = pages.page(self.filters(request), reader=principal(request), parameters=request.query_params)
-        return Response({"records": page.records, "next_cursor": page.next_cursor, "has_more": page.has_more})
+        self.told = [record["memory_id"] for record in page.records]
+        shown = _shown(request, page.records)
+        return Response({"records": shown, "next_cursor": page.next_cursor, "has_more": page.has_more})
 
     @docs.memories_write
     def post(self, request: Request) -> Response:
@@ -59,17 +65,17 @@ class MemoriesView(View):
 
 class MemoryView(View):
     @docs.memory_detail
+    @walled
     def get(self, request: Request, memory_id: UUID) -> Response:
         refuse_unknown(request.query_params, frozenset(self.parameters))
-        seen = Memory.objects.visible_to(principal(request).clearance).current()
-        found = records.records(seen.filter(memory_id=memory_id), records.WHOLE)
-        if not found:
-            raise not_found()
-        return Response(found[0])
+        found = whole(request, memory_id)
+        self.told = [memory_id]
+        return Response(found)
 
 
 class VersionsView(View):
     @docs.memory_versions
+    @walled
     def get(self, request: Request, memory_id: UUID) -> Response:
         refuse_unknown(request.query_params, frozenset(self.parameters))
         found = records.records(
@@ -77,18 +83,22 @@ class VersionsView(View):
         )
         if not found:
             raise not_found()
-        return Response({"versions": found})
+        self.told = [memory_id]
+        return Response({"versions": _shown(request, found)})
 
 
 class FacetsView(View):
     @docs.facets
+    @walled
     def get(self, request: Request) -> Response:
         counted = facets.count(self.filters(request))
+        counted = counted if request.auth else counted.for_people()
         return Response({"total": counted.total, "capped": counted.capped, "facets": counted.dimensions})
 
 
 class HistogramView(View):
     @docs.histogram
+    @walled
     def get(self, request: Request) -> Response:
         drawn = timeline.histogram(self.filters(request))
         return Response({"buckets": drawn.buckets, "capped": drawn.capped})
@@ -96,6 +106,7 @@ class HistogramView(View):
 
 class StatusView(View):
     @docs.status
+    @walled
     def get(self, request: Request) -> Response:
         refuse_unknown(request.query_params, frozenset(self.parameters))
         return Response(status(principal(request)))
@@ -126,6 +137,20 @@ def unknown_route(request: HttpRequest, rest: str = "") -> HttpResponse:
     return not_found().response(request)
 
 
+def whole(request: Request, memory_id: UUID) -> records.Record:
+    """One memory as this caller is told of it. Raises Problem if there is none that it may see."""
+    seen = Memory.objects.visible_to(principal(request).clearance).current()
+    found = records.records(seen.filter(memory_id=memory_id), records.WHOLE)
+    if not found:
+        raise not_found()
+    return _shown(request, found)[0]
+
+
+def _shown(request: Request, found: list[records.Record]) -> list[records.Record]:
+    """To a key what was written. A browser's session gets what its pages show: secrets masked, until it asks there."""
+    return found if request.auth else list(map(records.for_people, found))
+
+
 def _on_conflict(request: Request) -> OnConflict:
     refuse_unknown(request.query_params, frozenset({"on_conflict"}))
     wanted = request.query_params.get("on_conflict", OnConflict.REFUSE)
@@ -141,7 +166,7 @@ def _batch(items: list[Any]) -> list[Any]:
 
 
 _STATUS = {Outcome.CREATED: 201, Outcome.DUPLICATE: 200, Outcome.UPDATED: 200}
-_REFUSED = {"source_mismatch": 403, "above_clearance": 403, "too_large": 413, "payload_id_conflict": 409}
+_REFUSED = {"source_mismatch": 403, "actor_mismatch": 403, "above_clearance": 403, "too_large": 413, "payload_id_conflict": 409}
 
 
 def _answer_one(receipt: Receipt) -> Response:

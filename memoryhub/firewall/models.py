@@ -1,3 +1,4 @@
+from collections.abc import Iterable
 from typing import Any
 
 from django.conf import settings
@@ -8,7 +9,7 @@ from django.db import models
 from django.db.models import Q
 from knox.models import AbstractAuthToken, AuthTokenManager
 
-from memoryhub.firewall.types import Clearance, Principal, Scope, tier_order
+from memoryhub.firewall.types import ACTOR_TYPES, Clearance, Principal, Scope, tier_order
 
 
 def _is_a_tier(value: str) -> None:
@@ -18,6 +19,11 @@ def _is_a_tier(value: str) -> None:
 
 def _words(**options: Any) -> Any:
     return ArrayField(models.CharField(max_length=255), blank=True, default=list, **options)
+
+
+def _some_of(values: Iterable[str], **options: Any) -> Any:
+    choices = [(str(value), str(value)) for value in values]
+    return ArrayField(models.CharField(max_length=16, choices=choices), blank=True, default=list, **options)
 
 
 class ClearanceRecord(models.Model):
@@ -52,9 +58,7 @@ class UserClearance(models.Model):
 
     user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="held_clearance")
     clearance = models.ForeignKey(ClearanceRecord, on_delete=models.PROTECT, related_name="holders")
-    scopes = ArrayField(
-        models.CharField(max_length=16, choices=[(s.value, s.value) for s in Scope]), blank=True, default=list
-    )
+    scopes = _some_of(Scope)
 
     class Meta:
         db_table = "user_clearances"
@@ -68,6 +72,7 @@ class UserClearance(models.Model):
             clearance=self.clearance.as_clearance(),
             scopes=frozenset(map(Scope, self.scopes)),
             actor_type="user",
+            actor_id=username,
         )
 
 
@@ -86,12 +91,14 @@ class ApiKey(AbstractAuthToken):
     source = models.CharField(
         max_length=255, blank=True, default="", validators=[MaxLengthValidator(255)], help_text="What it writes as."
     )
-    actor_type = models.CharField(
-        max_length=16, default="agent", choices=[(kind, kind) for kind in ("user", "agent", "system")]
+    actor_type = models.CharField(max_length=16, default="agent", choices=[(kind, kind) for kind in ACTOR_TYPES])
+    actor_id = models.CharField(
+        max_length=255, blank=True, default="", help_text="The actor that it writes as. Empty: it may name any."
     )
-    scopes = ArrayField(
-        models.CharField(max_length=16, choices=[(s.value, s.value) for s in Scope]), blank=True, default=list
+    vouches_for = _some_of(
+        ACTOR_TYPES, help_text="Actor types besides its own for which it may pass memories on, as a relay does."
     )
+    scopes = _some_of(Scope)
     clearance = models.ForeignKey(ClearanceRecord, null=True, blank=True, on_delete=models.PROTECT, related_name="keys")
     revoked_at = models.DateTimeField(null=True, blank=True)
 
@@ -118,4 +125,6 @@ class ApiKey(AbstractAuthToken):
             scopes=frozenset(map(Scope, self.scopes)),
             source=self.source or None,
             actor_type=self.actor_type,
+            actor_id=self.actor_id,
+            vouches_for=frozenset(self.vouches_for),
         )

@@ -1,4 +1,7 @@
-"""The firewall's rule in SQL, for every table that carries namespace, classification_tier and label_keys."""
+"""The firewall's rule in SQL, for every table that carries namespace, classification_tier and label_keys.
+
+And for the ledger, whose entries carry what their actor could see.
+"""
 
 from django.db.models import Q
 
@@ -17,4 +20,17 @@ def visible(clearance: Clearance) -> Q:
     rule &= Q(classification_tier__in=["", *tiers] if tiers else [])
     if clearance.required_labels:
         rule &= Q(label_keys__contains=sorted(label_keys(clearance.required_labels)))
+    return rule
+
+
+def covered_by(clearance: Clearance) -> Q:
+    """Entries of actors who could see no more than `clearance` may: `Clearance.covers` in SQL."""
+    rule = Q(reach_tiers__contained_by=clearance.tiers())
+    if clearance.blocked_labels:
+        rule &= Q(reach_blocked__contains=sorted(label_keys(clearance.blocked_labels)))
+    if clearance.required_labels:
+        rule &= Q(reach_required__contains=sorted(label_keys(clearance.required_labels)))
+    if clearance.namespaces is not None:
+        # NULL, which is every namespace, is contained in no list.
+        rule &= Q(reach_namespaces__contained_by=sorted(clearance.namespaces))
     return rule

@@ -8,6 +8,8 @@ from typing import Protocol
 
 from django.conf import settings
 
+ACTOR_TYPES = ("user", "agent", "system")
+
 
 class Classified(Protocol):
     """Anything that carries what the firewall judges by."""
@@ -26,6 +28,13 @@ class Scope(StrEnum):
     WRITE = "write"
     READ = "read"
     INSPECT = "inspect"
+    """Judge memories: classify them more closely, quarantine them, reveal what is masked."""
+    DECLASSIFY = "declassify"
+    """Open memories to more readers than they had."""
+    VIEW_AS = "view_as"
+    """Look through the inspector as somebody else sees it, up to one's own clearance."""
+    AUDIT = "audit"
+    """Read the ledger: who did and who read what."""
     ADMIN = "admin"
 
 
@@ -61,6 +70,26 @@ class Clearance:
         order = tier_order()
         return order[: order.index(self.max_tier) + 1] if self.max_tier in order else []
 
+    def covers(self, other: "Clearance") -> bool:
+        """Whether everything that `other` may see is seen by this clearance, too."""
+        return (
+            set(other.tiers()) <= set(self.tiers())
+            and label_keys(self.blocked_labels) <= label_keys(other.blocked_labels)
+            and label_keys(self.required_labels) <= label_keys(other.required_labels)
+            and (self.namespaces is None or (other.namespaces is not None and other.namespaces <= self.namespaces))
+        )
+
+    def meet(self, other: "Clearance") -> "Clearance":
+        """A clearance for what both see, and nothing else."""
+        lower = min(self, other, key=lambda clearance: len(clearance.tiers()))
+        every = [names for names in (self.namespaces, other.namespaces) if names is not None]
+        return Clearance(
+            max_tier=lower.max_tier,
+            blocked_labels=self.blocked_labels | other.blocked_labels,
+            required_labels=self.required_labels | other.required_labels,
+            namespaces=frozenset.intersection(*every) if every else None,
+        )
+
     def permits(self, row: Classified) -> bool:
         """The rule in Python. `firewall.querysets.visible` is the same in SQL; a parity test holds them together."""
         if self.namespaces is not None and row.namespace not in self.namespaces:
@@ -79,6 +108,27 @@ def everything() -> Clearance:
     return Clearance(max_tier=tier_order()[-1])
 
 
+def opens(before: Classified, after: Classified, clearances: Iterable[Clearance] = ()) -> bool:
+    """Whether `after` may be seen by somebody who may not see `before`.
+
+    A lower tier or a label less opens, whoever there is by now. What opens besides, a label that somebody needs or
+    another namespace, is asked of `clearances`, those on record.
+    """
+    return (
+        _closedness(after.classification_tier) < _closedness(before.classification_tier)
+        or not label_keys(before.sensitivity_labels) <= label_keys(after.sensitivity_labels)
+        or any(held.permits(after) and not held.permits(before) for held in clearances)
+    )
+
+
+def _closedness(tier: str) -> int:
+    """How closed a tier is. Without one a row is as open as can be, and one that is not in the order hides it."""
+    order = tier_order()
+    if not tier:
+        return 0
+    return order.index(tier) if tier in order else len(order)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
     """Who is asking. `name` is unique over users and keys, e.g. `user:ada` or `key:mh_3f9c…`."""
@@ -89,6 +139,16 @@ class Principal:
     source: str | None = None
     """The source this principal writes as; None cannot write, unless it is an admin, who names the source."""
     actor_type: str = "agent"
+    actor_id: str = ""
+    """The actor it writes as; empty may name any."""
+    vouches_for: frozenset[str] = frozenset()
+    """Actor types besides its own for which it may pass memories on, as a relay does."""
 
     def may(self, scope: Scope) -> bool:
         return scope in self.scopes or Scope.ADMIN in self.scopes
+
+    def may_speak_for(self, *, actor_type: str) -> bool:
+        return actor_type == self.actor_type or actor_type in self.vouches_for or self.may(Scope.ADMIN)
+
+    def may_speak_as(self, *, actor_id: str) -> bool:
+        return self.actor_id in ("", actor_id) or self.may(Scope.ADMIN)

@@ -11,13 +11,14 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from django.db import DatabaseError, InterfaceError, connection, transaction
+from django.db import DatabaseError, InterfaceError, connection
 from pgvector import Vector
 from pgvector.psycopg import register_vector
 from psycopg import Connection
 from psycopg.types.json import Jsonb
 
 from memoryhub.faults import OutcomeUnknown, is_lost_connection
+from memoryhub.firewall import wall
 from memoryhub.firewall.types import Principal, Scope
 from memoryhub.memories.envelope import Draft, Errors, Numbers, Rejected, draft
 from memoryhub.memories.models import Memory
@@ -74,12 +75,18 @@ def accept(raw: Any, *, by: Principal, now: datetime | None = None) -> Draft:
     """The draft that `by` may store.
 
     Raises Rejected: `invalid_value` and the like for a bad envelope, `source_mismatch` for a source that is not the
-    writer's, `above_clearance` for a memory that the writer itself may not see.
+    writer's, `actor_mismatch` for an actor that the writer may not speak for, `above_clearance` for a memory that the writer itself may not see.
     """
     named = raw.get("source") if isinstance(raw, Mapping) else None
     if isinstance(named, str) and named and named != by.source and Scope.ADMIN not in by.scopes:
         raise Rejected({"source": ["is not the source of this key."]}, "source_mismatch")
-    made = draft(raw, source=by.source, actor_type=by.actor_type, now=now or datetime.now(UTC))
+    made = draft(
+        raw, source=by.source, actor_type=by.actor_type, actor_id=by.actor_id, now=now or datetime.now(UTC)
+    )
+    if not by.may_speak_for(actor_type=made.actor_type):
+        raise Rejected({"actor_type": ["is not one that this key may write for."]}, "actor_mismatch")
+    if not by.may_speak_as(actor_id=made.actor_id):
+        raise Rejected({"actor_id": ["is not the actor of this key."]}, "actor_mismatch")
     if not by.clearance.permits(made):
         field = "classification_tier" if made.classification_tier not in by.clearance.tiers() else "namespace"
         raise Rejected({field: ["is beyond this writer's clearance."]}, "above_clearance")
@@ -99,32 +106,32 @@ def write(
             receipts[position] = Receipt(
                 payload_id=_payload_id(raw), outcome=Outcome.REJECTED, code=reason.code, errors=reason.errors
             )
-    receipts |= dict(zip(accepted, store(list(accepted.values()), on_conflict=on_conflict), strict=True))
+    receipts |= dict(zip(accepted, store(list(accepted.values()), by=by, on_conflict=on_conflict), strict=True))
     return [receipts[position] for position in range(len(raws))]
 
 
-def store(drafts: Sequence[Draft], *, on_conflict: OnConflict = OnConflict.REFUSE) -> list[Receipt]:
-    """Store `drafts` in one transaction and tell the fate of each, in order.
+def store(drafts: Sequence[Draft], *, by: Principal, on_conflict: OnConflict = OnConflict.REFUSE) -> list[Receipt]:
+    """Store `drafts` in one transaction, with one entry in the ledger, and tell the fate of each, in order.
 
     Replays are answered without a lock. Everything else waits for the record clock, which lets one writer at a time
     through until it has committed: from then on what is read is what holds, and no write is lost or doubled.
     """
-    stored = _lookup(_identities(drafts))
-    if all((known := stored.get(_identity(made))) and known.has(made) for made in drafts):
-        return [stored[_identity(made)].answer(made.envelope.payload_id, Outcome.DUPLICATE) for made in drafts]
-    receipts: dict[int, Receipt] = {}
-    with _committed():
+    with _committed({made.source for made in drafts}):
+        stored = _lookup(_identities(drafts))
+        if all((known := stored.get(_identity(made))) and known.has(made) for made in drafts):
+            return [stored[_identity(made)].answer(made.envelope.payload_id, Outcome.DUPLICATE) for made in drafts]
+        receipts: dict[int, Receipt] = {}
         for wave in _waves(drafts):
             receipts |= _store_wave(wave, on_conflict)
     return [receipts[position] for position in range(len(drafts))]
 
 
 @contextmanager
-def _committed() -> Iterator[None]:
-    """One transaction. Raises OutcomeUnknown when the connection is lost after COMMIT was sent."""
+def _committed(sources: Iterable[str]) -> Iterator[None]:
+    """A transaction that writes as `sources`. Raises OutcomeUnknown when it is lost after COMMIT was sent."""
     sent = False
     try:
-        with transaction.atomic():
+        with wall.writing(sources):
             yield
             sent = True
     except (DatabaseError, InterfaceError) as error:
@@ -255,19 +262,28 @@ COLUMNS: dict[str, str] = {
 }
 
 
+_NAMES = ", ".join(COLUMNS)
+_STAGING = (
+    "CREATE TEMP TABLE IF NOT EXISTS incoming ("
+    + ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
+    + ") ON COMMIT DELETE ROWS"
+)
+_MOVE = f"INSERT INTO memories ({_NAMES}) SELECT {_NAMES} FROM pg_temp.incoming"  # noqa: S608 - constants  # nosec B608
+
+
 def _copy(rows: list[tuple[Draft, _Stored]]) -> None:
     if not rows:
         return
-    names = ", ".join(COLUMNS)
     # COPY is psycopg's: what it raises becomes Django's, as everywhere, and so is told apart by whoever answers.
-    with (
-        connection.wrap_database_errors,
-        _cursor_that_knows_vectors() as cursor,
-        cursor.copy(f"COPY memories ({names}) FROM STDIN (FORMAT BINARY)") as copy,
-    ):
-        copy.set_types(list(COLUMNS.values()))
-        for made, version in rows:
-            copy.write_row(_row(made, version))
+    with connection.wrap_database_errors, _cursor_that_knows_vectors() as cursor:
+        # Where row-level security holds there is no COPY into the table itself.
+        cursor.execute(_STAGING)
+        cursor.execute("DELETE FROM pg_temp.incoming")
+        with cursor.copy(f"COPY pg_temp.incoming ({_NAMES}) FROM STDIN (FORMAT BINARY)") as copy:
+            copy.set_types(list(COLUMNS.values()))
+            for made, version in rows:
+                copy.write_row(_row(made, version))
+        cursor.execute(_MOVE)
 
 
 def _cursor_that_knows_vectors() -> Any:
@@ -286,6 +302,7 @@ def _row(made: Draft, version: _Stored) -> list[Any]:
         "source": made.source,
         "timestamp": made.timestamp,
         "actor_type": made.actor_type,
+        "actor_id": made.actor_id,
         "embedding": None if envelope.embedding is None else vector(envelope.embedding),
         "metadata": Jsonb(envelope.metadata, dumps=_dumps),
         "classification_tier": made.classification_tier,

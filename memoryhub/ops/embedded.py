@@ -24,7 +24,10 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from memoryhub.config import Config
+import psycopg
+from psycopg import sql
+
+from memoryhub.config import APPLICATION, OWNER, SUPERUSER, Config
 
 log = logging.getLogger(__name__)
 
@@ -37,10 +40,10 @@ LIBC_LOCALE = "UTF-8" if sys.platform == "darwin" else "C.UTF-8"
 # What memoryhub may leave in a home before it has ever run a server there.
 OWN_FILES = {USERS, "credentials.json", "logs", "lost+found", "secret_key", "static", "static.stamp"}
 # `vector` is no trusted extension: in template1 it reaches the test databases too, which the plain role creates.
-BOOTSTRAP = """\
+BOOTSTRAP = f"""\
 CREATE EXTENSION vector;
-CREATE ROLE memoryhub LOGIN CREATEDB;
-CREATE DATABASE memoryhub OWNER memoryhub;
+CREATE ROLE {OWNER} LOGIN CREATEDB;
+CREATE DATABASE memoryhub OWNER {OWNER};
 """
 
 
@@ -130,6 +133,7 @@ class Server:
     def __init__(self, config: Config) -> None:
         self.home = config.home
         self.socket_dir = config.socket_dir
+        self.superuser_dsn = config.embedded_dsn(SUPERUSER)
         self.data = config.home / "postgres"
         self.log_file = config.home / "logs" / "postgres.log"
 
@@ -203,8 +207,11 @@ class Server:
     # Starting and stopping
 
     def start(self) -> None:
-        if self._ready():
-            return
+        if not self._ready():
+            self._start()
+        self._ensure_application_role()
+
+    def _start(self) -> None:
         if self.account.name:
             self._open_the_way()
         self._directory(self.log_file.parent)
@@ -215,6 +222,12 @@ class Server:
         self._forget_recycled_pid()
         self._rotate_log()
         self._start_until_ready()
+
+    def _ensure_application_role(self) -> None:
+        """Homes that were made before there were two roles have the owner alone."""
+        with psycopg.connect(self.superuser_dsn, dbname="postgres", autocommit=True) as server:
+            if not server.execute("SELECT FROM pg_roles WHERE rolname = %s", [APPLICATION]).rowcount:
+                server.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(APPLICATION)))
 
     def revive(self) -> None:
         if not self._listening():

@@ -5,6 +5,7 @@ from typing import Any
 
 import orjson
 
+from memoryhub.firewall import wall
 from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.models import Memory
 from memoryhub.memories.querysets import MemoryQuerySet
@@ -21,8 +22,9 @@ def export_lines(filters: MemoryFilterSet, *, history: bool = False) -> Iterator
     With `history`, every version that the caller may see of those memories, with what the hub knows of it.
     """
     names = (*ENVELOPE, "embedding", *_ALSO, *(_HISTORY if history else ()))
-    for row in shaped(_rows(filters, history).order_by("recorded_at", "id"), names, CHUNK):
-        yield orjson.dumps(_without_defaults(row), option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE)
+    with wall.behind(filters.clearance):
+        for row in shaped(_rows(filters, history).order_by("recorded_at", "id"), names, CHUNK):
+            yield orjson.dumps(_without_defaults(row), option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE)
 
 
 def _rows(filters: MemoryFilterSet, history: bool) -> MemoryQuerySet:

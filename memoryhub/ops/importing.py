@@ -25,7 +25,7 @@ BATCH = 2_000
 MAX_LINE_BYTES = 16 * 2**20
 MAX_REPORTED = 1_000
 # What an export says of a version besides its envelope. Record time and ids are the reading hub's own.
-OF_THE_HUB = frozenset({"memory_id", "version", "recorded_at", "superseded_at", "status", "defaulted"})
+OF_THE_HUB = frozenset({"untrusted", "memory_id", "version", "recorded_at", "superseded_at", "status", "defaulted"})
 
 IMPORTER = Principal(name="system:import", scopes=frozenset({Scope.ADMIN}), clearance=everything(), actor_type="system")
 
@@ -109,7 +109,7 @@ def _store(batch: _Batch, report: Report, on_conflict: OnConflict) -> None:
     report.lines = batch.lines
     for number, reason in batch.rejected:
         report.refuse(number, Outcome.REJECTED, reason)
-    receipts = ingest.store([made for _, made in batch.drafts], on_conflict=on_conflict)
+    receipts = ingest.store([made for _, made in batch.drafts], by=IMPORTER, on_conflict=on_conflict)
     for (number, _), receipt in zip(batch.drafts, receipts, strict=True):
         if receipt.outcome is Outcome.CONFLICT:
             report.refuse(number, receipt.outcome, f"payload_id {receipt.payload_id!r} is stored with other content.")

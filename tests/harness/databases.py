@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg
-from django.db import connections
+from django.db import connection, connections
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
+
+from memoryhub.config import APPLICATION, OWNER, SUPERUSER
 
 _numbers = itertools.count(1)
 
@@ -22,9 +24,9 @@ def address(name: str) -> str:
 def database(template: str = "template1") -> Iterator[str]:
     """The name of a new database that is like `template`, which nobody may be connected to; gone after the block."""
     name = f"memoryhub_{os.getpid()}_{next(_numbers)}"
-    with psycopg.connect(os.environ["MEMORYHUB_TEST_DSN"], autocommit=True) as server:
-        create = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
-        server.execute(create.format(sql.Identifier(name), sql.Identifier(template)))
+    with psycopg.connect(os.environ["MEMORYHUB_TEST_DSN"], user=SUPERUSER, autocommit=True) as server:
+        create = sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER {}")
+        server.execute(create.format(*map(sql.Identifier, (name, template, OWNER))))
         try:
             yield name
         finally:
@@ -32,12 +34,23 @@ def database(template: str = "template1") -> Iterator[str]:
 
 
 class World:
-    """A database that Django can be made to talk to for a while; it keeps one connection."""
+    """A database that Django can be made to talk to for a while, as the application; it keeps one connection.
+
+    The session is a superuser's that has taken the application's role, so that `as_keeper` can step out of it within a
+    transaction.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.connection = connections.create_connection("default")
-        self.connection.settings_dict = {**self.connection.settings_dict, "NAME": name}
+        settings = self.connection.settings_dict
+        options = settings["OPTIONS"]["options"].replace("-c memoryhub.writes_as=*", f"-c role={APPLICATION}")
+        self.connection.settings_dict = {
+            **settings,
+            "NAME": name,
+            "USER": SUPERUSER,
+            "OPTIONS": {**settings["OPTIONS"], "options": options},
+        }
 
     @contextmanager
     def entered(self) -> Iterator[None]:
@@ -51,6 +64,15 @@ class World:
 
     def close(self) -> None:
         self.connection.close()
+
+
+@contextmanager
+def as_keeper() -> Iterator[None]:
+    """In a transaction within a world: what a superuser sees and may do, above row-level security."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL ROLE NONE")
+        yield
+        cursor.execute(f"SET LOCAL ROLE {APPLICATION}")
 
 
 @contextmanager

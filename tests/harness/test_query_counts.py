@@ -9,7 +9,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from memoryhub.memories import ingest
-from tests.builders import make_key, make_user
+from tests.builders import make_key, make_user, store
 from tests.harness.generated import planted
 
 pytestmark = pytest.mark.django_db
@@ -55,7 +55,7 @@ def visit() -> Callable[[str], list[str]]:
 def plant(number: int) -> str:
     """`number` memories of one subject, each with two versions; the memory_id of one of them."""
     for turn in ("first", "then"):
-        receipts = ingest.store(
+        receipts = store(
             [
                 planted(
                     payload_id=f"p-{row}",

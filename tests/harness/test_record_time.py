@@ -18,8 +18,8 @@ import pytest
 from django.db import connection, transaction
 from psycopg import sql
 
-from memoryhub.memories import ingest
 from memoryhub.memories.ingest import OnConflict
+from tests.builders import store
 from tests.harness.databases import address
 from tests.harness.generated import SOAK, planted
 
@@ -142,7 +142,7 @@ def write_memories(dice: random.Random, _stop: threading.Event) -> None:
         for _ in range(dice.randint(1, 2)):
             payload_ids = sorted({f"p-{dice.randint(1, 60)}" for _ in range(dice.randint(1, 4))})
             drafts = [planted(payload_id=name, content=f"{dice.random()}") for name in payload_ids]
-            ingest.store(drafts, on_conflict=OnConflict.UPDATE)
+            store(drafts, on_conflict=OnConflict.UPDATE)
         if dice.random() < 0.5:
             pause(dice)
         if dice.random() < 0.2:

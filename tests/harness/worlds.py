@@ -9,7 +9,7 @@ import re
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,13 +21,14 @@ from django.db import transaction
 from django.http import HttpResponse
 from django.test import Client
 
+from memoryhub.config import APPLICATION
 from memoryhub.firewall.models import ApiKey, ClearanceRecord, UserClearance
 from memoryhub.firewall.types import Clearance
-from memoryhub.memories import ingest
 from memoryhub.memories.envelope import Draft
 from memoryhub.memories.ingest import OnConflict
-from memoryhub.ops import reads, status
-from tests.harness.databases import World, world
+from memoryhub.ops import reads, roles, status
+from tests.builders import store
+from tests.harness.databases import World, as_keeper, world
 from tests.memories.rows import execute
 
 CLOCK = datetime(2100, 1, 1, tzinfo=UTC)
@@ -105,23 +106,28 @@ class Worlds:
     person: Caller
 
     @contextmanager
-    def inside(self, place: World, steps: Sequence[Step]) -> Iterator[None]:
-        """In `place`, as far as the rows of `steps` exist there; nothing of it remains."""
+    def inside(self, place: World, steps: Sequence[Step], *, second_wall: bool = True) -> Iterator[None]:
+        """In `place`, as far as the rows of `steps` exist there; nothing of it remains.
+
+        Without the second wall, row-level security hides nothing, and what the first one forgets comes to light.
+        """
         with place.entered(), _counting_reads_here(), transaction.atomic():
             for number, step in enumerate(steps):
                 if place is self.with_hidden or not step.is_hidden:
                     _write(step.drafts, number)
-            yield
+            with nullcontext() if second_wall else as_keeper():
+                yield
             transaction.set_rollback(True)
 
 
 def _write(drafts: Sequence[Draft], number: int) -> None:
     instant = CLOCK + timedelta(seconds=number)
-    execute(
-        "INSERT INTO record_clock VALUES (1, %s) ON CONFLICT (id) DO UPDATE SET instant = excluded.instant", instant
-    )
+    with as_keeper():
+        execute(
+            "INSERT INTO record_clock VALUES (1, %s) ON CONFLICT (id) DO UPDATE SET instant = excluded.instant", instant
+        )
     with dealt(f"{number}"):
-        ingest.store(drafts, on_conflict=OnConflict.UPDATE)
+        store(drafts, on_conflict=OnConflict.UPDATE)
 
 
 @contextmanager
@@ -146,6 +152,8 @@ def two_worlds() -> Iterator[Worlds]:
     with world() as template:
         with template.entered():
             call_command("migrate", verbosity=0, interactive=False)
+            with roles.as_owner():
+                roles.grant(APPLICATION)
             key, person = _low_callers()
         template.close()
         long_ago = mock.patch.object(status, "STARTED", time.monotonic() - 2_000_000)

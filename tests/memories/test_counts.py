@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memoryhub.firewall.types import Clearance, label_key
-from memoryhub.memories import facets, ingest, timeline
+from memoryhub.memories import facets, timeline
 from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.ingest import OnConflict
 from memoryhub.memories.models import Memory, MemoryCount, MemoryDay
-from tests.builders import at
+from tests.builders import at, store
 from tests.harness.generated import clearances, examples, planted, rolled_back
 from tests.memories.rows import execute, insert
 
@@ -159,7 +159,7 @@ def assert_histogram(drawn: timeline.Histogram, rows: list[Memory], chosen: list
 def test_every_count_is_what_a_recount_finds(batches, erased, questions):
     with rolled_back():
         for batch in batches:
-            ingest.store([planted(**fields) for fields in batch], on_conflict=OnConflict.UPDATE)
+            store([planted(**fields) for fields in batch], on_conflict=OnConflict.UPDATE)
         if erased:
             execute(
                 "UPDATE memories SET status = 'erased', content = '', embedding = NULL, metadata = '{}',"
@@ -180,8 +180,8 @@ def test_the_tallies_hold_what_the_table_holds():
     """Kept by trigger: whatever the way in, the numbers follow."""
     insert(payload_id="by-sql")
     insert(payload_id="mortal", expires_at=at("9999-01-01"))
-    ingest.store([planted(payload_id="by-copy"), planted(payload_id="by-copy-too", tier="secret")])
-    ingest.store([planted(payload_id="by-copy", content="changed")], on_conflict=OnConflict.UPDATE)
+    store([planted(payload_id="by-copy"), planted(payload_id="by-copy-too", tier="secret")])
+    store([planted(payload_id="by-copy", content="changed")], on_conflict=OnConflict.UPDATE)
 
     for tally in (MemoryCount, MemoryDay):
         numbers = [(row.classification_tier, row.count, row.written) for row in tally.objects.all()]
@@ -192,7 +192,7 @@ def test_the_tallies_hold_what_the_table_holds():
 
 def test_a_facet_shows_its_most_frequent_values_and_the_total_counts_all():
     rows = [planted(source=f"source-{number:03}") for number in range(facets.TOP + 5)]
-    ingest.store([*rows, planted(source="source-054")])
+    store([*rows, planted(source="source-054")])
 
     found = facets.count(MemoryFilterSet(QueryDict(), clearance=Clearance()))
 
@@ -203,7 +203,7 @@ def test_a_facet_shows_its_most_frequent_values_and_the_total_counts_all():
 
 
 def test_a_count_that_met_its_cap_says_so(monkeypatch):
-    ingest.store([planted(subject="user:ada") for _ in range(8)])
+    store([planted(subject="user:ada") for _ in range(8)])
     asked = MemoryFilterSet(QueryDict("subject=user:ada"), clearance=Clearance())
     assert (facets.count(asked).total, facets.count(asked).capped) == (8, False)
 
@@ -226,7 +226,7 @@ def test_a_count_that_met_its_cap_says_so(monkeypatch):
     ],
 )
 def test_the_bars_are_hours_days_or_weeks_and_never_too_many(query, unit):
-    ingest.store([planted(timestamp="2026-03-01T13:00:00Z")])
+    store([planted(timestamp="2026-03-01T13:00:00Z")])
 
     buckets = timeline.histogram(MemoryFilterSet(QueryDict(query), clearance=Clearance())).buckets
 
@@ -239,7 +239,7 @@ def test_the_bars_are_hours_days_or_weeks_and_never_too_many(query, unit):
 def test_the_day_of_a_memory_is_the_day_in_utc():
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL TIME ZONE 'Asia/Kathmandu'")
-    ingest.store([planted(timestamp="2026-03-01T23:30:00-05:00")])
+    store([planted(timestamp="2026-03-01T23:30:00-05:00")])
 
     assert MemoryDay.objects.get().day.isoformat() == "2026-03-02"
 
@@ -255,7 +255,7 @@ def test_the_day_of_a_memory_is_the_day_in_utc():
     ],
 )
 def test_a_bar_counts_what_a_click_on_it_finds_though_the_range_begins_within_a_day(query):
-    ingest.store(
+    store(
         [
             planted(timestamp=f"2026-03-{day:02}T{hour:02}:{minute:02}:00Z")
             for day in range(1, 8)

@@ -7,8 +7,8 @@ from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.loader import MigrationLoader
 
-from memoryhub.memories import ingest
 from memoryhub.memories.models import Memory
+from tests.builders import store
 from tests.harness.databases import World, world
 from tests.harness.generated import planted
 from tests.memories.rows import execute
@@ -95,10 +95,10 @@ def test_the_migrations_of_the_other_rooms_go_back_and_forward_again(empty: Worl
 
 
 def test_a_hub_that_went_back_and_forward_takes_memories_again(empty: World):
-    ingest.store([planted(payload_id="before")])
+    store([planted(payload_id="before")])
     migrate("memories", FUNCTIONS)
     migrate()
-    ingest.store([planted(payload_id="after")])
+    store([planted(payload_id="after")])
 
     assert list(Memory.objects.values_list("payload_id", flat=True)) == ["after"]
 

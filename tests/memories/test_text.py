@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memoryhub.memories import ingest
 from memoryhub.memories.models import Memory
 from memoryhub.memories.querysets import MemoryQuerySet
 from memoryhub.memories.text import INVISIBLE, fold, why_not_storable
+from tests.builders import store
 from tests.harness.generated import examples, planted, rolled_back
 from tests.memories.rows import execute
 
@@ -151,7 +151,7 @@ def test_the_index_finds_what_a_reading_of_every_row_finds(data, only_the_gram_i
     if SIGMA in sought:
         sought = sought.replace(SIGMA, "\u03c3")
     with rolled_back():
-        ingest.store([planted(payload_id=f"{place}", content=content) for place, content in enumerate(contents)])
+        store([planted(payload_id=f"{place}", content=content) for place, content in enumerate(contents)])
 
         expected = {f"{place}" for place, content in enumerate(contents) if fold(sought) in fold(content)}
         assert found(sought) == expected
@@ -163,21 +163,21 @@ def test_the_index_finds_what_a_reading_of_every_row_finds(data, only_the_gram_i
 @pytest.mark.parametrize("sought", ["%", "_", "\\", "100%", "a_b", "c:\\x", "\\%", "%%"])
 def test_a_wildcard_means_itself(sought):
     contents = ["100% sure", "1000 sure", "a_b", "axb", "c:\\x", "c:yx", "\\%", "%%", "_"]
-    ingest.store([planted(payload_id=content, content=content) for content in contents])
+    store([planted(payload_id=content, content=content) for content in contents])
 
     assert found(sought) == {content for content in contents if sought in content}
 
 
 def test_nothing_that_is_seen_is_sought_by_an_invisible_character_alone():
     """It folds to nothing, and nothing is contained in everything."""
-    ingest.store([planted(payload_id="p", content="Paris")])
+    store([planted(payload_id="p", content="Paris")])
 
     assert found("\u200b") == {"p"}
 
 
 def test_a_text_longer_than_an_index_key_is_found():
     content = "".join(f"{number:x} \u4e2d" for number in range(60_000))
-    ingest.store([planted(payload_id="long", content=content), planted(payload_id="other")])
+    store([planted(payload_id="long", content=content), planted(payload_id="other")])
 
     assert found("EA5E \u4e2d") == {"long"}
     assert found("ea5e \u4e2dea5f") == {"long"}
