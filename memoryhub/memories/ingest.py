@@ -17,9 +17,11 @@ from pgvector.psycopg import register_vector
 from psycopg import Connection
 from psycopg.types.json import Jsonb
 
+from memoryhub.audit import ledger
 from memoryhub.faults import OutcomeUnknown, is_lost_connection
 from memoryhub.firewall import wall
-from memoryhub.firewall.types import Principal, Scope
+from memoryhub.firewall.reach import reach_of
+from memoryhub.firewall.types import Principal, Scope, opens
 from memoryhub.memories.envelope import Draft, Errors, Numbers, Rejected, draft
 from memoryhub.memories.models import Memory
 
@@ -30,6 +32,9 @@ class Outcome(StrEnum):
     UPDATED = "updated"
     CONFLICT = "conflict"
     REJECTED = "rejected"
+
+
+_WRITTEN = (Outcome.CREATED, Outcome.UPDATED)
 
 
 class OnConflict(StrEnum):
@@ -59,6 +64,10 @@ class _Stored:
     memory_id: uuid.UUID
     version: int
     fingerprint: bytes
+    namespace: str = ""
+    classification_tier: str = ""
+    sensitivity_labels: Sequence[str] = ()
+    status: str = "active"
 
     def has(self, made: Draft) -> bool:
         """Whether storing `made` would add nothing."""
@@ -75,14 +84,13 @@ def accept(raw: Any, *, by: Principal, now: datetime | None = None) -> Draft:
     """The draft that `by` may store.
 
     Raises Rejected: `invalid_value` and the like for a bad envelope, `source_mismatch` for a source that is not the
-    writer's, `actor_mismatch` for an actor that the writer may not speak for, `above_clearance` for a memory that the writer itself may not see.
+    writer's, `actor_mismatch` for an actor that the writer may not speak for, `above_clearance` for a memory that the
+    writer itself may not see.
     """
     named = raw.get("source") if isinstance(raw, Mapping) else None
     if isinstance(named, str) and named and named != by.source and Scope.ADMIN not in by.scopes:
         raise Rejected({"source": ["is not the source of this key."]}, "source_mismatch")
-    made = draft(
-        raw, source=by.source, actor_type=by.actor_type, actor_id=by.actor_id, now=now or datetime.now(UTC)
-    )
+    made = draft(raw, source=by.source, actor_type=by.actor_type, actor_id=by.actor_id, now=now or datetime.now(UTC))
     if not by.may_speak_for(actor_type=made.actor_type):
         raise Rejected({"actor_type": ["is not one that this key may write for."]}, "actor_mismatch")
     if not by.may_speak_as(actor_id=made.actor_id):
@@ -94,7 +102,12 @@ def accept(raw: Any, *, by: Principal, now: datetime | None = None) -> Draft:
 
 
 def write(
-    raws: Sequence[Any], *, by: Principal, on_conflict: OnConflict = OnConflict.REFUSE, now: datetime | None = None
+    raws: Sequence[Any],
+    *,
+    by: Principal,
+    on_conflict: OnConflict = OnConflict.REFUSE,
+    now: datetime | None = None,
+    request_id: str = "",
 ) -> list[Receipt]:
     """Store what can be stored of `raws` and tell the fate of each, in order, after COMMIT."""
     accepted: dict[int, Draft] = {}
@@ -106,28 +119,47 @@ def write(
             receipts[position] = Receipt(
                 payload_id=_payload_id(raw), outcome=Outcome.REJECTED, code=reason.code, errors=reason.errors
             )
-    receipts |= dict(zip(accepted, store(list(accepted.values()), by=by, on_conflict=on_conflict), strict=True))
+    stored = store(list(accepted.values()), by=by, on_conflict=on_conflict, request_id=request_id)
+    receipts |= dict(zip(accepted, stored, strict=True))
     return [receipts[position] for position in range(len(raws))]
 
 
-def store(drafts: Sequence[Draft], *, by: Principal, on_conflict: OnConflict = OnConflict.REFUSE) -> list[Receipt]:
+def store(
+    drafts: Sequence[Draft], *, by: Principal, on_conflict: OnConflict = OnConflict.REFUSE, request_id: str = ""
+) -> list[Receipt]:
     """Store `drafts` in one transaction, with one entry in the ledger, and tell the fate of each, in order.
 
     Replays are answered without a lock. Everything else waits for the record clock, which lets one writer at a time
     through until it has committed: from then on what is read is what holds, and no write is lost or doubled.
     """
-    with _committed({made.source for made in drafts}):
+    with committed({made.source for made in drafts}):
         stored = _lookup(_identities(drafts))
         if all((known := stored.get(_identity(made))) and known.has(made) for made in drafts):
             return [stored[_identity(made)].answer(made.envelope.payload_id, Outcome.DUPLICATE) for made in drafts]
         receipts: dict[int, Receipt] = {}
         for wave in _waves(drafts):
-            receipts |= _store_wave(wave, on_conflict)
-    return [receipts[position] for position in range(len(drafts))]
+            receipts |= _store_wave(wave, on_conflict, by)
+        told = [receipts[position] for position in range(len(drafts))]
+        _enter(told, by, request_id)
+    return told
+
+
+def _enter(receipts: Sequence[Receipt], by: Principal, request_id: str) -> None:
+    """One entry in the ledger for what was stored; a replay or a refusal changes nothing and enters nothing."""
+    written = [one.memory_id for one in receipts if one.outcome in _WRITTEN and one.memory_id]
+    if written:
+        event = ledger.Event(
+            principal=by.name,
+            action="memory.write",
+            memory_ids=written,
+            reach=reach_of(by.clearance),
+            request_id=request_id,
+        )
+        ledger.append(event)
 
 
 @contextmanager
-def _committed(sources: Iterable[str]) -> Iterator[None]:
+def committed(sources: Iterable[str]) -> Iterator[None]:
     """A transaction that writes as `sources`. Raises OutcomeUnknown when it is lost after COMMIT was sent."""
     sent = False
     try:
@@ -152,7 +184,7 @@ def _waves(drafts: Sequence[Draft]) -> list[dict[int, Draft]]:
     return waves
 
 
-def _store_wave(wave: dict[int, Draft], on_conflict: OnConflict) -> dict[int, Receipt]:
+def _store_wave(wave: dict[int, Draft], on_conflict: OnConflict, by: Principal) -> dict[int, Receipt]:
     _tick()
     stored = _lookup(_identities(wave.values()))
     receipts: dict[int, Receipt] = {}
@@ -169,8 +201,13 @@ def _store_wave(wave: dict[int, Draft], on_conflict: OnConflict) -> dict[int, Re
         elif on_conflict is OnConflict.REFUSE and made.version is None:
             receipts[position] = _conflict(made)
             continue
+        elif opens(known, made) and not by.may(Scope.DECLASSIFY):
+            receipts[position] = _declassification(made)
+            continue
         else:
-            fresh = _Stored(None, known.memory_id, known.version + 1, made.fingerprint)
+            # A writer does not take its own memory out of quarantine.
+            status = known.status if known.status == "quarantined" else "active"
+            fresh = _Stored(None, known.memory_id, known.version + 1, made.fingerprint, status=status)
             outcome = Outcome.UPDATED
             closing.append(known.id or 0)
         rows.append((made, fresh))
@@ -186,6 +223,15 @@ def _conflict(made: Draft) -> Receipt:
         outcome=Outcome.CONFLICT,
         code="payload_id_conflict",
         errors={"payload_id": ["is stored already with other content; on_conflict=update adds a version."]},
+    )
+
+
+def _declassification(made: Draft) -> Receipt:
+    return Receipt(
+        payload_id=made.envelope.payload_id,
+        outcome=Outcome.REJECTED,
+        code="declassification",
+        errors={"classification_tier": ["or labels are more closed by now: this writer may not open them."]},
     )
 
 
@@ -208,7 +254,8 @@ def _lookup(identities: list[Identity]) -> dict[Identity, _Stored]:
 
 # A join, not two lists: each pair is one descent of the index, whatever the planner believes about the table.
 _BY_IDENTITY = """
-SELECT m.source, m.payload_id, m.id, m.memory_id, m.version, m.fingerprint
+SELECT m.source, m.payload_id, m.id, m.memory_id, m.version, m.fingerprint, m.namespace, m.classification_tier,
+    m.sensitivity_labels, m.status
 FROM unnest(%s::varchar[], %s::varchar[]) AS wanted(source, payload_id)
 CROSS JOIN LATERAL (
     SELECT * FROM memories WHERE source = wanted.source AND payload_id = wanted.payload_id AND superseded_at IS NULL
@@ -310,7 +357,7 @@ def _row(made: Draft, version: _Stored) -> list[Any]:
         "label_keys": list(made.label_keys),
         "defaulted": list(made.defaulted),
         "fingerprint": made.fingerprint,
-        "status": "active",
+        "status": version.status,
     }
     return [special[name] if name in special else getattr(envelope, name) for name in COLUMNS]
 

@@ -4,8 +4,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import orjson
+from django.db import transaction
+from django.utils.http import urlencode
 
+from memoryhub.audit import ledger
 from memoryhub.firewall import wall
+from memoryhub.firewall.reach import reach_of
 from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.models import Memory
 from memoryhub.memories.querysets import MemoryQuerySet
@@ -22,9 +26,23 @@ def export_lines(filters: MemoryFilterSet, *, history: bool = False) -> Iterator
     With `history`, every version that the caller may see of those memories, with what the hub knows of it.
     """
     names = (*ENVELOPE, "embedding", *_ALSO, *(_HISTORY if history else ()))
+    _enter(filters)
     with wall.behind(filters.clearance):
         for row in shaped(_rows(filters, history).order_by("recorded_at", "id"), names, CHUNK):
             yield orjson.dumps(_without_defaults(row), option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE)
+
+
+def _enter(filters: MemoryFilterSet) -> None:
+    """Before the first line, and in a transaction of its own: an export may take long, and nobody waits for it."""
+    told = ledger.Event(
+        principal="system:export",
+        action="memory.export",
+        route="export_memories",
+        query=urlencode(filters.active),
+        reach=reach_of(filters.clearance),
+    )
+    with transaction.atomic():
+        ledger.append(told)
 
 
 def _rows(filters: MemoryFilterSet, history: bool) -> MemoryQuerySet:

@@ -18,6 +18,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.utils import timezone
 
+from memoryhub.audit.models import AuditEntry
 from memoryhub.memories import ingest
 from memoryhub.memories.ingest import OnConflict
 from memoryhub.memories.models import Memory
@@ -347,6 +348,13 @@ class TestExport:
             call_command("export_memories", output=str(tmp_path / "out.jsonl"), stderr=io.StringIO())
 
         assert (tmp_path / "out.jsonl").read_text() == "precious"
+
+    def test_is_in_the_ledger_with_its_filters_for_those_who_may_see_as_much(self, tmp_path):
+        export(tmp_path / "out.jsonl", "--source", "test", "--label", "a&b")
+
+        entry = AuditEntry.objects.get(action="memory.export")
+        assert (entry.principal, entry.query) == ("system:export", "source=test&label=a%26b")
+        assert entry.reach_tiers == settings.MEMORYHUB.tiers
 
     def test_leaves_out_what_has_outlived_its_time(self, tmp_path):
         make_memory(expires_at=timezone.now() - timedelta(seconds=1))

@@ -1,0 +1,7 @@
+from django.apps import AppConfig
+
+
+class AuditConfig(AppConfig):
+    name = "memoryhub.audit"
+    label = "audit"
+    verbose_name = "Who did and who read what"
