@@ -117,9 +117,11 @@ class Config(BaseSettings):
         known = {name: name.upper() for name in ("user", "password", "host", "port")} | {"dbname": "NAME"}
         options: dict[str, Any] = {key: value for key, value in parts.items() if key not in known}
         # Short queries lose more to JIT than they win; a bitmap that fits need not be checked row by row; a statement
-        # that runs away must not hold a worker for ever.
+        # that runs away must not hold a worker for ever. A scan of a whole table, and workers that start when it is
+        # large, would let a reader feel rows that are hidden.
         options["options"] = (
-            f"-c jit=off -c work_mem=32MB -c statement_timeout={int(self.statement_timeout_seconds * 1000)}"
+            "-c jit=off -c work_mem=32MB -c enable_seqscan=off -c max_parallel_workers_per_gather=0"
+            f" -c statement_timeout={int(self.statement_timeout_seconds * 1000)}"
             f" -c lock_timeout={int(self.lock_timeout_seconds * 1000)}"
             f" -c idle_in_transaction_session_timeout=60000 {options.get('options', '')}"
         ).strip()

@@ -5,18 +5,19 @@ counted live: over the newest `LIVE_CAP` matches, or over the matches among the 
 common text is sought. An answer that met the cap says so.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
 from django.db import connection
-from django.db.models import BigIntegerField, F, QuerySet, Sum, Value
+from django.db.models import F, Sum
 
 from memoryhub.firewall.types import Clearance
 from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.models import Memory, MemoryCount, MemoryTotal, Tally
-from memoryhub.memories.querysets import ClassifiedQuerySet, MemoryQuerySet
-from memoryhub.memories.substring import Matches, newest_matches
+from memoryhub.memories.querysets import ClassifiedQuerySet, MemoryQuerySet, compiled
+from memoryhub.memories.substring import Matches, all_matches, newest_matches
+from memoryhub.memories.suspicion import masked
 
 Row = TypeVar("Row", bound=Tally)
 
@@ -54,6 +55,14 @@ class Facets:
     """Whether more memories match than were counted: then every number speaks of the newest."""
     dimensions: dict[str, list[FacetValue]]
 
+    def for_people(self) -> "Facets":
+        """Without values that are secrets: whoever shows one to choose has to spell it."""
+        kept = {
+            name: [each for each in values if masked(each.value) == each.value]
+            for name, values in self.dimensions.items()
+        }
+        return replace(self, dimensions=kept)
+
 
 def count(filters: MemoryFilterSet) -> Facets:
     """Count what `filters` find."""
@@ -83,11 +92,11 @@ class Question:
 def question(filters: MemoryFilterSet) -> Question:
     """How `filters` are counted: by the smallest tally that knows enough of them, else live."""
     if (totals := tally(filters, BROAD, MemoryTotal)) is not None:
-        rows, params = _each(filters.found.mortal())
+        rows, params = _each(filters.candidates.read_for(filters.sought).mortal())
         more, more_params = compiled(totals.exclude(dimension="day"))
         return Question(sql=_sql(rows, totals=more), params=[*params, *more_params, TOP])
     if (tallied := tally(filters, TALLIED, MemoryCount)) is not None:
-        rows, params = _each(filters.found.mortal())
+        rows, params = _each(filters.candidates.read_for(filters.sought).mortal())
         more, more_params = compiled(tallied.values(*_COLUMNS, number=F("count")))
         return Question(sql=_sql(f"({rows}) UNION ALL ({more})"), params=[*params, *more_params, TOP])
     matches = counted_live(filters)
@@ -103,8 +112,9 @@ def _sql(rows: str, *, totals: str = "") -> str:
 
 def total(clearance: Clearance) -> int:
     """How many active memories `clearance` may see."""
+    mortal = Memory.objects.visible_to(clearance).current().filter(status="active").mortal()
     tallied = _overall(clearance).filter(status="active").aggregate(number=Sum("count"))["number"]
-    return int(tallied or 0) + Memory.objects.visible_to(clearance).current().mortal().filter(status="active").count()
+    return int(tallied or 0) + mortal.at_once().count()
 
 
 def written(clearance: Clearance) -> int:
@@ -120,9 +130,10 @@ def _overall(clearance: Clearance) -> ClassifiedQuerySet[Any]:
 
 def counted_live(filters: MemoryFilterSet) -> Matches:
     """The memories that `filters` find, or the newest of them where counting all would take too long."""
-    if not filters.text:
-        return Matches(filters.candidates, cut=False)
-    return newest_matches(filters.candidates, filters.text, wanted=LIVE_CAP, scan=LIVE_CAP)
+    sought = filters.sought
+    if sought.text:
+        return newest_matches(filters.candidates, sought, wanted=LIVE_CAP, scan=LIVE_CAP)
+    return Matches(all_matches(filters.candidates, sought) if sought else filters.candidates, cut=False)
 
 
 def tally(filters: MemoryFilterSet, columns: dict[str, str], model: type[Row]) -> ClassifiedQuerySet[Row] | None:
@@ -144,13 +155,8 @@ def _tallied(value: Any) -> Any:
 
 def _each(live: MemoryQuerySet) -> tuple[str, list[Any]]:
     """(columns…, 1) for each of the newest memories of `live`."""
-    return compiled(live.newest_first().values(*_COLUMNS, number=Value(1, BigIntegerField()))[:LIVE_CAP])
-
-
-def compiled(queryset: QuerySet[Any, Any]) -> tuple[str, list[Any]]:
-    # A question that can have no answer, such as one without any tier, is asked all the same: it counts nothing.
-    sql, params = queryset.query.get_compiler(connection=connection, elide_empty=False).as_sql()
-    return sql, list(params)
+    rows, params = live.newest(LIVE_CAP, *_COLUMNS)
+    return f"SELECT {', '.join(_COLUMNS)}, 1 AS number FROM ({rows}) AS newest", params  # noqa: S608  # nosec B608
 
 
 # One pass over the rows for all dimensions; ties are broken by the value, so that equal counts stand in one order.

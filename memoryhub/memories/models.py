@@ -7,16 +7,17 @@ from django.db import models
 from django.db.models import F, Func, Q
 from pgvector.django import VectorField
 
+from memoryhub.firewall.types import ACTOR_TYPES
 from memoryhub.memories import triggers
-from memoryhub.memories.querysets import ClassifiedQuerySet, MemoryQuerySet
+from memoryhub.memories.querysets import LOOKED_UP, ClassifiedQuerySet, MemoryQuerySet
 
-ACTOR_TYPES = ("user", "agent", "system")
 KINDS = ("fact", "summary", "checkpoint")
 STATUSES = ("active", "retired", "quarantined", "erased")
 NAME_LENGTH = 255
 MAX_LABELS = 64
 
 CURRENT = Q(superseded_at__isnull=True)
+SOUGHT = CURRENT & LOOKED_UP
 
 
 class Utf8(Func):
@@ -33,11 +34,29 @@ class Grams(Func):
     output_field = ArrayField(models.IntegerField())
 
 
+class TierGrams(Grams):
+    """The grams, each told apart by its tier: looked up for one tier, they lead to no row of another."""
+
+    function = "memory_tier_grams"
+    output_field = ArrayField(models.BigIntegerField())
+
+
+class TierLabels(Func):
+    """The labels, told apart in the same way."""
+
+    function = "memory_tier_labels"
+    output_field = ArrayField(models.TextField())
+
+
 class Lexemes(Func):
     """The words of a text. A tsvector holds at most 1 MB, so the index text is cut; the content never is."""
 
     template = "to_tsvector('english'::regconfig, left(%(expressions)s, 200000))"
     output_field = SearchVectorField()
+
+
+def _index(name: str, *fields: str, **options: Any) -> models.Index:
+    return models.Index(fields=["classification_tier", *fields], name=f"memories_{name}", **options)
 
 
 class Memory(models.Model):
@@ -138,21 +157,22 @@ class Memory(models.Model):
             ),
         ]
         indexes = [
-            # Every list is newest first by (timestamp, memory_id); the equality columns that people filter by lead.
-            models.Index(fields=["timestamp", "memory_id"], condition=CURRENT, name="memories_newest"),
-            models.Index(fields=["namespace", "timestamp", "memory_id"], condition=CURRENT, name="memories_namespace"),
-            models.Index(fields=["subject", "timestamp", "memory_id"], condition=CURRENT, name="memories_subject"),
-            models.Index(
-                fields=["namespace", "classification_tier", "actor_type", "timestamp", "memory_id"],
-                condition=CURRENT,
-                name="memories_classified",
+            # The tier leads everywhere: a reader's way through an index then passes no row of another tier. Every list
+            # is newest first by (timestamp, memory_id); the equality columns that people filter by come before.
+            _index("newest", "timestamp", "memory_id", condition=CURRENT),
+            _index("namespace", "namespace", "timestamp", "memory_id", condition=CURRENT),
+            _index("subject", "subject", "timestamp", "memory_id", condition=CURRENT),
+            _index("classified", "namespace", "actor_type", "timestamp", "memory_id", condition=CURRENT),
+            _index("recorded", "recorded_at", condition=LOOKED_UP),
+            _index("mortal", "expires_at", condition=CURRENT & Q(expires_at__isnull=False)),
+            GinIndex(TierLabels(F("label_keys"), F("classification_tier")), condition=SOUGHT, name="memories_labels"),
+            # A batch of memories brings megabytes of grams: they wait in a list before they are sorted in.
+            GinIndex(
+                TierGrams(F("content"), F("classification_tier")),
+                condition=SOUGHT,
+                gin_pending_list_limit=16_384,
+                name="memories_grams",
             ),
-            models.Index(fields=["recorded_at"], name="memories_recorded"),
-            models.Index(
-                fields=["expires_at"], condition=CURRENT & Q(expires_at__isnull=False), name="memories_mortal"
-            ),
-            GinIndex(fields=["label_keys"], condition=CURRENT, name="memories_labels"),
-            GinIndex(Grams(F("content")), condition=CURRENT, name="memories_grams"),
         ]
         triggers = [triggers.STAMP, triggers.APPEND_ONLY, triggers.KEEP, triggers.COUNT_NEW, triggers.COUNT_CLOSED]
 
@@ -208,6 +228,7 @@ class MemoryCount(Tally):
 
     class Meta:
         db_table = "memory_counts"
+        indexes = [models.Index(fields=["classification_tier", "namespace"], name="memory_counts_namespace")]
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.source}/{self.collection}: {self.count}"
@@ -225,6 +246,7 @@ class MemoryDay(Tally):
 
     class Meta:
         db_table = "memory_days"
+        indexes = [models.Index(fields=["classification_tier", "namespace"], name="memory_days_namespace")]
 
     def __str__(self) -> str:
         return f"{self.day} {self.namespace}: {self.count}"
@@ -244,7 +266,7 @@ class MemoryTotal(Tally):
 
     class Meta:
         db_table = "memory_totals"
-        indexes = [models.Index(fields=["dimension"], name="memory_totals_dimension")]
+        indexes = [models.Index(fields=["classification_tier", "dimension"], name="memory_totals_dimension")]
 
     def __str__(self) -> str:
         return f"{self.dimension} {self.value}: {self.count}"

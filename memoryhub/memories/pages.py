@@ -11,14 +11,14 @@ from django.core.signing import BadSignature, Signer
 
 from memoryhub.firewall.types import Principal
 from memoryhub.memories.filters import BadQuery, MemoryFilterSet
-from memoryhub.memories.querysets import MemoryQuerySet
-from memoryhub.memories.records import RECORD, Record, records
+from memoryhub.memories.querysets import MemoryQuerySet, Sought
+from memoryhub.memories.records import RECORD, Record, newest
 from memoryhub.memories.substring import newest_matches
 
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 200
 MAX_SCAN = 20_000
-"""Memories that are read one by one, at most, to fill a page with those that contain a common text."""
+"""Memories that are read one by one, at most, to fill a page with those that have a common text or label."""
 PARAMETERS = ("limit", "cursor")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -50,22 +50,22 @@ def page(
     candidates = filters.candidates
     if parameters.get("cursor"):
         candidates = candidates.before(*_read(parameters["cursor"], signer))
-    rows = _newest(candidates, filters.text, limit + 1, names)
+    rows = _newest(candidates, filters.sought, limit + 1, names)
     if len(rows) <= limit:
         return Page(records=rows, next_cursor=None)
     last = rows[limit - 1]
     return Page(records=rows[:limit], next_cursor=_write(last["timestamp"], last["memory_id"], signer))
 
 
-def _newest(candidates: MemoryQuerySet, text: str, wanted: int, names: tuple[str, ...]) -> list[Record]:
-    if not text:
-        return records(candidates.newest_first()[:wanted], names)
-    matches = newest_matches(candidates, text, wanted=wanted, scan=MAX_SCAN)
-    rows = records(matches.rows.newest_first()[:wanted], names)
+def _newest(candidates: MemoryQuerySet, sought: Sought, wanted: int, names: tuple[str, ...]) -> list[Record]:
+    if not sought:
+        return newest(candidates, wanted, names)
+    matches = newest_matches(candidates, sought, wanted=wanted, scan=MAX_SCAN)
+    rows = newest(matches.rows, wanted, names)
     if len(rows) == wanted or not matches.cut:
         return rows
     # The stretch held fewer than its sample promised.
-    return records(candidates.containing(text).newest_first()[:wanted], names)
+    return newest(candidates.looked_up(sought), wanted, names)
 
 
 def parse_limit(text: str) -> int:

@@ -1,14 +1,18 @@
 """Questions about memories. Each chain that answers a caller begins with `visible_to`."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from uuid import UUID
 
-from django.db import models
-from django.db.models import BooleanField, DateTimeField, Exists, F, Func, Q, UUIDField, Value
+from django.contrib.postgres.fields import ArrayField
+from django.db import connection, models
+from django.db.models import BooleanField, CharField, DateTimeField, Exists, F, Func, Q, UUIDField, Value
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Now
 
-from memoryhub.firewall.querysets import visible
+from memoryhub.firewall.querysets import stored_tiers, visible
 from memoryhub.firewall.types import Clearance, label_key
 from memoryhub.memories.text import fold
 
@@ -17,16 +21,60 @@ if TYPE_CHECKING:
 
 Row = TypeVar("Row", bound=models.Model)
 
-NEWEST_FIRST = ("-timestamp", "-memory_id")
 GRAM_BYTES = 3
+# The order of every list. memory_id breaks ties, so that equal instants page the same way twice.
+NEWEST_FIRST = ("-timestamp", "-memory_id")
+ANY_TIER = "\0"
+# True of every row, and said only by who means one of the indexes that ask for it: else PostgreSQL would take an
+# inverted index, which is small, for a way to all current rows at once, those of hidden tiers among them.
+LOOKED_UP = Q(schema_version__gte=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sought:
+    """What no order leads to: a text that the contents contain, labels that the memories carry."""
+
+    text: str = ""
+    labels: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.text or self.labels)
+
+    @property
+    def keys(self) -> list[str]:
+        return sorted(map(label_key, self.labels))
+
+    @property
+    def has_grams(self) -> bool:
+        return len(fold(self.text).encode()) >= GRAM_BYTES
 
 
 class HasGrams(Func):
-    """Whether a text holds all grams of another: what the index can answer."""
+    """Whether a content of a tier holds all grams of a text: what the index can answer."""
 
     output_field = BooleanField()
-    template = "memory_grams(%(expressions)s)"
-    arg_joiner = ") @> memory_grams("
+    template = "memory_tier_grams(content, classification_tier) @> memory_tier_grams(%(expressions)s)"
+
+
+class IsMortal(Func):
+    """Whether a row of a tier will outlive its time to live.
+
+    An array, because no planner knows how long it is: whatever hidden rows there are, the row's own index is not chosen
+    by their number.
+    """
+
+    output_field = BooleanField()
+    template = (
+        "memories.id = ANY (ARRAY(SELECT id FROM memories AS mortal WHERE superseded_at IS NULL"
+        " AND classification_tier = %(expressions)s AND expires_at > statement_timestamp()))"
+    )
+
+
+class HasLabels(Func):
+    """Whether a row of a tier carries all labels of a list: what the index can answer."""
+
+    output_field = BooleanField()
+    template = "memory_tier_labels(label_keys, classification_tier) @> memory_tier_labels(%(expressions)s)"
 
 
 class Spells(Func):
@@ -63,24 +111,98 @@ class ClassifiedQuerySet(models.QuerySet[Row]):
 
 
 class MemoryQuerySet(ClassifiedQuerySet[Any]):
+    """Memories. Lists of them are read tier by tier, so that what hidden tiers hold costs a reader nothing."""
+
+    tiers: Sequence[str] = ()
+    lookups: Sequence[Any] = ()
+    """Conditions that an index answers in an order of its own, for any tier."""
+    is_stretch = False
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.samples: dict[tuple[Sought, int], list[tuple[datetime, UUID, bool]]] = {}
+
+    def visible_to(self, clearance: Clearance) -> Self:
+        visible = super().visible_to(clearance)
+        visible.tiers = stored_tiers(clearance)
+        return visible
+
+    def newest(self, number: int, *names: str, **computed: Any) -> tuple[str, list[Any]]:
+        """The SQL, with its parameters, of the newest `number` rows: `names` of each, and its timestamp and memory_id.
+
+        One question for each tier, merged.
+        """
+        columns = (*names, *(name for name in ("timestamp", "memory_id") if name not in names))
+        if self.lookups:
+            rows, params = self._merged(self._looked_up().values(*columns, **computed))
+        elif self.is_stretch:
+            rows, params = self._merged(self._of_a_tier().values(*columns, **computed))
+        else:
+            part = self.filter(classification_tier=RawSQL("parts.tier", ())).order_by(*NEWEST_FIRST)[:number]
+            rows, params = self._in_turn(part.values(*columns, **computed))
+        return f'SELECT * FROM ({rows}) AS found ORDER BY "timestamp" DESC, memory_id DESC LIMIT {number:d}', params  # noqa: S608  # nosec B608
+
+    def at_once(self) -> Self:
+        """The same rows, looked up already, to be taken in whatever order."""
+        if not self.lookups:
+            return self
+        return self.filter(id__in=RawSQL(*self._merged(self._looked_up().values("id"))))  # noqa: S611 - compiled here  # nosec B611
+
+    def _of_a_tier(self) -> Self:
+        return self.filter(classification_tier=ANY_TIER)
+
+    def _looked_up(self) -> Self:
+        return self._of_a_tier().filter(LOOKED_UP, *self.lookups)
+
+    def _in_turn(self, part: models.QuerySet[Any, Any]) -> tuple[str, list[Any]]:
+        """A question about `parts.tier`, asked for one tier after the other, and planned once.
+
+        To plan it for each costs five times as much as to answer it, where it is limited.
+        """
+        sql, params = compiled(part)
+        tiers = "unnest(%s::varchar[]) AS parts(tier)"
+        return f"SELECT part.* FROM {tiers} CROSS JOIN LATERAL ({sql}) AS part", [list(self.tiers), *params]  # noqa: S608  # nosec B608
+
+    def _merged(self, part: models.QuerySet[Any, Any]) -> tuple[str, list[Any]]:
+        """A question about ANY_TIER for each tier, planned with the tier before the planner's eyes.
+
+        It is compiled as one and the same; no text that is stored or sought is a NUL, so the tier's parameter cannot
+        be mistaken.
+        """
+        sql, params = compiled(part)
+        tiers = self.tiers or [""]
+        told = [tier if param == ANY_TIER else param for tier in tiers for param in params]
+        return " UNION ALL ".join([f"({sql})"] * len(tiers)), told
+
     def current(self) -> Self:
         """The version in force of each memory that has not outlived its time to live."""
         unexpired = Q(expires_at__isnull=True) | Q(expires_at__gt=Now())
         return self.filter(unexpired, superseded_at__isnull=True)
 
     def mortal(self) -> Self:
-        """Memories with a time to live, which no tally holds."""
-        return self.filter(expires_at__isnull=False)
+        """Memories with a time to live, which no tally holds; to be asked for as `newest` or `at_once`."""
+        return self._by(IsMortal(Value(ANY_TIER)))
 
-    def containing(self, text: str) -> Self:
-        """Memories whose content contains `text`, without regard to case and invisible characters; by the index."""
-        has_grams = len(fold(text).encode()) >= GRAM_BYTES
-        matches = self.spelling(text)
-        return matches.filter(HasGrams(F("content"), Value(text))) if has_grams else matches
+    def recorded_after(self, moment: datetime) -> Self:
+        """Versions that the hub came to know after `moment`."""
+        return self.filter(LOOKED_UP, recorded_at__gt=moment)
 
-    def spelling(self, text: str) -> Self:
-        """The same memories, found by reading one after the other."""
-        return self.filter(Spells(F("content"), Value(text)))
+    def looked_up(self, sought: Sought) -> Self:
+        """Memories that have what is sought; by the index."""
+        found = self.read_for(sought)
+        if sought.has_grams:
+            found = found._by(HasGrams(Value(sought.text), Value(ANY_TIER)))
+        if sought.labels:
+            found = found._by(HasLabels(Value(sought.keys, ArrayField(CharField())), Value(ANY_TIER)))
+        return found
+
+    def read_for(self, sought: Sought) -> Self:
+        """The same memories, found by reading one after the other.
+
+        Texts are compared without regard to case, composition and invisible characters, labels in whatever spelling.
+        """
+        found = self.filter(Spells(F("content"), Value(sought.text))) if sought.text else self
+        return found.filter(label_keys__contains=sought.keys) if sought.labels else found
 
     def history(self, memory_id: UUID) -> Self:
         """All versions of one memory, the newest first; none, unless the version in force is among these rows.
@@ -98,27 +220,66 @@ class MemoryQuerySet(ClassifiedQuerySet[Any]):
             .exclude(memory_id=memory.memory_id)
         )
 
-    def newest_first(self) -> Self:
-        """The order of every list. memory_id breaks ties, so that equal instants page the same way twice."""
-        return self.order_by(*NEWEST_FIRST)
-
     def before(self, timestamp: datetime, memory_id: UUID) -> Self:
         """What follows (timestamp, memory_id) in a list that is newest first."""
         return self.filter(Beyond(*_key(timestamp, memory_id)))
 
     def up_to(self, timestamp: datetime, memory_id: UUID) -> Self:
-        """What comes before (timestamp, memory_id) in a list that is newest first, and that row itself."""
-        return self.filter(UpTo(*_key(timestamp, memory_id)))
+        """What comes before (timestamp, memory_id) in a list that is newest first, and that row itself.
 
-    def newest(self, number: int) -> Self | None:
+        It is read whole: how far a reader of one row after the other gets would be the planner's guess.
+        """
+        found = self.filter(UpTo(*_key(timestamp, memory_id)))
+        found.is_stretch = True
+        return found
+
+    def stretch(self, number: int) -> Self | None:
         """The newest `number` rows; None if there are fewer, so that they are all."""
-        last = list(self.newest_first().values_list("timestamp", "memory_id")[number - 1 : number])
-        return self.up_to(*last[0]) if last else None
+        rows, params = self.newest(number)
+        last = fetched(f"{rows} OFFSET {number - 1:d}", params)
+        return self.up_to(**last[0]) if last else None
 
-    def sampled(self, text: str, number: int) -> list[tuple[datetime, UUID, bool]]:
-        """(timestamp, memory_id, whether it contains `text`) of the newest `number` rows."""
-        marked = self.newest_first().annotate(hit=Spells(F("content"), Value(text)))
-        return list(marked.values_list("timestamp", "memory_id", "hit")[:number])
+    def sampled(self, sought: Sought, number: int) -> list[tuple[datetime, UUID, bool]]:
+        """(timestamp, memory_id, whether it has what is sought) of the newest `number` rows; asked once."""
+        if (sought, number) not in self.samples:
+            rows, params = self.newest(number, "content", "label_keys")
+            # Outside of the rows' own question, whose sort might come after its columns are computed.
+            found = fetched(_SAMPLE.format(rows=rows), [sought.keys, sought.text, sought.text, *params])
+            self.samples[sought, number] = [(row["timestamp"], row["memory_id"], row["hit"]) for row in found]
+        return self.samples[sought, number]
+
+    def _by(self, lookup: Any) -> Self:
+        """The same rows, with one more condition to look those of a tier up by."""
+        found = self.all()
+        found.lookups = (*self.lookups, lookup)
+        return found
+
+    def _clone(self) -> Self:
+        clone: Self = super()._clone()  # type: ignore[misc]  # the stubs leave it out
+        clone.tiers, clone.lookups, clone.is_stretch = self.tiers, self.lookups, self.is_stretch
+        return clone
+
+
+def compiled(queryset: models.QuerySet[Any, Any]) -> tuple[str, list[Any]]:
+    # A question that can have no answer, such as one without any tier, is asked all the same: it counts nothing.
+    sql, params = queryset.query.get_compiler(connection=connection, elide_empty=False).as_sql()
+    return sql, list(params)
+
+
+def fetched(sql: str, params: Sequence[Any]) -> list[dict[str, Any]]:
+    """The rows that `sql` finds, by the names of their columns."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql, params)
+        names = [column.name for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+_SAMPLE = """
+SELECT timestamp, memory_id,
+       label_keys @> %s::varchar[] AND (%s = '' OR memory_fold(content) LIKE memory_pattern(%s)) AS hit
+FROM ({rows}) AS newest
+ORDER BY timestamp DESC, memory_id DESC
+"""
 
 
 def _key(timestamp: datetime, memory_id: UUID) -> tuple[Value, Value]:

@@ -7,7 +7,8 @@ import orjson
 from django.db.models import TextField
 from django.db.models.functions import Cast
 
-from memoryhub.memories.querysets import MemoryQuerySet
+from memoryhub.memories.querysets import MemoryQuerySet, fetched
+from memoryhub.memories.suspicion import masked
 
 Record = dict[str, Any]
 
@@ -20,14 +21,27 @@ HUB = ("memory_id", "version", "recorded_at", "status")
 DETAIL = ("superseded_at", "kind", "pinned", "expires_at", "propagation", "defaulted")
 # jsonb as the text it is: numbers that Python or a JSON library would round stay as they are.
 _DOCUMENTS = ("metadata", "propagation")
+# First, so that a machine that reads on has been told: what follows is data, never instructions.
+UNTRUSTED = "untrusted"
 
-RECORD = (*ENVELOPE, *HUB)
+RECORD = (UNTRUSTED, *ENVELOPE, *HUB)
 WHOLE = (*RECORD, *DETAIL)
 
 
 def records(queryset: MemoryQuerySet, names: tuple[str, ...] = RECORD) -> list[Record]:
     """The rows of `queryset` as dicts with exactly `names`, in that order; JSON documents as ready-made JSON."""
     return [_record(row, names) for row in values(queryset, names)]
+
+
+def newest(queryset: MemoryQuerySet, number: int, names: tuple[str, ...] = RECORD) -> list[Record]:
+    """The newest `number` rows in the same shape, in the order of every list."""
+    return [_record(row, names) for row in fetched(*question(queryset, number, names))]
+
+
+def question(queryset: MemoryQuerySet, number: int, names: tuple[str, ...]) -> tuple[str, list[Any]]:
+    """The SQL, with its parameters, that `newest` asks."""
+    plain, documents = _columns(names)
+    return queryset.newest(number, *plain, **documents)
 
 
 def shaped(queryset: MemoryQuerySet, names: tuple[str, ...], chunk_size: int) -> Iterator[Record]:
@@ -38,14 +52,46 @@ def shaped(queryset: MemoryQuerySet, names: tuple[str, ...], chunk_size: int) ->
 
 def values(queryset: MemoryQuerySet, names: tuple[str, ...]) -> Any:
     """The question that `records` asks."""
-    plain = [name for name in names if name not in _DOCUMENTS]
-    documents = {f"{name}_json": Cast(name, TextField()) for name in names if name in _DOCUMENTS}
+    plain, documents = _columns(names)
     return queryset.values(*plain, **documents)
 
 
+def _columns(names: tuple[str, ...]) -> tuple[list[str], dict[str, Cast]]:
+    plain = [name for name in names if name not in _DOCUMENTS and name != UNTRUSTED]
+    return plain, {f"{name}_json": Cast(name, TextField()) for name in names if name in _DOCUMENTS}
+
+
 def _record(row: dict[str, Any], names: tuple[str, ...]) -> Record:
-    return {name: _document(row[f"{name}_json"]) if name in _DOCUMENTS else row[name] for name in names}
+    return {name: _value(row, name) for name in names}
+
+
+def _value(row: dict[str, Any], name: str) -> Any:
+    if name == UNTRUSTED:
+        return True
+    return _document(row[f"{name}_json"]) if name in _DOCUMENTS else row[name]
 
 
 def _document(text: str | None) -> orjson.Fragment | None:
     return None if text is None else orjson.Fragment(text)
+
+
+def for_people(record: Record) -> Record:
+    """The record with its secrets masked: agents need what they wrote, and nobody needs to read it over a shoulder."""
+    return {name: _masked(value) for name, value in record.items()}
+
+
+def _masked(value: Any) -> Any:
+    match value:
+        case str():
+            return masked(value)
+        case list():
+            return [_masked(part) for part in value]
+        case dict():
+            return {name: _masked(part) for name, part in value.items()}
+        case orjson.Fragment():
+            text = orjson.dumps(value).decode()
+            shown = masked(text)
+            # An unchanged document stays the same object, so that records can be compared.
+            return value if shown == text else orjson.Fragment(shown)
+        case _:
+            return value

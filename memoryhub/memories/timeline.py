@@ -8,7 +8,7 @@ from django.db import connection
 from django.db.models import DateField, QuerySet, Sum
 from django.db.models.functions import Cast
 
-from memoryhub.memories.facets import LIVE_CAP, compiled, counted_live, tally
+from memoryhub.memories.facets import LIVE_CAP, counted_live, tally
 from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.models import MemoryDay, MemoryTotal
 from memoryhub.memories.substring import Matches
@@ -73,7 +73,8 @@ def _daily(filters: MemoryFilterSet) -> tuple[Counted, bool]:
     tallied = days(filters)
     if tallied is None:
         return _live(counted_live(filters), "day")
-    counted, _ = _live(Matches(filters.found.mortal(), cut=False), "day")
+    mortal = filters.candidates.read_for(filters.sought).mortal()
+    counted, _ = _live(Matches(mortal, cut=False), "day")
     for day, number in tallied:
         midnight = datetime.combine(day, time(), UTC)
         counted[midnight] = counted.get(midnight, 0) + int(number)
@@ -97,7 +98,7 @@ def _cuts_a_day(filters: MemoryFilterSet) -> bool:
 
 
 def _live(matches: Matches, unit: Literal["hour", "day"]) -> tuple[Counted, bool]:
-    sql, params = compiled(matches.rows.newest_first().values("timestamp")[:LIVE_CAP])
+    sql, params = matches.rows.newest(LIVE_CAP)
     with connection.cursor() as cursor:
         cursor.execute(_BY_UNIT.format(rows=sql), [unit, *params])
         counted: Counted = dict(cursor.fetchall())

@@ -52,7 +52,7 @@ def writes(clearance: Clearance) -> Writes:
     """Versions that `clearance` may see: ever written, and recorded in the last minute."""
     lately = datetime.now(UTC) - timedelta(minutes=1)
     seen = Memory.objects.visible_to(clearance)
-    return Writes(facets.written(clearance), seen.filter(recorded_at__gt=lately).count())
+    return Writes(facets.written(clearance), seen.recorded_after(lately).count())
 
 
 def pending_migrations() -> bool:

@@ -1,6 +1,8 @@
 """`make bench`: what the product's pages and writes cost over HTTP, beside the same SQL straight through psycopg.
 
 python -m tests.benchmarks [--rows 1000000] [--small 100000] [--queries 200] [--write RESULTS.md]
+python -m tests.benchmarks hidden [--visible 100000] [--hidden 100000] [--pairs 2000]
+python -m tests.benchmarks walls URL KEY URL KEY [--pairs 2000]     (the first without the walls, the second with them)
 """
 
 import argparse
@@ -17,6 +19,11 @@ RESULTS = Path(__file__).with_name("RESULTS.md")
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("section", nargs="?", choices=("all", "hidden", "walls"), default="all")
+    parser.add_argument("servers", nargs="*", help="of walls: two addresses, each with a key")
+    parser.add_argument("--visible", type=int, default=100_000)
+    parser.add_argument("--hidden", type=int, default=100_000)
+    parser.add_argument("--pairs", type=int, default=2_000)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--small", type=int, default=100_000)
     parser.add_argument("--queries", type=int, default=200)
@@ -29,11 +36,26 @@ def main() -> None:
     import django
 
     django.setup()
+    from tests.benchmarks.hidden import measure_hidden, measure_walls
     from tests.benchmarks.pages import measure_growth, measure_pages
-    from tests.benchmarks.report import write_report
+    from tests.benchmarks.report import hidden_section, replace_section, walls_section, write_report
     from tests.benchmarks.store import Store
     from tests.benchmarks.writes import measure_throughput, measure_writes
 
+    if options.section == "walls":
+        (one, one_key, other, other_key) = options.servers
+        pair = measure_walls([one, other], [one_key, other_key], options.pairs)
+        replace_section(options.write, walls_section(pair))
+        return
+
+    def hidden() -> None:
+        pairs = measure_hidden(options.visible, options.hidden, options.pairs)
+        lines = hidden_section(pairs, rows=options.visible, hidden=options.hidden, times=options.pairs)
+        replace_section(options.write, lines)
+
+    if options.section == "hidden":
+        hidden()
+        return
     large, small = Store(options.rows), Store(options.small)
     with large.served() as client:
         filled = large.fill()
@@ -55,6 +77,7 @@ def main() -> None:
         throughput=throughput,
         growth=growth,
     )
+    hidden()
     print(f"Written to {options.write}", file=sys.stderr)
 
 

@@ -20,8 +20,8 @@ from memoryhub.memories import facets, timeline
 from memoryhub.memories.envelope import parse_instant
 from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.models import Memory
-from memoryhub.memories.querysets import MemoryQuerySet
-from memoryhub.memories.records import RECORD, WHOLE, values
+from memoryhub.memories.querysets import compiled
+from memoryhub.memories.records import RECORD, WHOLE, question, values
 from tests.benchmarks.generate import common_words, namespaces, rare_words, subject_names
 from tests.benchmarks.store import Store
 
@@ -113,7 +113,7 @@ def measure_growth(
         spent: tuple[list[float], list[float]] = ([], [])
         for number in range(times + 20):
             for (client, make), times_spent in zip(clients, spent, strict=True):
-                times_spent.append(_get(client, "/api/memories", {**make(Random(number)), "limit": str(LIMIT)})[0])
+                times_spent.append(get(client, "/api/memories", {**make(Random(number)), "limit": str(LIMIT)})[0])
         found.append((name, median(spent[0][20:]), median(spent[1][20:])))
     return found
 
@@ -131,7 +131,7 @@ def _ask(
     more = {"limit": str(LIMIT)} if path == "/api/memories" else {}
     for number in range(times + 20):
         params = make(Random(number))
-        http, _ = _get(client, path, {**params, **more})
+        http, _ = get(client, path, {**params, **more})
         bare = _fetch(connection, sql(params))
         if number >= 20:
             timing.http.append(http)
@@ -157,7 +157,7 @@ def _deep(client: httpx.Client, connection: psycopg.Connection[Any], times: int)
 def _walk(client: httpx.Client) -> Iterator[tuple[float, dict[str, Any]]]:
     params = {"limit": str(LIMIT)}
     while True:
-        spent, page = _get(client, "/api/memories", params)
+        spent, page = get(client, "/api/memories", params)
         yield spent, page
         params["cursor"] = page["next_cursor"]
 
@@ -166,13 +166,13 @@ def _details(client: httpx.Client, connection: psycopg.Connection[Any], times: i
     timing = Timing("detail")
     found = connection.execute("SELECT memory_id FROM memories TABLESAMPLE SYSTEM (1) LIMIT %s", [times]).fetchall()
     for (memory_id,) in found:
-        timing.http.append(_get(client, f"/api/memories/{memory_id}", {})[0])
+        timing.http.append(get(client, f"/api/memories/{memory_id}", {})[0])
         question = values(Memory.objects.visible_to(everything()).current().filter(memory_id=memory_id), WHOLE)
-        timing.sql.append(_fetch(connection, facets.compiled(question)))
+        timing.sql.append(_fetch(connection, compiled(question)))
     return timing
 
 
-def _get(client: httpx.Client, path: str, params: Params) -> tuple[float, Any]:
+def get(client: httpx.Client, path: str, params: Params) -> tuple[float, Any]:
     """Milliseconds and the decoded answer."""
     started = time.perf_counter()
     answer = client.get(path, params=params)
@@ -192,19 +192,17 @@ def _filters(params: Params) -> MemoryFilterSet:
     return MemoryFilterSet(QueryDict(urlencode(params)), clearance=everything())
 
 
-def _page_sql(found: MemoryQuerySet) -> Question:
-    return facets.compiled(values(found.newest_first()[: LIMIT + 1], RECORD))
-
-
 def list_sql(params: Params) -> Question:
-    """The page's own SQL. For a text it is the better of its two ways, as the product's sample would choose."""
+    """The page's own SQL. For a text or a label it is the better of its two ways, as the product's sample chooses."""
     filters = _filters(params)
-    common = params.get("q", "")[:2].isalpha() and not params.get("q", "").startswith(("xq", "qq"))
-    return _page_sql(filters.candidates.spelling(filters.text) if common else filters.found)
+    is_rare = params.get("q", "").startswith(("xq", "qq")) or params.get("label", "").startswith("rare")
+    found = filters.candidates.looked_up(filters.sought) if is_rare else filters.candidates.read_for(filters.sought)
+    return question(found, LIMIT + 1, RECORD)
 
 
 def after_sql(record: dict[str, Any]) -> Question:
-    return _page_sql(_filters({}).found.before(parse_instant(record["timestamp"]), UUID(record["memory_id"])))
+    following = _filters({}).candidates.before(parse_instant(record["timestamp"]), UUID(record["memory_id"]))
+    return question(following, LIMIT + 1, RECORD)
 
 
 def facet_sql(params: Params) -> Question:
@@ -215,4 +213,4 @@ def facet_sql(params: Params) -> Question:
 def histogram_sql(params: Params) -> Question:
     days = timeline.days(_filters(params))
     assert days is not None
-    return facets.compiled(days)
+    return compiled(days)

@@ -4,6 +4,7 @@ from datetime import date
 from pathlib import Path
 from statistics import median
 
+from tests.benchmarks.hidden import Pair
 from tests.benchmarks.pages import Timing, p95
 from tests.benchmarks.writes import rows_per_second
 
@@ -58,6 +59,44 @@ def write_report(
         *(f"| {name} | {small:.1f} | {large:.1f} | {large / small:.2f} |" for name, small, large in growth),
     ]
     path.write_text("\n".join(lines) + "\n")
+
+
+def hidden_section(pairs: list[Pair], *, rows: int, hidden: int, times: int) -> list[str]:
+    """The lines of "Hidden rows": two stores that a low key sees as one and the same."""
+    return [
+        "## Hidden rows",
+        "",
+        f"{rows:,} memories that a low key may see; beside them none, or {hidden:,} that it may not see, newer and like"
+        f" them in all other ways. {times:,} pairs of requests a question over HTTP, in turns; medians in ms.",
+        "A is the chance that the answer with hidden rows is the later of two.",
+        "",
+        "| question | without | with | difference | limit | &#124;A - 0.5&#124; | holds |",
+        "|---|---|---|---|---|---|---|",
+        *(
+            f"| {p.name} | {median(p.without):.2f} | {median(p.hidden):.2f} | {p.difference:+.2f} | {p.limit:.2f}"
+            f" | {p.effect:.3f} | {'yes' if abs(p.difference) < p.limit else '**no**'} |"
+            for p in pairs
+        ),
+    ]
+
+
+def walls_section(pair: Pair) -> list[str]:
+    """The lines of "Cost of the walls"."""
+    ratio = median(pair.hidden) / median(pair.without)
+    return [
+        "## Cost of the walls",
+        "",
+        "| page | without walls and ledger | with | ratio |",
+        "|---|---|---|---|",
+        f"| {pair.name} | {median(pair.without):.2f} | {median(pair.hidden):.2f} | {ratio:.2f} |",
+    ]
+
+
+def replace_section(path: Path, lines: list[str]) -> None:
+    """Put a section in the place of the one with the same title, or at the end."""
+    before, _, rest = path.read_text().partition(f"{lines[0]}\n") if path.exists() else ("", "", "")
+    _, title, after = rest.partition("\n## ")
+    path.write_text(f"{before.rstrip()}\n\n" + "\n".join(lines) + "\n" + (f"{title}{after}" if title else ""))
 
 
 def _table(timings: list[Timing]) -> list[str]:

@@ -20,7 +20,7 @@ from pgvector.psycopg import register_vector
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from memoryhub.config import Config
+from memoryhub.config import SUPERUSER, Config
 from memoryhub.memories.ingest import COLUMNS, vector
 from memoryhub.ops import embedded
 from tests.benchmarks.generate import Row, rows
@@ -33,9 +33,9 @@ CHUNK = 20_000
 class Store:
     """An embedded hub with `count` generated memories, served by the product itself."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, *, home: str = "") -> None:
         self.count = count
-        self.home = ROOT / ".memoryhub" / f"bench-{count}"
+        self.home = ROOT / ".memoryhub" / (home or f"bench-{count}")
         self.config = Config(home=self.home, database_url=None)
 
     @contextmanager
@@ -61,9 +61,15 @@ class Store:
                 server.terminate()
 
     def connect(self) -> psycopg.Connection[Any]:
-        connection = psycopg.connect(self.config.dsn, autocommit=True, options="-c jit=off -c work_mem=32MB")
+        # As the superuser, whom row-level security does not keep from COPY.
+        options = "-c jit=off -c work_mem=32MB -c enable_seqscan=off -c max_parallel_workers_per_gather=0"
+        connection = psycopg.connect(self.config.embedded_dsn(SUPERUSER), autocommit=True, options=options)
         connection.prepare_threshold = None
         return connection
+
+    def generated(self) -> Iterator[Row]:
+        """The memories that this store holds."""
+        return rows(self.count, dimensions=DIMENSIONS)
 
     def fill(self) -> float | None:
         """Load the memories if they are not there yet. Answers the seconds it took."""
@@ -73,7 +79,7 @@ class Store:
                 return None
             started = time.perf_counter()
             indexes = _drop_gin(connection)
-            generated = rows(self.count, dimensions=DIMENSIONS)
+            generated = self.generated()
             done = 0
             while chunk := list(islice(generated, CHUNK)):
                 copy_rows(connection, chunk)

@@ -68,7 +68,9 @@ def test_going_back_leaves_nothing_of_the_table_behind(empty: World):
     left = schema()
 
     for kind in ("columns", "indexes", "constraints", "triggers"):
-        assert not [line for line in left[kind] if "memor" in line or "record_clock" in line], kind
+        assert not [
+            line for line in left[kind] if ("memor" in line and "audit" not in line) or "record_clock" in line
+        ], kind
 
 
 def test_the_functions_go_and_come_again(empty: World):
@@ -84,7 +86,7 @@ def test_the_functions_go_and_come_again(empty: World):
     assert schema() == whole
 
 
-@pytest.mark.parametrize("app", ["firewall", "ops"])
+@pytest.mark.parametrize("app", ["audit", "firewall", "ops"])
 def test_the_migrations_of_the_other_rooms_go_back_and_forward_again(empty: World, app):
     whole = schema()
     migrate(app, "zero")

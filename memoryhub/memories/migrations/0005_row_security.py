@@ -93,7 +93,7 @@ ALTER FUNCTION record_tick() SECURITY INVOKER RESET search_path;
 
 
 class Migration(migrations.Migration):
-    dependencies = [("memories", "0003_storage")]
+    dependencies = [("memories", "0004_tiers_apart")]
     operations = [
         migrations.RunSQL(FUNCTIONS, NO_FUNCTIONS),
         migrations.RunSQL(

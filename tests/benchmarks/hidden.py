@@ -1,0 +1,133 @@
+"""What hidden rows cost a reader: the same questions to a store with hidden rows and to one without, in turns."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from random import Random
+from statistics import median
+
+import httpx
+
+from tests.benchmarks.generate import Row, rows
+from tests.benchmarks.pages import LIMIT, Params, facet_questions, get, questions
+from tests.benchmarks.store import DIMENSIONS, ROOT, Store
+
+HIGHEST, LOW = "restricted", "confidential"
+WARM_UP = 20
+LOW_KEY = """
+from django.contrib.auth.models import User
+from memoryhub.firewall.models import ApiKey, ClearanceRecord
+held, _ = ClearanceRecord.objects.get_or_create(name="bench-low", defaults={"max_tier": "%s"})
+owner, _ = User.objects.get_or_create(username="bench-low")
+print(ApiKey.objects.create(owner, name="bench-low-%s", scopes=["read"], clearance=held)[1])
+"""
+
+
+@dataclass
+class Pair:
+    """Milliseconds of one question asked many times, without hidden rows and with them."""
+
+    name: str
+    without: list[float] = field(default_factory=list)
+    hidden: list[float] = field(default_factory=list)
+
+    @property
+    def difference(self) -> float:
+        return median(self.hidden) - median(self.without)
+
+    @property
+    def limit(self) -> float:
+        return max(median(self.without) * 0.05, 1.0)
+
+    @property
+    def effect(self) -> float:
+        """|A - 0.5| of Mann and Whitney: how far it is from a coin's toss which of two answers came later."""
+        ranked = sorted([(spent, 0) for spent in self.without] + [(spent, 1) for spent in self.hidden])
+        ranks = sum(rank for rank, (_, is_hidden) in enumerate(ranked, 1) if is_hidden)
+        number = len(self.hidden)
+        return abs((ranks - number * (number + 1) / 2) / (number * len(self.without)) - 0.5)
+
+
+class HiddenStore(Store):
+    """Memories of the lower tiers, and `hidden` ones beyond them that are newer and like them in all other ways."""
+
+    def __init__(self, count: int, hidden: int) -> None:
+        super().__init__(count + hidden, home=f"bench-{count}-hidden-{hidden}")
+        self.visible, self.hidden = count, hidden
+
+    def generated(self) -> Iterator[Row]:
+        for row in rows(self.visible, dimensions=DIMENSIONS):
+            yield row._replace(classification_tier=LOW) if row.classification_tier == HIGHEST else row
+        for row in rows(self.hidden, dimensions=DIMENSIONS):
+            newer = row.timestamp + timedelta(days=1_000)
+            yield row._replace(payload_id=f"hidden-{row.payload_id}", classification_tier=HIGHEST, timestamp=newer)
+
+    def low_key(self) -> str:
+        """A new key that sees all but the highest tier; asked while the store is served."""
+        made = subprocess.run(
+            [sys.executable, "manage.py", "shell", "--no-imports", "-c", LOW_KEY % (LOW, os.urandom(4).hex())],
+            cwd=ROOT,
+            env=os.environ | {"MEMORYHUB_HOME": str(self.home)},
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        return made.stdout.split()[-1]
+
+
+def measure_hidden(count: int, hidden: int, times: int) -> list[Pair]:
+    """Every read route of both stores, asked by a low key, in turns."""
+    without, with_hidden = HiddenStore(count, 0), HiddenStore(count, hidden)
+    for store in (without, with_hidden):
+        with store.served():
+            store.fill()
+    with without.served() as here, with_hidden.served() as there:
+        for client, store in ((here, without), (there, with_hidden)):
+            client.headers["Authorization"] = f"Bearer {store.low_key()}"
+        return list(_pairs(here, there, without, times))
+
+
+def _pairs(here: httpx.Client, there: httpx.Client, store: Store, times: int) -> Iterator[Pair]:
+    newest = [get(client, "/api/memories", {"limit": "1"})[1]["records"][0] for client in (here, there)]
+    details = [f"/api/memories/{found['memory_id']}" for found in newest]
+    for name, make in {**questions(store), **facet_questions(store)}.items():
+        path = "/api/facets" if name.startswith("facets") else "/api/memories"
+        yield _ask(name, here, there, [path, path], make, times)
+    for name, path in {"histogram": "/api/histogram", "status": "/api/status"}.items():
+        yield _ask(name, here, there, [path, path], lambda _: {}, times)
+    yield _ask("detail", here, there, details, lambda _: {}, times)
+    yield _ask("versions", here, there, [f"{path}/versions" for path in details], lambda _: {}, times)
+
+
+def _ask(
+    name: str,
+    here: httpx.Client,
+    there: httpx.Client,
+    paths: list[str],
+    make: Callable[[Random], Params],
+    times: int,
+) -> Pair:
+    pair = Pair(name)
+    for number in range(times + WARM_UP):
+        params = make(Random(number)) | ({"limit": str(LIMIT)} if name.startswith("list") else {})
+        asked = [(here, paths[0], pair.without), (there, paths[1], pair.hidden)]
+        # Who is asked first would be asked with a colder cache, or a warmer one.
+        for client, path, spent in asked if number % 2 else reversed(asked):
+            took, _ = get(client, path, params)
+            if number >= WARM_UP:
+                spent.append(took)
+    print(f"{name}: {pair.difference:+.2f} ms of {median(pair.without):.1f}", file=sys.stderr)
+    return pair
+
+
+def measure_walls(addresses: list[str], keys: list[str], times: int) -> Pair:
+    """The list page of two running servers over the same store, asked in turns: without the walls, and with them."""
+    headers = [{"Authorization": f"Bearer {key}"} for key in keys]
+    with (
+        httpx.Client(base_url=addresses[0], headers=headers[0], timeout=120) as here,
+        httpx.Client(base_url=addresses[1], headers=headers[1], timeout=120) as there,
+    ):
+        return _ask("list, unfiltered", here, there, ["/api/memories"] * 2, lambda _: {}, times)
