@@ -143,6 +143,8 @@ class Principal:
     """The actor it writes as; empty may name any."""
     vouches_for: frozenset[str] = frozenset()
     """Actor types besides its own for which it may pass memories on, as a relay does."""
+    viewer: str = ""
+    """Who looks as this principal, if it is not itself. Such a one changes nothing, and it is the viewer who reads."""
 
     def may(self, scope: Scope) -> bool:
         return scope in self.scopes or Scope.ADMIN in self.scopes

@@ -31,8 +31,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from memoryhub.firewall.types import label_keys, tier_order
-from memoryhub.memories.models import ACTOR_TYPES, KINDS, MAX_LABELS, NAME_LENGTH
+from memoryhub.firewall.types import ACTOR_TYPES, label_keys, tier_order
+from memoryhub.memories.models import KINDS, MAX_LABELS, NAME_LENGTH
 from memoryhub.memories.text import why_not_storable
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def _content(value: str) -> str:
     return value
 
 
-def _one_of(*allowed: str) -> AfterValidator:
+def one_of(*allowed: str) -> AfterValidator:
     def check(value: str) -> str:
         if value not in allowed:
             raise PydanticCustomError("choice", f"must be one of {', '.join(allowed)}.")
@@ -160,6 +160,8 @@ Text = Annotated[str, AfterValidator(_storable)]
 Name = Annotated[Text, Field(max_length=NAME_LENGTH)]
 Instant = Annotated[datetime, BeforeValidator(_instant)]
 Document = Annotated[dict[str, Any], AfterValidator(_document)]
+Tier = Annotated[str, AfterValidator(_tier)]
+Labels = Annotated[list[Annotated[Name, Field(min_length=1)]], AfterValidator(_labels)]
 Embedding = Annotated[
     Numbers,
     PlainValidator(_embedding),
@@ -186,15 +188,13 @@ class Envelope(BaseModel):
     idempotency_key: Name = ""
     schema_version: Annotated[int, Field(ge=1, le=MAX_SCHEMA_VERSION)] = 1
     transform_version: Name = ""
-    actor_type: Annotated[str, _one_of(*ACTOR_TYPES)] = ""
+    actor_type: Annotated[str, one_of(*ACTOR_TYPES)] = ""
     actor_id: Name = ""
     embedding: Embedding | None = None
     metadata: Document = Field(default_factory=dict)
-    sensitivity_labels: Annotated[list[Annotated[Name, Field(min_length=1)]], AfterValidator(_labels)] = Field(
-        default_factory=list
-    )
-    classification_tier: Annotated[str, AfterValidator(_tier)] = ""
-    kind: Annotated[str, _one_of(*KINDS)] = "fact"
+    sensitivity_labels: Labels = Field(default_factory=list)
+    classification_tier: Tier = ""
+    kind: Annotated[str, one_of(*KINDS)] = "fact"
     pinned: bool = False
     expires_at: Instant | None = None
     propagation: Document | None = None
@@ -213,6 +213,7 @@ class Draft:
     envelope: Envelope
     source: str
     actor_type: str
+    actor_id: str
     classification_tier: str
     timestamp: datetime
     defaulted: tuple[str, ...]
@@ -239,8 +240,8 @@ class Rejected(ValueError):
         self.code = code
 
 
-def draft(raw: Any, *, source: str | None, actor_type: str, now: datetime) -> Draft:
-    """Check `raw` and fill in what it leaves out: source and actor type of the writer, the lowest tier, the time `now`.
+def draft(raw: Any, *, source: str | None, actor_type: str, now: datetime, actor_id: str = "") -> Draft:
+    """Check `raw` and fill in what it leaves out: source and actor of the writer, the lowest tier, the time `now`.
 
     Raises Rejected with the errors of every field.
     """
@@ -250,11 +251,17 @@ def draft(raw: Any, *, source: str | None, actor_type: str, now: datetime) -> Dr
     if not source:
         raise Rejected({"source": ["is required: this key may write as any source and must say which."]})
     tier = envelope.classification_tier or tier_order()[0]
-    complete = {"source": source, "actor_type": envelope.actor_type or actor_type, "classification_tier": tier}
+    complete = {
+        "source": source,
+        "actor_type": envelope.actor_type or actor_type,
+        "actor_id": envelope.actor_id or actor_id,
+        "classification_tier": tier,
+    }
     return Draft(
         envelope=envelope,
         source=source,
         actor_type=complete["actor_type"],
+        actor_id=complete["actor_id"],
         classification_tier=tier,
         timestamp=envelope.timestamp or now,
         defaulted=tuple(name for name in FIELDS if name not in given),
@@ -268,6 +275,7 @@ def unstamped(made: Draft) -> Draft:
     values = vars(made.envelope) | {
         "source": made.source,
         "actor_type": made.actor_type,
+        "actor_id": made.actor_id,
         "classification_tier": made.classification_tier,
         "timestamp": None,
     }
@@ -282,7 +290,7 @@ def check(raw: Any) -> Envelope:
     try:
         return Envelope.model_validate(given)
     except ValidationError as error:
-        raise _rejected(error) from None
+        raise rejected(error) from None
 
 
 _SENTENCES = {
@@ -303,7 +311,8 @@ _SENTENCES = {
 _CODES = {"extra_forbidden": "unknown_field", "too_large": "too_large"}
 
 
-def _rejected(error: ValidationError) -> Rejected:
+def rejected(error: ValidationError) -> Rejected:
+    """What pydantic found wrong, in our words."""
     errors: Errors = {}
     code = "invalid_value"
     for item in error.errors(include_url=False, include_context=False, include_input=False):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, time
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import django_filters
@@ -11,10 +11,10 @@ from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import QueryDict
 
-from memoryhub.firewall.types import Clearance, tier_order
+from memoryhub.firewall.types import ACTOR_TYPES, Clearance, tier_order
 from memoryhub.memories.envelope import Errors, parse_instant
-from memoryhub.memories.models import ACTOR_TYPES, KINDS, NAME_LENGTH, STATUSES, Memory
-from memoryhub.memories.querysets import MemoryQuerySet
+from memoryhub.memories.models import KINDS, NAME_LENGTH, STATUSES, Memory
+from memoryhub.memories.querysets import MemoryQuerySet, Sought
 from memoryhub.memories.text import why_not_storable
 
 MAX_SOUGHT = 1_000
@@ -91,9 +91,6 @@ class InstantFilter(django_filters.Filter):
 class LabelFilter(django_filters.Filter):
     field_class = TextsField
 
-    def filter(self, qs: Any, value: list[str]) -> Any:
-        return qs.labelled(*value) if value else qs
-
 
 def _text(max_length: int = NAME_LENGTH, **options: Any) -> django_filters.CharFilter:
     return django_filters.CharFilter(
@@ -121,7 +118,7 @@ class MemoryFilterSet(django_filters.FilterSet):
     source = _text()
     actor_type = _choice(lambda: ACTOR_TYPES)
     actor_id = _text()
-    label = LabelFilter()
+    label = LabelFilter(method="leave_to_found")
     tier = _choice(tier_order, field_name="classification_tier")
     model = _text()
     role = _text()
@@ -169,20 +166,20 @@ class MemoryFilterSet(django_filters.FilterSet):
         return pairs
 
     @property
-    def text(self) -> str:
-        """The text that contents must contain; empty for any."""
-        return str(self.values.get("q", ""))
+    def sought(self) -> Sought:
+        """The text that contents must contain and the labels that memories must carry."""
+        return Sought(text=str(self.values.get("q", "")), labels=tuple(self.values.get("label", ())))
 
-    @property
+    @cached_property
     def candidates(self) -> MemoryQuerySet:
-        """What all filters but the text find, without an order. Without a status filter: the active ones."""
+        """What all filters but text and labels find, without an order. Without a status filter: the active ones."""
         candidates: MemoryQuerySet = self.qs
         return candidates if "status" in self.values else candidates.filter(status="active")
 
     @property
     def found(self) -> MemoryQuerySet:
         """The memories asked for, without an order."""
-        return self.candidates.containing(self.text) if self.text else self.candidates
+        return self.candidates.looked_up(self.sought).at_once()
 
     def leave_to_found(self, queryset: MemoryQuerySet, _name: str, _value: str) -> QuerySet[Memory]:
         return queryset

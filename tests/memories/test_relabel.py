@@ -3,6 +3,7 @@
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memoryhub.audit.models import AuditEntry
+from memoryhub.firewall import wall
 from memoryhub.firewall.types import Clearance, Principal, Scope, everything, label_keys, opens
 from memoryhub.memories import facets, ingest, relabel
 from memoryhub.memories.envelope import Rejected
@@ -35,6 +37,12 @@ CAREFUL = Principal(
     name="user:cal", clearance=Clearance(max_tier="confidential"), scopes=frozenset({Scope.READ, Scope.INSPECT})
 )
 LOW = Clearance(max_tier="internal", blocked_labels=frozenset({"pii"}))
+
+
+@pytest.fixture(params=[True, False], ids=["behind both walls", "behind the first wall alone"])
+def walls(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not request.param:
+        monkeypatch.setattr(wall, "behind", lambda _: nullcontext())
 
 
 def planned(memory: Memory, by: Principal = STEWARD, **asked: Any) -> Plan:
@@ -130,7 +138,8 @@ class TestQuarantine:
     def test_changes_nothing_of_what_is_erased(self):
         memory = Memory.objects.get(id=insert(status="erased", content=""))
 
-        for asked in ({"status": "quarantined"}, {"classification_tier": "internal"}):
+        changes: list[dict[str, Any]] = [{"status": "quarantined"}, {"classification_tier": "internal"}]
+        for asked in changes:
             with pytest.raises(Rejected) as refused:
                 classify(memory, **asked)
             assert refused.value.code == "not_in_force"
@@ -190,6 +199,7 @@ class TestWhoMay:
         assert refused.value.code == "above_clearance"
         assert Memory.objects.count() == 1
 
+    @pytest.mark.usefixtures("walls")
     def test_what_is_hidden_is_not_there(self):
         hidden = make_memory(tier="restricted")
 
@@ -197,6 +207,7 @@ class TestWhoMay:
         assert relabel.plan_one(uuid.uuid4(), Change(status="quarantined"), by=CAREFUL).steps == []
         assert found("", CAREFUL, classification_tier="public").steps == []
 
+    @pytest.mark.usefixtures("walls")
     def test_filters_that_were_read_for_somebody_else_do_not_widen_what_is_seen(self):
         make_memory(tier="restricted")
         theirs = MemoryFilterSet(QueryDict(), clearance=everything())
@@ -358,6 +369,7 @@ class TestUndo:
         with pytest.raises(Rejected):
             relabel.plan_undo(done.undo, by=Principal(name="user:eve", clearance=everything(), scopes=STEWARD.scopes))
 
+    @pytest.mark.usefixtures("walls")
     def test_shows_nothing_that_may_no_longer_be_seen(self):
         make_memory(tier="restricted")
         done = relabel.carry_out(found("", classification_tier="public"), reason="Announced.")

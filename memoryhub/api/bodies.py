@@ -1,0 +1,30 @@
+"""What is sent to routes that take more than an envelope."""
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
+
+from memoryhub.memories.envelope import Document, Text
+from memoryhub.memories.relabel import Change
+
+
+def _parameters(value: dict[str, Any]) -> dict[str, Any]:
+    for given in value.values():
+        if not all(isinstance(text, str) for text in (given if isinstance(given, list) else [given])):
+            raise PydanticCustomError("filter", "must hold texts, and lists of texts for what may be repeated.")
+    return value
+
+
+class ChangeOfOne(Change):
+    """How one memory is to be classified."""
+
+    version: Annotated[int, Field(ge=1, description="The version that was read; or send its ETag as If-Match.")] = 0
+
+
+class ChangeOfMany(Change):
+    """How all memories that a filter finds are to be classified."""
+
+    filter: Annotated[Document, AfterValidator(_parameters), Field(description="As the list takes them.")]
+    dry_run: Annotated[bool, Field(description="Only tell what would be done, and the token for doing it.")] = False
+    token: Annotated[Text, Field(description="From the dry run: what it told is done, or nothing.")] = ""
