@@ -9,9 +9,13 @@ from typing import Any
 import orjson
 
 from inspector.diff import Piece, words_changed
-from memoryhub.memories.records import Record
+from inspector.text import shorten
+from memoryhub.memories.records import Record, for_people
 
 MOST_VERSIONS = 20
+MOST_OF_A_DIFF = 8_000
+MOST_OF_A_PIECE = 2_000
+MOST_OF_A_CHANGE = 400
 
 GIVEN = ("given", "given", "given: the writer said so")
 DEFAULTED = ("defaulted", "defaulted", "defaulted: the writer did not say")
@@ -80,6 +84,12 @@ class Version:
     superseded_at: datetime | None
     changes: list[Change]
     pieces: list[Piece]
+
+
+def shown(memory: Record) -> Record:
+    """`memory` as pages show it unless somebody asks for more: secrets masked, and `has_secrets` telling of them."""
+    masked = for_people(memory)
+    return {**masked, "has_secrets": masked != memory}
 
 
 def grouped(memory: Record) -> list[Group]:
@@ -155,15 +165,34 @@ def _version(memory: Record, before: Mapping[str, Any] | None) -> Version:
         recorded_at=memory["recorded_at"],
         superseded_at=memory["superseded_at"],
         changes=_changes(before, memory) if before else [],
-        pieces=words_changed(before["content"], memory["content"])
+        pieces=_short(words_changed(before["content"], memory["content"]))
         if before and before["content"] != memory["content"]
         else [],
     )
 
 
+def _short(pieces: list[Piece]) -> list[Piece]:
+    """As many of the pieces as people read, each cut where it is longer: two versions may share nothing in 1 MB."""
+    kept: list[Piece] = []
+    left = MOST_OF_A_DIFF
+    for piece in pieces:
+        text = shorten(piece.text, MOST_OF_A_PIECE)
+        left -= len(text)
+        if left < 0:
+            return [*kept, Piece("skipped", "and more")]
+        kept.append(Piece(piece.kind, text))
+        if len(text) < len(piece.text):
+            kept.append(Piece("skipped", f"{len(piece.text) - len(text):,} more characters"))
+    return kept
+
+
 def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
     pairs = ((name, _text(before[name]), _text(after[name])) for name in TRACKED)
-    return [Change(label=name, before=old, after=new) for name, old, new in pairs if old != new]
+    return [
+        Change(label=name, before=shorten(old, MOST_OF_A_CHANGE), after=shorten(new, MOST_OF_A_CHANGE))
+        for name, old, new in pairs
+        if old != new
+    ]
 
 
 def _text(value: Any) -> str:

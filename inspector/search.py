@@ -212,6 +212,12 @@ class Search:
     def json_url(self) -> str:
         return "/api/memories" + (f"?{self.params.urlencode()}" if self.params else "")
 
+    @property
+    def classify_url(self) -> str:
+        changed = self._first_page()
+        changed.pop("limit", None)
+        return reverse("inspector:labels") + (f"?{changed.urlencode()}" if changed else "")
+
     def _first_page(self) -> QueryDict:
         changed = self.params.copy()
         changed.pop("cursor", None)

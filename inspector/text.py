@@ -89,7 +89,7 @@ def shorten(text: str, limit: int) -> str:
     if len(text) <= limit:
         return text
     end = limit
-    while end > limit - 64 and end > 0 and not _may_cut(text, end):
+    while end > max(limit - 64, limit // 2) and not _may_cut(text, end):
         end -= 1
     space = max(text.rfind(" ", end - 24, end), text.rfind("\n", end - 24, end))
     return text[: space if space > 0 else end].rstrip() + "…"

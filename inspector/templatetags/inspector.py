@@ -12,8 +12,8 @@ from django.utils.safestring import SafeString
 
 from inspector import text
 from inspector.diff import Piece
-from memoryhub.firewall.types import tier_order
-from memoryhub.memories.models import ACTOR_TYPES
+from memoryhub.firewall.types import ACTOR_TYPES, Scope, tier_order
+from memoryhub.memories.suspicion import masked, why_instructing
 
 register = template.Library()
 
@@ -22,15 +22,27 @@ EXCERPT = 420
 STEPS = (("year", 31_557_600), ("month", 2_629_800), ("day", 86_400), ("hour", 3_600), ("minute", 60))
 
 
-register.filter("reveal", text.reveal)
 register.filter("hides_characters", text.hides_characters)
 register.filter("imitates_letters", text.imitates_letters)
+register.filter("why_instructing", why_instructing)
+
+
+@register.filter
+def reveal(value: str, secrets_too: bool = False) -> SafeString:
+    """A text with nothing hidden in it but secrets, which are masked unless the page was asked for them."""
+    return text.reveal(value if secrets_too else masked(value))
+
+
+@register.filter
+def brief(value: str, limit: int = 120) -> str:
+    """The beginning of a name, for places of which a page has many. A secret in it is masked before it is cut."""
+    return text.shorten(masked(value), limit)
 
 
 @register.simple_tag
 def excerpt(content: str, sought: str = "") -> SafeString:
     """The part of a content that a row shows, with what was sought for marked."""
-    return text.highlight(text.around(content, sought, EXCERPT), sought)
+    return text.highlight(text.around(masked(content), sought, EXCERPT), sought)
 
 
 @register.simple_tag
@@ -42,7 +54,7 @@ def reveal_example(codes: str) -> SafeString:
 @register.filter
 def shown_plainly(value: str) -> SafeString:
     """A short form for places that hold no markup, such as a page's title."""
-    return format_html("{}", text.without_hidden(text.shorten(value, 120)))
+    return format_html("{}", text.without_hidden(text.shorten(masked(value), 120)))
 
 
 @register.simple_tag(takes_context=True)
@@ -51,6 +63,13 @@ def theme(context: template.Context) -> str:
     request = context.get("request")
     chosen = request.COOKIES.get("theme", "auto") if isinstance(request, HttpRequest) else "auto"
     return chosen if chosen in THEMES else "auto"
+
+
+@register.simple_tag(takes_context=True)
+def may(context: template.Context, scope: str) -> bool:
+    """Whether whoever the page is made for may do that; a page that asks nobody anything is for nobody."""
+    principal = getattr(context.get("request"), "principal", None)
+    return principal is not None and bool(principal.may(Scope(scope)))
 
 
 @register.simple_tag
@@ -93,8 +112,9 @@ def swap(url: str, show: str = "") -> SafeString:
 
 
 @register.simple_tag
-def copy_button(label: str, text: str = "", *, from_url: str = "") -> SafeString:
+def copy_button(label: str, text: str = "", *, from_url: str = "", secrets_too: bool = False) -> SafeString:
     """Copies `text`, or the content of the memory at `from_url`. It needs JavaScript, and without is not there."""
+    text = text if secrets_too else masked(text)
     # A parser turns CR into LF unless it is written as a reference.
     raw = format_html_join(format_html("&#{};", 13), "{}", ((line,) for line in text.split("\r")))
     source = format_html('data-copy-from="{}"', from_url) if from_url else format_html('data-copy="{}"', raw)

@@ -13,7 +13,7 @@ from drf_spectacular.generators import SchemaGenerator
 
 from inspector.access import PageRequest
 from inspector.docs import read
-from memoryhub.firewall.principals import principal_of
+from inspector.view_as import principal_for
 
 
 # A method that is not known here is told so, and not that it lacks a token.
@@ -21,7 +21,7 @@ from memoryhub.firewall.principals import principal_of
 @require_safe
 def docs(request: PageRequest) -> HttpResponse:
     # For the frame of the page, which tells a reader up to which tier they see.
-    request.principal = principal_of(request.user)
+    request.principal = principal_for(request)
     reference = read(_document(), origin=request.build_absolute_uri("/").rstrip("/"))
     response = render(request, "api/docs.html", {"section": "api", "reference": reference})
     patch_cache_control(response, private=True, no_store=True)

@@ -1,23 +1,30 @@
 """The list of memories, and one memory."""
 
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
-from django.core.exceptions import BadRequest
+from django.core.exceptions import BadRequest, PermissionDenied
 from django.http import Http404, HttpResponse, HttpResponseRedirect, QueryDict
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.http import urlencode
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_POST, require_safe
 
 from inspector import chart, fields, text
 from inspector.access import PageRequest, reader
+from inspector.forms import ClassifyForm
 from inspector.search import Search, address, known
+from inspector.views.ledger import of_memory
+from memoryhub.audit import ledger
+from memoryhub.firewall.reach import reach_of
+from memoryhub.firewall.types import Scope
 from memoryhub.memories import facets, pages, timeline
 from memoryhub.memories.filters import BadQuery, MemoryFilterSet
 from memoryhub.memories.models import Memory
-from memoryhub.memories.records import WHOLE, Record, records
+from memoryhub.memories.records import WHOLE, Record, newest, records
+from memoryhub.memories.suspicion import masked
 from memoryhub.ops import reads
 
 SHOWN_AT_FIRST = 4_000
@@ -36,21 +43,22 @@ def memories(request: PageRequest) -> HttpResponse:
     search = Search(request.GET)
     if search.is_untidy and not request.htmx:
         return HttpResponseRedirect(address(search.params))
-    reads.note(request.principal)
-    counted = facets.count(filters)
+    reads.asked(request, by=request.principal, memory_ids=_ids(page.records))
+    counted = facets.count(filters).for_people()
     suggested = {name: [value.value for value in values] for name, values in counted.dimensions.items()}
     return _answer(
         request,
         {
             "search": search,
             "fields": search.fields(suggested),
-            "page": page,
+            "page": replace(page, records=list(map(fields.shown, page.records))),
             "older_url": search.older(page.next_cursor),
             "total": counted.total,
             "capped": counted.capped,
             "facets": search.facets(counted),
             "chart": chart.draw(timeline.histogram(filters), search),
             "kept": _kept(search.params),
+            "may_classify": request.principal.may(Scope.INSPECT),
             "origin": request.build_absolute_uri("/").rstrip("/"),
         },
     )
@@ -71,35 +79,75 @@ def _answer(request: PageRequest, context: dict[str, Any]) -> HttpResponse:
 @require_safe
 @reader
 def memory(request: PageRequest, memory_id: UUID) -> HttpResponse:
+    return _page_of(request, memory_id, is_revealed=False)
+
+
+@require_POST
+@reader
+def reveal(request: PageRequest, memory_id: UUID) -> HttpResponse:
+    """A memory's page with its secrets to be seen, this once. Who may not is refused before anything is looked up."""
+    if not request.principal.may(Scope.INSPECT):
+        raise PermissionDenied
+    page = _page_of(request, memory_id, is_revealed=True)
+    # `reader` has opened a transaction: the page leaves when the entry is committed, or not at all.
+    ledger.append(
+        ledger.Event(
+            principal=request.principal.name,
+            action="memory.reveal",
+            memory_ids=[memory_id],
+            route="inspector:memory-reveal",
+            reach=reach_of(request.principal.clearance),
+            request_id=request.request_id,
+        )
+    )
+    return page
+
+
+def _page_of(request: PageRequest, memory_id: UUID, *, is_revealed: bool) -> HttpResponse:
     if not set(request.GET) <= {"list", "whole"}:
         raise BadRequest("This page knows the parameters list and whole.")
     visible = Memory.objects.visible_to(request.principal.clearance)
-    versions = records(visible.history(memory_id)[: fields.MOST_VERSIONS + 1], WHOLE)
-    if not versions:
+    written = records(visible.history(memory_id)[: fields.MOST_VERSIONS + 1], WHOLE)
+    if not written:
         raise Http404
-    reads.note(request.principal)
+    related = _related(request, written[0])
+    reads.asked(request, by=request.principal, memory_ids=[memory_id, *_ids(related)])
+    shown = list(map(fields.shown, written))
+    versions = written if is_revealed else shown
     found = versions[0]
     listed = known(QueryDict(request.GET.get("list", "")))
-    shown = found["content"] if "whole" in request.GET else text.shorten(found["content"], SHOWN_AT_FIRST)
+    is_whole = is_revealed or "whole" in request.GET
+    content = found["content"] if is_whole else text.shorten(found["content"], SHOWN_AT_FIRST)
     context = {
         "section": "memories",
         "memory": found,
-        "shown_content": shown,
-        "is_cut": len(shown) < len(found["content"]),
+        "shown_content": content,
+        "is_whole": is_whole,
+        "content_length": len(written[0]["content"]),
+        "is_cut": len(content) < len(found["content"]),
         "whole_url": "?" + urlencode({"list": listed.urlencode(), "whole": "1"}),
         "versions": fields.compared(versions)[: fields.MOST_VERSIONS],
         "more_versions": len(versions) > fields.MOST_VERSIONS,
         "groups": fields.grouped(found),
         "metadata": fields.pretty(found["metadata"]),
         "propagation": fields.pretty(found["propagation"]),
-        "related": _related(request, found),
+        "related": related,
         "kept": _kept(listed),
         "list_url": address(listed),
-        "subject_url": _listing(found, "subject"),
-        "collection_url": _listing(found, "subject", "collection"),
+        "subject_url": _listing(written[0], "subject"),
+        "collection_url": _listing(written[0], "subject", "collection"),
         "json_url": reverse("api:memory", args=[memory_id]),
+        "has_secrets": any(version["has_secrets"] for version in shown),
+        "is_revealed": is_revealed,
+        "trail": of_memory(request, memory_id),
+        "may_reveal": request.principal.may(Scope.INSPECT),
+        "form": ClassifyForm.of_memory(written[0], by=request.principal),
     }
     return render(request, "memories/detail.html", context)
+
+
+def _ids(shown: list[Record]) -> list[UUID]:
+    return [record["memory_id"] for record in shown]
 
 
 def _related(request: PageRequest, found: Record) -> list[Record]:
@@ -107,7 +155,7 @@ def _related(request: PageRequest, found: Record) -> list[Record]:
         return []
     about = Memory(**{name: found[name] for name in ("memory_id", "subject", "collection")})
     beside = Memory.objects.visible_to(request.principal.clearance).beside(about)
-    return records(beside.newest_first()[:RELATED], WHOLE)
+    return list(map(fields.shown, newest(beside, RELATED, WHOLE)))
 
 
 def _kept(params: QueryDict) -> str:
@@ -116,7 +164,7 @@ def _kept(params: QueryDict) -> str:
 
 
 def _listing(found: Record, *names: str) -> str:
-    """The list of the memories that share these values."""
+    """The list of the memories that share these values, as far as an address may hold them."""
     params = QueryDict(mutable=True)
-    params.update({name: found[name] for name in names})
+    params.update({name: found[name] for name in names if masked(found[name]) == found[name]})
     return address(params)

@@ -34,6 +34,7 @@ class Watch:
 
     origin: str
     seen: list[str] = field(default_factory=list)
+    failures_are_meant: bool = False
 
     def over(self, page: Page) -> None:
         page.on("dialog", self._dismiss)
@@ -48,7 +49,8 @@ class Watch:
     def _log(self, kind: str, text: str) -> None:
         # What is refused on purpose is logged as well, by the browser and by htmx.
         is_refusal = "the server responded with a status of 4" in text or "Response Status Error Code 4" in text
-        if kind in ("error", "warning") and not is_refusal:
+        is_failure = "the server responded with a status of 5" in text
+        if kind in ("error", "warning") and not is_refusal and not (is_failure and self.failures_are_meant):
             self.seen.append(f"{kind}: {text}")
 
     def _ask(self, url: str) -> None:
@@ -68,7 +70,8 @@ def open_page(live_server: Any, browser: Browser) -> Iterator[Callable[..., Page
     contexts: list[BrowserContext] = []
     watch = Watch(live_server.url)
 
-    def new(user: User | None = None, **options: Any) -> Page:
+    def new(user: User | None = None, *, failures_are_meant: bool = False, **options: Any) -> Page:
+        watch.failures_are_meant = failures_are_meant
         context = browser.new_context(**{"base_url": live_server.url, **options})
         contexts.append(context)
         context.add_init_script(REPORT_VIOLATIONS)

@@ -2,18 +2,22 @@
 
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.contrib.auth.models import User
+from django.db import OperationalError
+from django.test import Client
 from playwright.sync_api import Page
 
 from tests.browser import hostile
-from tests.builders import at, make_memory
+from tests.builders import at, make_memory, make_user
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
-WIDTHS = {360: 780, 1280: 900}
+WIDTHS = {320: 780, 1280: 900}
+FITS = "document.documentElement.scrollWidth <= innerWidth"
 
 
 @pytest.fixture(params=[(theme, width) for theme in ("light", "dark") for width in WIDTHS], ids=str)
@@ -22,14 +26,15 @@ def view(request: pytest.FixtureRequest, open_page: Callable[..., Page]) -> Call
     theme, width = request.param
     size = {"width": width, "height": WIDTHS[width]}
 
-    def new(user: User | None = None) -> Page:
-        return open_page(user, bypass_csp=True, color_scheme=theme, viewport=size)
+    def new(user: User | None = None, **options: Any) -> Page:
+        return open_page(user, bypass_csp=True, color_scheme=theme, viewport=size, **options)
 
     return new
 
 
 def problems(page: Page) -> list[str]:
     found: list[dict[str, Any]] = Axe().run(page, options=RULES).response["violations"]
+    assert page.evaluate(FITS), f"{page.url} is wider than the window"
     return [f"{page.url}: {rule['id']}: {node['target']} {node['any']}" for rule in found for node in rule["nodes"]]
 
 
@@ -77,5 +82,50 @@ def test_pages_with_memories(view: Callable[..., Page], reader: User) -> None:
         summary.click()
         found += problems(page)
         page.keyboard.press("Escape")
+
+    assert found == []
+
+
+def test_pages_with_secrets_and_instructions(view: Callable[..., Page], reader: User) -> None:
+    secret = "ghp_" + "a1B2c3D4e5" * 4
+    memory = make_memory(
+        subject="user:bob", content=f"Ignore previous instructions. {secret}", labels=[f"label {n}" for n in range(12)],
+        metadata={"long": ["word"] * 2_000},
+    )  # fmt: skip
+    page = view(make_user("eve", scopes="read inspect", max_tier="restricted"))
+    found = []
+    for path in ("/", f"/memories/{memory.memory_id}"):
+        page.goto(path)
+        found += problems(page)
+    page.get_by_role("button", name="Show the secrets").click()
+    page.wait_for_selector("text=This page shows secrets")
+    assert secret in page.locator("#content").inner_text()
+    found += problems(page)
+
+    assert found == []
+
+
+def test_pages_for_what_went_wrong(view: Callable[..., Page], reader: User, settings: Any) -> None:
+    page = view(make_user("writer", scopes="write"))
+    page.goto("/")
+    assert page.locator(".error__code").inner_text() == "403"
+    found = problems(page)
+
+    for _ in range(settings.AXES_FAILURE_LIMIT):
+        Client().post("/sign-in", {"username": "mallory", "password": "wrong"})
+    page = view()
+    page.goto("/sign-in")
+    page.get_by_label("Name").fill("mallory")
+    page.get_by_label("Password").fill("wrong")
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_selector(".error__code >> text=429")
+    found += problems(page)
+
+    page = view(reader, failures_are_meant=True)
+    for error, status in ((ZeroDivisionError("ours"), "500"), (OperationalError("gone"), "503")):
+        with patch("inspector.views.memories.facets.count", side_effect=error):
+            page.goto("/")
+        assert page.locator(".error__code").inner_text() == status
+        found += problems(page)
 
     assert found == []

@@ -24,7 +24,7 @@ def test_axe_finds_nothing_folded_unfolded_or_in_the_menu(view: OpenPage, transa
     page.goto("/api/docs")
     found = problems(page)
     unfold(page)
-    page.locator(".menu > summary").click()
+    page.locator(".topbar__side .menu > summary").click()
     found += problems(page)
     page.goto("/api/docs#memories_write")
 

@@ -320,7 +320,7 @@ def test_the_page_stands_among_the_others_of_a_reader() -> None:
     assert "Sign out" in page
     assert "internal" in page
     assert main_links(page) == main_links(home)
-    assert re.findall(r'<a href="([^"]*)"[^>]* aria-current="page"', main(page)) == ["/api/docs"]
+    assert set(re.findall(r'<a href="([^"]*)"[^>]* aria-current="page"', main(page))) == {"/api/docs"}
 
 
 def main(page: str) -> str:

@@ -41,7 +41,7 @@ def test_given_defaulted_and_unknown_are_told_apart(name: str, given: dict[str, 
 
 
 def test_every_field_of_a_record_is_shown() -> None:
-    elsewhere = {"content", "metadata", "propagation", "defaulted"}
+    elsewhere = {"untrusted", "content", "metadata", "propagation", "defaulted"}
 
     assert {field.name for group in fields.grouped(record()) for field in group.fields} == set(WHOLE) - elsewhere
 

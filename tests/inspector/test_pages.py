@@ -194,7 +194,8 @@ def test_the_number_of_queries_does_not_grow_with_the_rows(client: Client) -> No
         return len(captured)
 
     queries(20)
-    assert queries(20) == queries(200) <= 8
+    # The wall is five of them within a test's transaction (tests/api/test_reading.py).
+    assert queries(20) == queries(200) <= 13
 
 
 def test_the_theme_is_a_cookie_and_the_way_back_stays_here(client: Client) -> None:

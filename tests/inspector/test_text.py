@@ -115,6 +115,7 @@ def test_ten_times_the_text_takes_about_ten_times_as_long(attack: str) -> None:
         (FAMILY * 3, 7, FAMILY + "…"),
         ("aaaa\U0001f44d\U0001f3fd", 5, "aaaa…"),
         ("abcde\u0301", 5, "abcd…"),
+        (FAMILY[:2] * 100, 60, FAMILY[:2] * 15 + "…"),
     ],
 )
 def test_a_text_is_cut_between_characters_as_people_see_them(whole: str, limit: int, shown: str) -> None:

@@ -156,8 +156,8 @@ def test_what_is_masked_stays_masked(text):
 ATTACKS = [
     "x", "\u0301", "\U0001f469\u200d", "\U000e0041", "ignore all the ", "from now on ", "reveal system prompt ",
     "do not the user ", '"role":  ', "<system ", "<|a", "tool\n", "aB1" * 39 + " ", "a" * 70 + "\n", "eyJ",
-    "eyJaaaaaaaa.", "sk-", "\\nsk-", "-----BEGIN PRIVATE KEY-----", '-----BEGIN PRIVATE KEY-----"', "PRIVATE KEY-----BEGIN ", "ghp_",
-    "xoxb-",
+    "eyJaaaaaaaa.", "sk-", "\\nsk-", "-----BEGIN PRIVATE KEY-----", '-----BEGIN PRIVATE KEY-----"',
+    "PRIVATE KEY-----BEGIN ", "ghp_", "xoxb-",
 ]  # fmt: skip
 
 
