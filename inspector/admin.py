@@ -1,31 +1,74 @@
-"""Django's admin: users, keys and clearances to edit, memories to read through the same firewall as everywhere."""
+"""Django's admin: users, keys and clearances to edit. Memories are looked at in the inspector."""
 
-from typing import Any, ClassVar
+from collections.abc import Iterable
+from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import Group, User
-from django.db.models import QuerySet
-from django.http import HttpRequest
-from django.urls import URLPattern, path, reverse
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
 from django.utils import timezone
-from django.utils.html import format_html
-from knox.models import get_digest_token
+from knox.settings import knox_settings
 
+from inspector.access import PageRequest, tell_ledger
+from memoryhub.firewall import deeds, keys, wall
 from memoryhub.firewall.models import ApiKey, ClearanceRecord, UserClearance
 from memoryhub.firewall.principals import principal_of
-from memoryhub.firewall.types import Scope, tier_order
-from memoryhub.memories.models import Memory
-from memoryhub.memories.querysets import NEWEST_FIRST
+from memoryhub.firewall.types import ACTOR_TYPES, Principal, Scope, tier_order
+from memoryhub.memories import facets
 
-admin.site.site_header = admin.site.site_title = "memoryhub"
-admin.site.index_title = "Administration"
 admin.site.unregister([User, Group])
 
 
-def _choices(values: list[str]) -> list[tuple[str, str]]:
+def _choices(values: Iterable[str]) -> list[tuple[str, str]]:
     return [(value, value) for value in values]
+
+
+def _by(request: HttpRequest) -> Principal:
+    return principal_of(request.user)
+
+
+class Recorded(admin.ModelAdmin):
+    """Each change through the admin is one entry in the ledger, in the transaction of the change."""
+
+    noun = ""
+    told: tuple[str, ...] = ()
+
+    def state(self, row: Any) -> deeds.Told:
+        """What the ledger is told of a stored row: values, and never a password or a digest."""
+        return deeds.told(row, self.told)
+
+    def save_model(self, request: HttpRequest, row: Any, form: Any, change: bool) -> None:
+        before = self.state(self.get_queryset(request).get(pk=row.pk)) if change else {}
+        request.before = before  # type: ignore[attr-defined]
+        super().save_model(request, row, form, change)
+
+    def log_addition(self, request: HttpRequest, row: Model, message: Any) -> Any:
+        self.tell(request, "create" if self.noun == "key" else "change", row, self._stored(request, row))
+        return super().log_addition(request, row, message)
+
+    def log_change(self, request: HttpRequest, row: Model, message: Any) -> Any:
+        self.tell(request, "change", row, self._stored(request, row))
+        return super().log_change(request, row, message)
+
+    def log_deletions(self, request: HttpRequest, rows: QuerySet[Any]) -> Any:
+        for row in rows:
+            request.before = self.state(row)  # type: ignore[attr-defined]
+            self.tell(request, "change", row, {})
+        return super().log_deletions(request, rows)
+
+    def tell(self, request: HttpRequest, verb: str, row: Model, after: deeds.Told) -> None:
+        changed = deeds.changes(getattr(request, "before", after), after) | getattr(request, "besides", {})
+        details = {self.noun: str(row), "changed": changed}
+        tell_ledger(request, f"{self.noun}.{verb}", by=_by(request), details=details)
+
+    def _stored(self, request: HttpRequest, row: Model) -> deeds.Told:
+        return self.state(self.get_queryset(request).get(pk=row.pk))
 
 
 class ScopesForm(forms.ModelForm):
@@ -41,7 +84,9 @@ class UserClearanceInline(admin.StackedInline):
 
 
 @admin.register(User)
-class PersonAdmin(UserAdmin):
+class PersonAdmin(Recorded, UserAdmin):
+    noun = "user"
+    told = ("username", "first_name", "last_name", "email", "is_active", "is_staff", "is_superuser")
     inlines = (UserClearanceInline,)
     list_display = ("username", "is_active", "is_staff", "clearance", "last_login")
     list_select_related = ("held_clearance__clearance",)
@@ -58,19 +103,73 @@ class PersonAdmin(UserAdmin):
         held = getattr(user, "held_clearance", None)
         return f"{held.clearance}" if held else f"{tier_order()[0]} only"
 
+    def state(self, row: Any) -> deeds.Told:
+        held = getattr(row, "held_clearance", None)
+        return super().state(row) | (deeds.told(held, ("clearance", "scopes")) if held else {})
+
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:  # noqa: A002
+        request.besides = deeds.NEW_PASSWORD  # type: ignore[attr-defined]
+        with deeds.together():
+            response: HttpResponse = super().user_change_password(request, id, form_url)
+        return response
+
+    def get_readonly_fields(self, request: HttpRequest, user: Any = None) -> list[str]:
+        """A name is how the ledger knows somebody: nobody takes over another's past by taking the name."""
+        return ["last_login", "date_joined", *(["username"] if user else [])]
+
+    def has_delete_permission(self, request: HttpRequest, user: User | None = None) -> bool:
+        """A user is disabled, not deleted, for the same reason."""
+        return False
+
 
 class ClearanceForm(forms.ModelForm):
     max_tier = forms.ChoiceField(choices=lambda: _choices(tier_order()))
 
 
 @admin.register(ClearanceRecord)
-class ClearanceAdmin(admin.ModelAdmin):
+class ClearanceAdmin(Recorded):
+    noun = "clearance"
+    told = ("name", "max_tier", "blocked_labels", "required_labels", "every_namespace", "namespaces")
     form = ClearanceForm
+    actions = None
     list_display = ("name", "max_tier", "blocked_labels", "required_labels", "every_namespace", "namespaces")
     search_fields = ("name",)
 
+    def get_urls(self) -> list[URLPattern]:
+        preview = path("preview/", self.admin_site.admin_view(self.preview), name="firewall_clearancerecord_preview")
+        return [preview, *super().get_urls()]
+
+    def preview(self, request: PageRequest) -> HttpResponse:
+        """How many of the memories that the editor may see the clearance in the form would see."""
+        if not (self.has_add_permission(request) or self.has_change_permission(request)):
+            raise PermissionDenied
+        form = self.get_form(request)(request.POST)
+        form.is_valid()
+        context = {**self.admin_site.each_context(request), "title": "What this clearance sees", "opts": self.opts}
+        # Its name may be taken: that is for saving to say.
+        if not form.errors.keys() - {"name"}:
+            values = {name: value for name, value in form.cleaned_data.items() if name in self.told}
+            context |= _reach(ClearanceRecord(**values), _by(request))
+        name = "admin/firewall/clearancerecord/preview.html"
+        return TemplateResponse(request, f"{name}#reach" if request.htmx else name, context)
+
+
+def _reach(record: ClearanceRecord, editor: Principal) -> dict[str, int]:
+    with wall.behind(editor.clearance):
+        return {
+            "seen": facets.total(editor.clearance.meet(record.as_clearance())),
+            "all": facets.total(editor.clearance),
+        }
+
 
 class KeyForm(ScopesForm):
+    vouches_for = forms.MultipleChoiceField(
+        choices=_choices(ACTOR_TYPES),
+        widget=forms.CheckboxSelectMultiple,
+        required=False,
+        help_text="Actor types besides its own for which it may pass memories on, as a relay does.",
+    )
+
     def clean(self) -> dict[str, Any]:
         given: dict[str, Any] = super().clean() or {}
         scopes = given.get("scopes", [])
@@ -80,60 +179,50 @@ class KeyForm(ScopesForm):
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(admin.ModelAdmin):
+class ApiKeyAdmin(Recorded):
+    noun = "key"
+    told = keys.TOLD
     form = KeyForm
-    fields = ("name", "user", "source", "actor_type", "scopes", "clearance", "expiry", "revoked_at")
+    fields = keys.TOLD
     list_display = ("name", "token_key", "source", "scopes", "clearance", "expiry", "revoked_at")
     search_fields = ("name", "token_key", "source")
-    actions = ("revoke",)
+    actions = ("rotate", "revoke")
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        return {"expiry": timezone.now() + knox_settings.TOKEN_TTL, **super().get_changeform_initial_data(request)}
+
+    def get_readonly_fields(self, request: HttpRequest, key: ApiKey | None = None) -> list[str]:
+        # The ledger knows it by its name; it is revoked by the action that says so.
+        return ["revoked_at", *(["name"] if key else [])]
 
     def save_model(self, request: HttpRequest, key: ApiKey, form: Any, change: bool) -> None:
         if not change:
-            key.digest, secret = get_digest_token()
-            key.token_key = secret[:15]
-            messages.warning(request, f"The key is {secret}. Copy it now: it is shown this once and kept as a hash.")
+            request.secret = keys.seal(key)  # type: ignore[attr-defined]
         super().save_model(request, key, form, change)
+
+    def response_add(self, request: HttpRequest, key: ApiKey, post_url_continue: str | None = None) -> HttpResponse:
+        return self._show(request, [(key, request.secret)])  # type: ignore[attr-defined]
 
     def has_delete_permission(self, request: HttpRequest, key: ApiKey | None = None) -> bool:
         """A key is revoked, not deleted: what it wrote and read stays attributable to it."""
         return False
 
-    @admin.action(description="Revoke the selected keys")
-    def revoke(self, request: HttpRequest, keys: QuerySet[ApiKey]) -> None:
-        revoked = keys.filter(revoked_at=None).update(revoked_at=timezone.now())
-        messages.success(request, f"{revoked} keys revoked. They are refused from now on.")
+    @admin.action(description="Rotate the selected keys", permissions=["change"])
+    def rotate(self, request: PageRequest, chosen: QuerySet[ApiKey]) -> HttpResponse | None:
+        made = []
+        for key in chosen:
+            try:
+                made.append(keys.rotate(key, by=_by(request), request_id=request.request_id))
+            except keys.NotInForce:
+                messages.error(request, f"{key} is not in force any more, so there is nothing to hand on.")
+        return self._show(request, made) if made else None
 
+    @admin.action(description="Revoke the selected keys", permissions=["change"])
+    def revoke(self, request: PageRequest, chosen: QuerySet[ApiKey]) -> None:
+        revoked = [keys.revoke(key, by=_by(request), request_id=request.request_id) for key in chosen]
+        messages.success(request, f"{sum(revoked)} keys revoked. They are refused from now on.")
 
-@admin.register(Memory)
-class MemoryAdmin(admin.ModelAdmin):
-    """To read only, and only as a list: a page for each would go by the internal id, which counts hidden rows.
-
-    No filters and no search: they would list values of rows that the reader may not see.
-    """
-
-    list_display = ("page", "source", "subject", "collection", "classification_tier", "timestamp", "status")
-    list_display_links = None
-    actions = None
-    ordering: ClassVar[tuple[str, ...]] = NEWEST_FIRST
-    show_full_result_count = False
-
-    def get_urls(self) -> list[URLPattern]:
-        return [path("", self.admin_site.admin_view(self.changelist_view), name="memories_memory_changelist")]
-
-    @admin.display(description="memory")
-    def page(self, memory: Memory) -> str:
-        return format_html(
-            '<a href="{}">{}</a>', reverse("inspector:memory", args=[memory.memory_id]), memory.memory_id
-        )
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Memory]:
-        return Memory.objects.visible_to(principal_of(request.user).clearance).current()
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, memory: Memory | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, memory: Memory | None = None) -> bool:
-        return False
+    def _show(self, request: HttpRequest, made: list[tuple[ApiKey, str]]) -> HttpResponse:
+        """The secrets, in this answer alone: a message would lie in a cookie or a session until it is shown."""
+        context = {**self.admin_site.each_context(request), "title": "Copy it now", "opts": self.opts, "made": made}
+        return TemplateResponse(request, "admin/firewall/apikey/made.html", context)

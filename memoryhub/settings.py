@@ -6,7 +6,7 @@ from pathlib import Path
 import structlog
 from csp.constants import NONE, SELF
 
-from memoryhub import config
+from memoryhub import config, logs
 from memoryhub.version import VERSION
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -59,6 +59,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "inspector.view_as.LookingAs",
     "axes.middleware.AxesMiddleware",
 ]
 
@@ -227,7 +228,7 @@ LOGGING = {
             "()": "structlog.stdlib.ProcessorFormatter",
             "processors": [
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.format_exc_info,
+                structlog.processors.ExceptionRenderer(logs.described),
                 structlog.processors.JSONRenderer(ensure_ascii=True),
             ],
             "foreign_pre_chain": [

@@ -3,16 +3,19 @@
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.views import LoginView, LogoutView
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from inspector.access import PageRequest, reader
+from inspector.access import PageRequest, reader, tell_ledger
 from inspector.templatetags.inspector import THEMES
 from inspector.views import errors
+from memoryhub.firewall import deeds
+from memoryhub.firewall.principals import account_of, nobody, principal_of
 
 YEAR_SECONDS = 365 * 24 * 60 * 60
 
@@ -21,9 +24,36 @@ class SignIn(LoginView):
     template_name = "session/sign-in.html"
     redirect_authenticated_user = True
 
+    def form_valid(self, form: AuthenticationForm) -> HttpResponse:
+        with deeds.together():
+            response = super().form_valid(form)
+            tell_ledger(self.request, "session.sign_in", by=principal_of(form.get_user()))
+        return response
 
-sign_in = SignIn.as_view()
-sign_out = LogoutView.as_view(http_method_names=["post", "options"])
+    def form_invalid(self, form: AuthenticationForm) -> HttpResponse:
+        # Counted by django-axes: a name and a password were tried, and no lock held already.
+        if getattr(self.request, "axes_failures_since_start", None) is not None:
+            with deeds.together():
+                # No name that is no account's: people type their passwords there, and others whatever they like.
+                account = account_of(form.cleaned_data["username"])
+                tell_ledger(self.request, "session.refused", by=nobody(), details={"account": account})
+        return super().form_invalid(form)
+
+
+class SignOut(LogoutView):
+    http_method_names = ["post"]
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        with deeds.together():
+            if request.user.is_authenticated:
+                tell_ledger(request, "session.sign_out", by=principal_of(request.user))
+            response: HttpResponse = super().post(request, *args, **kwargs)
+        return response
+
+
+# Also of those who are signed in already, whom the view sends on whatever they ask.
+sign_in = require_http_methods(["GET", "HEAD", "POST"])(SignIn.as_view())
+sign_out = SignOut.as_view()
 
 
 def locked_out(request: HttpRequest, *_: Any, **__: Any) -> HttpResponse:

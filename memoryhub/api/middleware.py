@@ -5,8 +5,10 @@ import uuid
 from collections.abc import Callable
 
 import orjson
+from csp.constants import HEADER
+from csp.middleware import CSPMiddleware
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.http import HttpRequest, HttpResponse, HttpResponseForbidden, HttpResponseNotAllowed
 from django.http.response import HttpResponseBase
 from django.middleware.http import ConditionalGetMiddleware
 from django.utils.cache import patch_cache_control, patch_vary_headers, set_response_etag
@@ -33,6 +35,50 @@ class RequestId:
         response = self.get_response(request)
         response["X-Request-ID"] = request_id
         return response
+
+
+class SecurityHeaders:
+    """What browsers are told of every answer, also of those that no view made."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        for name, value in settings.SECURITY_HEADERS.items():
+            response.headers.setdefault(name, value)
+        return response
+
+
+class ContentSecurityPolicy(CSPMiddleware):
+    """django-csp's header in one order: its own is that of a set, which differs from process to process."""
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        response = super().process_response(request, response)
+        if HEADER in response:
+            response[HEADER] = "; ".join(sorted(response[HEADER].split("; ")))
+        return response
+
+
+class OwnSite:
+    """Other sites may lead people here, and do nothing else: no image, script, frame, fetch or form of theirs.
+
+    What loads, how long it takes and how large it is would tell them what the person behind the browser may see.
+    """
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if request.headers.get("Sec-Fetch-Site") == "cross-site" and not _leads_here(request):
+            return HttpResponseForbidden("Another site asked for this.\n", content_type="text/plain")
+        return self.get_response(request)
+
+
+def _leads_here(request: HttpRequest) -> bool:
+    told = request.headers
+    to_a_page = (told.get("Sec-Fetch-Mode"), told.get("Sec-Fetch-Dest")) == ("navigate", "document")
+    return to_a_page and request.method in ("GET", "HEAD")
 
 
 class Liveness:

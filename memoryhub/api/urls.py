@@ -1,7 +1,7 @@
 from django.urls import path, re_path
 from drf_spectacular.views import SpectacularJSONAPIView
 
-from memoryhub.api import views
+from memoryhub.api import labels, ledger, views
 
 app_name = "api"
 
@@ -9,8 +9,11 @@ urlpatterns = [
     path("memories", views.MemoriesView.as_view(), name="memories"),
     path("memories/<uuid:memory_id>", views.MemoryView.as_view(), name="memory"),
     path("memories/<uuid:memory_id>/versions", views.VersionsView.as_view(), name="memory-versions"),
+    path("memories/<uuid:memory_id>/labels", labels.LabelsOfOne.as_view(), name="memory-labels"),
+    path("memories/labels", labels.LabelsOfMany.as_view(), name="labels"),
     path("facets", views.FacetsView.as_view(), name="facets"),
     path("histogram", views.HistogramView.as_view(), name="histogram"),
+    path("ledger", ledger.LedgerView.as_view(), name="ledger"),
     path("status", views.StatusView.as_view(), name="status"),
     path("schema", SpectacularJSONAPIView.as_view(), name="schema"),
     re_path(r"^(?P<rest>.*)$", views.unknown_route),

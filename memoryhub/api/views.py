@@ -12,7 +12,7 @@ from rest_framework.views import APIView
 
 from memoryhub.api import documentation as docs
 from memoryhub.api.permissions import principal, walled
-from memoryhub.api.problems import Problem, not_found, of_fault
+from memoryhub.api.problems import Problem, not_found, of_fault, request_id_of
 from memoryhub.faults import UNAVAILABLE
 from memoryhub.firewall.types import Scope
 from memoryhub.memories import facets, ingest, pages, records, timeline
@@ -57,10 +57,14 @@ class MemoriesView(View):
 
     @docs.memories_write
     def post(self, request: Request) -> Response:
-        on_conflict = _on_conflict(request)
-        if isinstance(request.data, list):
-            return _answer_batch(ingest.write(_batch(request.data), by=principal(request), on_conflict=on_conflict))
-        return _answer_one(ingest.write([request.data], by=principal(request), on_conflict=on_conflict)[0])
+        given: Any = request.data
+        receipts = ingest.write(
+            _batch(given) if isinstance(given, list) else [given],
+            by=principal(request),
+            on_conflict=_on_conflict(request),
+            request_id=request_id_of(request._request),
+        )
+        return _answer_batch(receipts) if isinstance(given, list) else _answer_one(receipts[0])
 
 
 class MemoryView(View):
@@ -166,7 +170,14 @@ def _batch(items: list[Any]) -> list[Any]:
 
 
 _STATUS = {Outcome.CREATED: 201, Outcome.DUPLICATE: 200, Outcome.UPDATED: 200}
-_REFUSED = {"source_mismatch": 403, "actor_mismatch": 403, "above_clearance": 403, "too_large": 413, "payload_id_conflict": 409}
+_REFUSED = {
+    "source_mismatch": 403,
+    "actor_mismatch": 403,
+    "above_clearance": 403,
+    "declassification": 403,
+    "too_large": 413,
+    "payload_id_conflict": 409,
+}
 
 
 def _answer_one(receipt: Receipt) -> Response:

@@ -1,10 +1,11 @@
 """What the ledger is told of people, keys and clearances."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from django.db import models
+from django.db import models, transaction
 
 from memoryhub.audit import ledger
 from memoryhub.firewall.reach import reach_of
@@ -13,6 +14,13 @@ from memoryhub.firewall.types import Principal
 Told = dict[str, Any]
 NEW_PASSWORD = {"password": [None, "changed"]}
 """All that is ever told of a password."""
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """A transaction for what is done and for what the ledger is told of it: both, or neither."""
+    with transaction.atomic():
+        yield
 
 
 def tell(action: str, *, by: Principal, details: Mapping[str, Any], request_id: str = "", route: str = "") -> None:

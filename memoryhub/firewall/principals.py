@@ -1,7 +1,6 @@
 """Who is behind a request. Asked anew for every request: a clearance lowered now holds from the next request on."""
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
-from django.core.exceptions import ObjectDoesNotExist
 
 from memoryhub.firewall.models import ApiKey, UserClearance
 from memoryhub.firewall.types import Principal, Scope
@@ -17,12 +16,15 @@ def principal_of(user: AbstractBaseUser | AnonymousUser, key: ApiKey | None = No
         return key.as_principal()
     if not user.is_authenticated or not user.is_active:
         return nobody()
-    try:
-        held = UserClearance.objects.select_related("clearance").get(user_id=user.pk)
-    except ObjectDoesNotExist:
-        name = user.get_username()
-        return Principal(name=f"user:{name}", scopes=frozenset({Scope.READ}), actor_type="user", actor_id=name)
-    return held.as_principal(user.get_username())
+    held = UserClearance.objects.select_related("clearance").filter(user_id=user.pk).first()
+    return principal_of_account(user.get_username(), held)
+
+
+def principal_of_account(username: str, held: UserClearance | None) -> Principal:
+    """The principal of an account that is in force."""
+    if held is not None:
+        return held.as_principal(username)
+    return Principal(name=f"user:{username}", scopes=frozenset({Scope.READ}), actor_type="user", actor_id=username)
 
 
 def account_of(username: str) -> str | None:

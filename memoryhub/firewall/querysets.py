@@ -8,6 +8,15 @@ from django.db.models import Q
 from memoryhub.firewall.types import Clearance, label_keys
 
 
+def stored_tiers(clearance: Clearance) -> list[str]:
+    """The tiers that `clearance` reaches, as rows carry them.
+
+    An empty tier reads as the most open one; a clearance that reaches no tier does not reach that either.
+    """
+    tiers = clearance.tiers()
+    return ["", *tiers] if tiers else []
+
+
 def visible(clearance: Clearance) -> Q:
     """Rows that `clearance` may see: namespace, then blocked labels, then tier, then required labels."""
     rule = Q()
@@ -15,9 +24,7 @@ def visible(clearance: Clearance) -> Q:
         rule &= Q(namespace__in=sorted(clearance.namespaces))
     if clearance.blocked_labels:
         rule &= ~Q(label_keys__overlap=sorted(label_keys(clearance.blocked_labels)))
-    tiers = clearance.tiers()
-    # An empty tier reads as the most open one; a clearance that reaches no tier does not reach that either.
-    rule &= Q(classification_tier__in=["", *tiers] if tiers else [])
+    rule &= Q(classification_tier__in=stored_tiers(clearance))
     if clearance.required_labels:
         rule &= Q(label_keys__contains=sorted(label_keys(clearance.required_labels)))
     return rule

@@ -14,7 +14,7 @@ from django.db import transaction
 
 from memoryhub.config import Config
 from memoryhub.firewall.models import ApiKey, ClearanceRecord, UserClearance
-from memoryhub.firewall.types import Principal, Scope, everything
+from memoryhub.firewall.types import ACTOR_TYPES, Principal, Scope, everything
 from memoryhub.memories import ingest
 from memoryhub.memories.ingest import OnConflict
 from memoryhub.ops import demo
@@ -62,7 +62,7 @@ def _make_users(config: Config) -> dict[str, str]:
     tiers = config.tiers
     people = {
         "admin": (tiers[-1], list(Scope)),
-        "steward": (tiers[-1], [Scope.READ, Scope.INSPECT]),
+        "steward": (tiers[-1], [Scope.READ, Scope.INSPECT, Scope.DECLASSIFY, Scope.AUDIT, Scope.VIEW_AS]),
         "analyst": (tiers[min(1, len(tiers) - 1)], [Scope.READ]),
     }
     passwords = {}
@@ -84,7 +84,14 @@ def _make_keys(config: Config, sources: Iterable[str]) -> dict[str, str]:
     made = {}
     for name, source, tier, scopes in wanted:
         _, made[name] = ApiKey.objects.create(
-            owner, name=name, source=source, scopes=scopes, clearance=_clearance(tier), actor_type="agent"
+            owner,
+            name=name,
+            source=source,
+            scopes=scopes,
+            clearance=_clearance(tier),
+            actor_type="agent",
+            # They pass on what people, agents and systems say.
+            vouches_for=list(ACTOR_TYPES) if Scope.WRITE in scopes else [],
         )
     return made
 

@@ -1,6 +1,8 @@
-"""Who may call which route: one table over every route of the URL conf and every kind of caller (AZ-01)."""
+"""Keys and sessions at the API: what opens a door, what does not, and what is said of it. Who may do what there is in
+tests/test_authorization.py.
+"""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -8,35 +10,24 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
-from django.urls import URLPattern
 from django.utils import timezone
 
-from memoryhub import urls
-from memoryhub.api.urls import urlpatterns as api_routes
 from memoryhub.firewall.models import ApiKey, ClearanceRecord
 from memoryhub.memories.models import Memory
 from tests.api.answers import problem, refused, told
 from tests.builders import envelope, make_key, make_memory, make_user
+from tests.test_authorization import CALLERS, LISTED, row
 
 pytestmark = pytest.mark.django_db
 
-# nobody: no key and no session. refused: a key that is no key, or no more. The others: a good key with that one scope,
-# and a signed-in analyst.
-CALLERS = ("nobody", "refused", "read", "write", "inspect", "admin", "analyst")
-TABLE = {
-    "GET api:memories": (401, 401, 200, 403, 403, 200, 200),
-    "POST api:memories": (401, 401, 403, 201, 403, 201, 403),
-    "GET api:memory": (401, 401, 200, 403, 403, 200, 200),
-    "GET api:memory-versions": (401, 401, 200, 403, 403, 200, 200),
-    "GET api:facets": (401, 401, 200, 403, 403, 200, 200),
-    "GET api:histogram": (401, 401, 200, 403, 403, 200, 200),
-    "GET api:status": (401, 401, 200, 403, 403, 200, 200),
-    "GET api:schema": (200, 401, 200, 200, 200, 200, 200),
-    "GET docs": (200, 200, 200, 200, 200, 200, 200),
-    "GET api:anything-else": (404, 404, 404, 404, 404, 404, 404),
-    "GET ready": (200, 200, 200, 200, 200, 200, 200),
-    "GET health": (200, 200, 200, 200, 200, 200, 200),
-}
+MISSING = "00000000-0000-4000-8000-000000000000"
+# Each route of the API with what it answers to a key that is none any more.
+ROUTES = [
+    (method, "/" + route.pattern.replace("<uuid:memory_id>", MISSING).replace("^(?P<rest>.*)$", "no/such/route"),
+     (row(method, route) or ())[CALLERS.index("expired")])
+    for method, route in LISTED
+    if route.pattern.startswith(("api/", "ready", "health"))
+]  # fmt: skip
 MALFORMED = [
     "Bearer", "Bearer ", "Bearer  ", "bearer", "Bearer\tmh_0123456789abcdef", "Bearer a b", "Bearer " + "x" * 10_000,
     "Bearer mh_\x00" + "0" * 20, "\x00", "Bearer \x00", "Bearer é" + "0" * 20, "Bearer \xff\xfe", "é",
@@ -47,38 +38,7 @@ MALFORMED = [
 ]  # fmt: skip
 
 
-def routes() -> Iterator[tuple[str, str]]:
-    """Every (method, name) of the API, from the URL conf."""
-    yield "GET", "health"  # answered by a middleware, before any URL conf
-    beside = {str(route.name): route for route in urls.urlpatterns if isinstance(route, URLPattern)}
-    for route in [*api_routes, *beside.values()]:
-        assert isinstance(route, URLPattern), f"{route} includes others: walk them, too"
-        name = str(route.name) if route.name in beside else f"api:{route.name or 'anything-else'}"
-        view = getattr(route.callback, "view_class", None)
-        methods = ("get", "post", "put", "patch", "delete")
-        for method in [name for name in methods if hasattr(view, name)] if view else ["get"]:
-            yield method.upper(), name
-
-
-ROUTES = list(routes())
-
-
-def call(client: Client, method: str, name: str, **extra: Any) -> Any:
-    path = {
-        "api:memories": "/api/memories",
-        "api:memory": f"/api/memories/{Memory.objects.values_list('memory_id', flat=True).first()}",
-        "api:memory-versions": f"/api/memories/{Memory.objects.values_list('memory_id', flat=True).first()}/versions",
-        "api:facets": "/api/facets",
-        "api:histogram": "/api/histogram",
-        "api:status": "/api/status",
-        "api:schema": "/api/schema",
-        "docs": "/api/docs",
-        "api:anything-else": "/api/no/such/route",
-        "ready": "/ready",
-        "health": "/health",
-    }[name]
-    if method == "POST":
-        return client.post(path, envelope(), content_type="application/json", **extra)
+def call(client: Client, method: str, path: str, **extra: Any) -> Any:
     return client.generic(method, path, **extra)
 
 
@@ -125,50 +85,19 @@ REFUSED: dict[str, Callable[[], str]] = {
 }
 
 
-def test_the_table_names_every_route_and_no_other():
-    assert {f"{method} {name}" for method, name in ROUTES} == set(TABLE)
-
-
-@pytest.mark.parametrize(("method", "name"), ROUTES, ids=str)
-def test_every_route_answers_every_caller_as_the_table_says(method, name):
-    make_memory()
-    make_user("analyst", name="analysts", max_tier="internal")
-    keys = {scope: make_key(scopes=scope, source="test") for scope in ("read", "write", "inspect", "admin")}
-    signed_in = Client()
-    signed_in.force_login(User.objects.get(username="analyst"), "django.contrib.auth.backends.ModelBackend")
-
-    answers = {
-        "nobody": call(Client(), method, name),
-        "refused": call(Client(), method, name, **bearer(_revoked())),
-        **{scope: call(Client(), method, name, **bearer(secret)) for scope, secret in keys.items()},
-        "analyst": call(signed_in, method, name),
-    }
-
-    assert tuple(answers[caller].status_code for caller in CALLERS) == TABLE[f"{method} {name}"]
-    for answer in answers.values():
-        if answer.status_code >= 400:
-            refused(answer)
-
-
 @pytest.mark.parametrize("reason", REFUSED)
-@pytest.mark.parametrize(("method", "name"), ROUTES, ids=str)
-def test_a_key_that_is_none_or_none_any_more_opens_nothing(method, name, reason):
-    make_memory()
-    expected = TABLE[f"{method} {name}"][CALLERS.index("refused")]
-
-    answer = call(Client(), method, name, **bearer(REFUSED[reason]()))
+@pytest.mark.parametrize(("method", "path", "expected"), ROUTES, ids=str)
+def test_a_key_that_is_none_or_none_any_more_opens_nothing(method, path, expected, reason):
+    answer = call(Client(), method, path, **bearer(REFUSED[reason]()))
 
     assert answer.status_code == expected
     if expected == 401:
         assert answer["WWW-Authenticate"] == "Bearer"
 
 
-@pytest.mark.parametrize(("method", "name"), ROUTES, ids=str)
-def test_a_header_that_is_malformed_is_refused_like_any_other(method, name):
-    make_memory()
-    expected = TABLE[f"{method} {name}"][CALLERS.index("refused")]
-
-    answers = {header: call(Client(), method, name, HTTP_AUTHORIZATION=header) for header in MALFORMED}
+@pytest.mark.parametrize(("method", "path", "expected"), ROUTES, ids=str)
+def test_a_header_that_is_malformed_is_refused_like_any_other(method, path, expected):
+    answers = {header: call(Client(), method, path, HTTP_AUTHORIZATION=header) for header in MALFORMED}
 
     assert {header: a.status_code for header, a in answers.items() if a.status_code != expected} == {}
     if expected == 401:
@@ -177,10 +106,10 @@ def test_a_header_that_is_malformed_is_refused_like_any_other(method, name):
 
 
 def test_every_refused_key_gets_the_same_answer():
-    answers = [told(call(Client(), "GET", "api:memories", **bearer(make()))) for make in REFUSED.values()]
+    answers = [told(call(Client(), "GET", "/api/memories", **bearer(make()))) for make in REFUSED.values()]
 
     assert [answer for answer in answers if answer != answers[0]] == []
-    assert told(call(Client(), "GET", "api:memories"))[2] == answers[0][2]
+    assert told(call(Client(), "GET", "/api/memories"))[2] == answers[0][2]
 
 
 def test_a_bad_key_is_not_saved_by_a_session_beside_it():
@@ -188,9 +117,9 @@ def test_a_bad_key_is_not_saved_by_a_session_beside_it():
     client = Client()
     client.force_login(User.objects.get(), "django.contrib.auth.backends.ModelBackend")
 
-    assert call(client, "GET", "api:memories").status_code == 200
+    assert call(client, "GET", "/api/memories").status_code == 200
     for header in MALFORMED:
-        problem(call(client, "GET", "api:memories", HTTP_AUTHORIZATION=header), 401, "unauthorized")
+        problem(call(client, "GET", "/api/memories", HTTP_AUTHORIZATION=header), 401, "unauthorized")
 
 
 def test_the_database_holds_no_key_that_can_be_used():

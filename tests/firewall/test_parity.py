@@ -9,16 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memoryhub.firewall.types import Clearance, label_keys
-from memoryhub.memories import ingest
 from memoryhub.memories.models import Memory, MemoryCount, MemoryDay
 from memoryhub.memories.querysets import ClassifiedQuerySet
+from tests import builders
 from tests.harness.generated import LABELS, NAMESPACES, TIERS, classified, clearances, examples, planted, rolled_back
 
 pytestmark = pytest.mark.django_db
 
 
 def store(*rows: dict[str, Any]) -> list[Memory]:
-    ingest.store([planted(**row) for row in rows])
+    builders.store([planted(**row) for row in rows])
     return list(Memory.objects.all())
 
 
@@ -160,3 +160,17 @@ def test_two_labels_are_one_exactly_if_their_keys_are(label, twin):
 def test_a_label_key_is_its_own_key(label):
     """Otherwise a policy that was written in the compared form would miss the label that it names."""
     assert label_keys(label_keys([label])) == label_keys([label])
+
+
+@pytest.mark.soak
+@given(one=clearances(), other=clearances(), rows=st.lists(classified(), max_size=10))
+@examples(100)
+def test_where_two_clearances_meet_is_what_both_of_them_see(one, other, rows):
+    with rolled_back():
+        stored = store(*rows)
+
+        assert_all_agree(one.meet(other), stored)
+        for row in stored:
+            assert one.meet(other).permits(row) == (one.permits(row) and other.permits(row))
+        assert one.covers(one.meet(other))
+        assert other.covers(one.meet(other))

@@ -1,0 +1,179 @@
+"""What browsers are told, of every kind of answer (AZ-09)."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.test import Client
+
+from tests.builders import make_key, make_memory, make_user
+
+pytestmark = pytest.mark.django_db
+ROOT = Path(__file__).resolve().parents[2]
+
+SNAPSHOT = {
+    "Content-Security-Policy": (
+        "base-uri 'none'; connect-src 'self'; default-src 'none'; font-src 'self'; form-action 'self';"
+        " frame-ancestors 'none'; img-src 'self' data:; manifest-src 'self'; script-src 'self'; style-src 'self'"
+    ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": (
+        "accelerometer=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), magnetometer=(),"
+        " microphone=(), midi=(), payment=(), usb=()"
+    ),
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+ANSWERS = [
+    ("/", "ada", 200),
+    ("/help", "ada", 200),
+    ("/memories", "ada", 200),
+    ("/?tier=secret", "ada", 400),
+    ("/no-such-page", "ada", 404),
+    ("/admin/", "ada", 403),
+    ("/admin/", "root", 200),
+    ("/sign-in", "", 200),
+    ("/", "", 302),
+    ("/theme", "", 405),
+    ("/static/css/memoryhub.css", "", 200),
+    ("/static/no-such-file.js", "", 404),
+    ("/api/memories", "key", 200),
+    ("/api/memories?nonsense=1", "key", 400),
+    ("/api/memories", "", 401),
+    ("/api/no-such-route", "", 404),
+    ("/api/schema", "", 200),
+    ("/api/docs", "", 200),
+    ("/ready", "", 200),
+    ("/health", "", 200),
+]
+
+
+def client(who: str) -> Client:
+    if who == "key":
+        return Client(headers={"Authorization": f"Bearer {make_key()}"})
+    made = Client()
+    if who:
+        user = make_user(who)
+        user.is_staff = user.is_superuser = who == "root"
+        user.save()
+        made.force_login(user, "django.contrib.auth.backends.ModelBackend")
+    return made
+
+
+def told(answer) -> dict[str, str | None]:
+    if answer.streaming:
+        # Read to its end, so that the file behind it is closed.
+        list(answer)
+    return {name: answer.headers.get(name) for name in SNAPSHOT}
+
+
+@pytest.mark.parametrize(("path", "who", "status"), ANSWERS)
+def test_every_kind_of_answer_carries_the_same_headers(path, who, status):
+    make_memory()
+    answer = client(who).get(path)
+
+    assert answer.status_code == status
+    assert told(answer) == SNAPSHOT
+    assert "Server" not in answer.headers
+    assert "Strict-Transport-Security" not in answer.headers
+
+
+def test_what_no_view_answered_carries_them_too():
+    make_user("ada")
+    strict = Client(enforce_csrf_checks=True)
+    locked = [Client().post("/sign-in", {"username": "ada", "password": "wrong"}) for _ in range(10)][-1]
+    unchanged = client("key")
+    tag = unchanged.get("/api/memories")["ETag"]
+    answers = {
+        400: Client(headers={"Host": "evil.example"}).get("/"),
+        403: strict.post("/theme", {"theme": "dark"}),
+        429: locked,
+        304: unchanged.get("/api/memories", headers={"If-None-Match": tag}),
+        413: Client().post("/api/memories", b"x", content_type="application/json", CONTENT_LENGTH=str(2**40)),
+    }
+
+    assert {status: answer.status_code for status, answer in answers.items()} == {status: status for status in answers}
+    for status, answer in answers.items():
+        assert told(answer) == SNAPSHOT, status
+
+
+def test_an_answer_that_failed_carries_them_too(monkeypatch):
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr("memoryhub.memories.facets.count", fail)
+    for who, path in (("ada", "/"), ("key", "/api/facets")):
+        caller = client(who)
+        caller.raise_request_exception = False
+        answer = caller.get(path)
+        assert (answer.status_code, told(answer)) == (500, SNAPSHOT), path
+
+
+def test_over_https_browsers_are_told_to_stay_there(settings):
+    settings.SECURITY_HEADERS = _settings("SECURITY_HEADERS", MEMORYHUB_HTTPS="true")
+    hsts = "max-age=31536000; includeSubDomains; preload"
+
+    for path in ("/sign-in", "/api/memories", "/no-such-page", "/health", "/api/no-such-route"):
+        assert Client().get(path)["Strict-Transport-Security"] == hsts, path
+
+
+def test_over_https_cookies_go_nowhere_else():
+    flags = ("SESSION_COOKIE_SECURE", "CSRF_COOKIE_SECURE", "SECURE_SSL_REDIRECT", "SESSION_COOKIE_HTTPONLY")
+
+    assert {name: _settings(name, MEMORYHUB_HTTPS="true") for name in flags} == dict.fromkeys(flags, True)
+
+
+def test_every_process_sends_the_same_bytes():
+    """Headers are compared, and caches keyed, over all workers: the order of a set would tell them apart."""
+    ask = (
+        "import django; django.setup()\n"
+        "from django.test import Client\n"
+        "print(Client(headers={'Host': 'localhost'}).get('/health').headers['Content-Security-Policy'])"
+    )
+    said = {
+        subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", ask],
+            env={**os.environ, "PYTHONHASHSEED": seed, "DJANGO_SETTINGS_MODULE": "memoryhub.settings"},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+        for seed in ("1", "2", "3")
+    }
+
+    assert said == {SNAPSHOT["Content-Security-Policy"]}
+
+
+def _settings(name: str, **environment: str) -> object:
+    """A setting as a process with this environment has it."""
+    ask = f"import json; from memoryhub import settings; print(json.dumps(settings.{name}))"
+    said = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", ask],
+        env={**os.environ, **environment},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(said.stdout)
+
+
+def test_the_deployment_check_has_nothing_to_say():
+    # The browser's tests set it, and it is one of the things that the check objects to.
+    environment = {name: value for name, value in os.environ.items() if name != "DJANGO_ALLOW_ASYNC_UNSAFE"}
+    said = subprocess.run(
+        [sys.executable, "-W", "ignore", "manage.py", "check", "--deploy", "--fail-level", "WARNING"],
+        env={**environment, "MEMORYHUB_HTTPS": "true"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (said.returncode, "no issues" in said.stdout) == (0, True), said.stderr

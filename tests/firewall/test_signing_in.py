@@ -1,0 +1,301 @@
+"""Signing in and out: guessing, sessions, forms, and what other sites may do (AZ-07, AZ-08, AZ-10, AZ-11, FW-29)."""
+
+import re
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from axes.models import AccessAttempt
+from django.conf import settings as django_settings
+from django.contrib.auth.hashers import MD5PasswordHasher
+from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
+from django.test import Client
+from django.utils import timezone
+
+from memoryhub.audit.models import AuditEntry
+from memoryhub.firewall.lockout import FROM_ANYWHERE
+from memoryhub.firewall.models import ClearanceRecord
+from tests.api.answers import told
+from tests.builders import make_memory, make_user
+
+pytestmark = pytest.mark.django_db
+
+PASSWORD = "correct horse battery"
+LIMIT = django_settings.AXES_FAILURE_LIMIT
+
+
+@pytest.fixture(autouse=True)
+def _fast_hashes(settings) -> None:
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+def sign_in(username: str, password: str = PASSWORD, *, client: Client | None = None, **extra: Any) -> Any:
+    return (client or Client()).post("/sign-in", {"username": username, "password": password}, **extra)
+
+
+def guess(username: str, number: int, **extra: Any) -> list[int]:
+    return [sign_in(username, f"wrong {turn}", **extra).status_code for turn in range(number)]
+
+
+def shown(answer: Any) -> Any:
+    """What a visitor can compare of an answer."""
+    status, headers, body = told(answer)
+    body = re.sub(rb'name="csrfmiddlewaretoken" value="\w+"', b"", body)
+    return status, [header for header in headers if header[0] not in ("Content-Length", "Expires")], body
+
+
+class TestGuessing:
+    def test_locks_the_account_for_where_it_comes_from(self):
+        make_user("ada")
+
+        assert guess("ada", LIMIT) == [*[200] * (LIMIT - 1), 429]
+        assert sign_in("ada").status_code == 429, "the right password opens nothing while the lock holds"
+
+    def test_from_one_address_locks_nobody_out_elsewhere(self):
+        make_user("ada")
+        guess("ada", LIMIT * (FROM_ANYWHERE + 2))
+
+        assert sign_in("ada", REMOTE_ADDR="10.0.0.9").status_code == 302
+
+    def test_from_many_addresses_locks_the_account(self):
+        make_user("ada")
+        for turn in range(FROM_ANYWHERE):
+            guess("ada", LIMIT, REMOTE_ADDR=f"10.0.1.{turn}")
+
+        assert sign_in("ada", REMOTE_ADDR="10.0.0.9").status_code == 429
+
+    @pytest.mark.parametrize("header", ["X-Forwarded-For", "X-Real-IP", "Forwarded", "Client-IP", "User-Agent"])
+    def test_is_not_helped_by_another_value_of_a_header(self, header):
+        make_user("ada")
+
+        statuses = [
+            sign_in("ada", "wrong", headers={header: f"10.0.2.{turn}"}).status_code for turn in range(LIMIT + 1)
+        ]
+
+        assert statuses[-2:] == [429, 429]
+
+    def test_is_not_helped_by_another_spelling_of_the_name(self):
+        make_user("ada")
+        guess("ada", LIMIT - 1)
+
+        assert sign_in("\uff41\uff44\uff41", "wrong").status_code == 429
+
+    def test_ends_a_while_after_the_last_guess_that_counted(self, time_machine):
+        make_user("ada")
+        time_machine.move_to(timezone.now())
+        guess("ada", LIMIT)
+        time_machine.shift(timedelta(minutes=10))
+        guess("ada", 3)
+        time_machine.shift(timedelta(minutes=6))
+
+        assert sign_in("ada").status_code == 302
+
+    def test_tells_nothing_of_whether_the_account_exists(self):
+        make_user("ada")
+        make_user("off")
+        User.objects.filter(username="off").update(is_active=False)
+
+        for turn in range(LIMIT + 2):
+            answers = [shown(sign_in(name, f"wrong {turn}")) for name in ("ada", "bob", "off")]
+            bodies = [
+                body.replace(name, b"") for (_, _, body), name in zip(answers, (b"ada", b"bob", b"off"), strict=True)
+            ]
+            assert [answer[:2] for answer in answers] == [answers[0][:2]] * 3
+            assert bodies == [bodies[0]] * 3
+
+    def test_hashes_as_often_for_an_account_that_does_not_exist(self, monkeypatch):
+        """What takes the time of a sign-in is the hash: without one, a missing account would be told by the clock."""
+        make_user("ada")
+        hashed: list[str] = []
+        encode = MD5PasswordHasher.encode
+
+        def counted(self: MD5PasswordHasher, password: str, salt: str) -> str:
+            hashed.append(password)
+            return encode(self, password, salt)
+
+        monkeypatch.setattr(MD5PasswordHasher, "encode", counted)
+
+        for name in ("ada", "bob"):
+            sign_in(name, f"a guess at {name}")
+
+        assert hashed == ["a guess at ada", "a guess at bob"]
+
+    def test_is_in_the_ledger_under_an_account_and_never_under_what_was_typed(self):
+        make_user("ada")
+        sign_in("ada", "hunter2-canary")
+        sign_in("hunter2-canary\r\nINFO forged", "x")
+
+        entries = AuditEntry.objects.filter(action="session.refused").order_by("seq")
+
+        assert [(entry.principal, entry.details) for entry in entries] == [
+            ("anonymous", {"account": "user:ada"}),
+            ("anonymous", {"account": None}),
+        ]
+        assert "canary" not in str(list(AuditEntry.objects.values_list()))
+
+    def test_writes_no_entry_while_the_lock_holds(self):
+        make_user("ada")
+        guess("ada", LIMIT + 5)
+
+        assert AuditEntry.objects.filter(action="session.refused").count() == LIMIT
+
+    def test_keeps_no_password(self):
+        make_user("ada")
+        sign_in("ada", "hunter2-canary")
+
+        assert "hunter2-canary" not in str(list(AccessAttempt.objects.values_list()))
+
+
+class TestSessions:
+    def test_begin_under_an_id_that_nobody_could_have_known(self):
+        make_user("ada")
+        client = Client()
+        client.session.save()
+        client.cookies["sessionid"] = fixed = "a" * 32
+        Session.objects.create(session_key=fixed, session_data="", expire_date=timezone.now() + timedelta(days=1))
+
+        sign_in("ada", client=client)
+
+        assert client.cookies["sessionid"].value != fixed
+        thief = Client()
+        thief.cookies["sessionid"] = fixed
+        assert thief.get("/").status_code == 302
+
+    def test_end_for_good_when_their_owner_signs_out(self):
+        make_user("ada")
+        client = Client()
+        sign_in("ada", client=client)
+        kept = client.cookies["sessionid"].value
+        assert client.get("/").status_code == 200
+
+        client.post("/sign-out")
+
+        client.cookies["sessionid"] = kept
+        assert client.get("/").status_code == 302
+        assert client.get("/api/memories").status_code == 401
+        assert not Session.objects.filter(session_key=kept).exists()
+
+    @pytest.mark.parametrize("way", ["their own form", "an administrator"])
+    def test_end_elsewhere_when_the_password_changes(self, way):
+        ada = make_user("ada")
+        User.objects.update(is_staff=True, is_superuser=True)
+        here, elsewhere = Client(), Client()
+        for client in (here, elsewhere):
+            sign_in("ada", client=client)
+        new = {"password1": "staple horse", "password2": "staple horse", "usable_password": "true"}
+        own = {"old_password": PASSWORD, "new_password1": "staple horse", "new_password2": "staple horse"}
+        path, sent = (
+            ("/admin/password_change/", own)
+            if way == "their own form"
+            else (f"/admin/auth/user/{ada.pk}/password/", new)
+        )
+
+        assert here.post(path, sent).status_code == 302
+
+        assert (here.get("/").status_code, elsewhere.get("/").status_code) == (200, 302)
+        assert elsewhere.get("/api/memories").status_code == 401
+
+    def test_see_less_from_the_moment_on_when_their_clearance_is_lowered(self):
+        make_user("ada", name="falls", max_tier="restricted")
+        client = Client()
+        sign_in("ada", client=client)
+        memories = [make_memory(tier="restricted", content=f"Hidden canary {number}.") for number in range(3)]
+        page = f"/memories/{memories[0].memory_id}"
+        cursor = client.get("/api/memories", {"limit": 1}).json()["next_cursor"]
+        tag = client.get("/api/memories")["ETag"]
+        assert client.get(page).status_code == 200
+
+        ClearanceRecord.objects.filter(name="falls").update(max_tier="public")
+
+        assert client.get(page).status_code == 404
+        assert b"canary" not in client.get("/").content
+        assert client.get("/api/memories", {"limit": 1, "cursor": cursor}).status_code == 400
+        stale = client.get("/api/memories", headers={"If-None-Match": tag})
+        assert (stale.status_code, stale.json()["records"]) == (200, [])
+
+    def test_keep_their_cookies_from_scripts_and_from_other_sites(self):
+        make_user("ada")
+        client = Client()
+        client.get("/sign-in")
+        sign_in("ada", client=client)
+
+        for name in ("sessionid", "csrftoken"):
+            cookie = client.cookies[name]
+            assert (cookie["httponly"], cookie["samesite"], cookie["secure"], cookie["domain"]) == (True, "Lax", "", "")
+
+    def test_are_told_of_in_the_ledger(self):
+        make_user("ada")
+        client = Client()
+        sign_in("ada", client=client)
+        client.post("/sign-out")
+
+        entries = AuditEntry.objects.filter(action__startswith="session.").order_by("seq")
+        assert [(entry.principal, entry.action) for entry in entries] == [
+            ("user:ada", "session.sign_in"),
+            ("user:ada", "session.sign_out"),
+        ]
+
+
+@pytest.mark.parametrize(
+    "evil",
+    ["//evil.example", "https://evil.example/", "/\\evil.example", "\\\\evil.example", "javascript:alert(1)",
+     "http:///evil.example", "https:evil.example", " //evil.example", "/\t/evil.example", "\x00//evil.example"],
+)  # fmt: skip
+def test_after_signing_in_one_stays_here(evil):
+    make_user("ada")
+    for client in (Client(), Client()):
+        answer = client.post("/sign-in", {"username": "ada", "password": PASSWORD, "next": evil})
+        assert answer["Location"] == "/"
+        # Who is signed in already is sent on at once.
+        assert client.get("/sign-in", {"next": evil})["Location"] == "/"
+
+
+@pytest.mark.parametrize("host", ["evil.example", "testserver.evil.example", "evil.example:80@testserver", "a b", ""])
+@pytest.mark.parametrize("path", ["/", "/sign-in", "/admin/", "/api/memories", "/api/docs", "/ready"])
+def test_a_foreign_host_is_refused(path, host):
+    answer = Client(headers={"Host": host}, SERVER_NAME="evil.example").get(path)
+
+    assert answer.status_code == 400
+    assert b"evil" not in answer.content
+    assert answer["Content-Type"].startswith(
+        "application/problem+json" if path.startswith(("/api/m", "/api/d", "/ready")) else "text/html"
+    )
+
+
+CROSS = {"Sec-Fetch-Site": "cross-site"}
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/?q=secret", "/sign-in", "/admin/", "/api/memories", "/static/css/memoryhub.css", "/health"]
+)
+@pytest.mark.parametrize(
+    ("mode", "dest"),
+    [("no-cors", "image"), ("no-cors", "script"), ("no-cors", "style"), ("navigate", "iframe"), ("navigate", "object"),
+     ("cors", "empty"), ("", "")],
+)  # fmt: skip
+def test_another_site_can_load_nothing_from_here(path, mode, dest):
+    make_user("ada")
+    client = Client()
+    sign_in("ada", client=client)
+
+    answer = client.get(path, headers={**CROSS, "Sec-Fetch-Mode": mode, "Sec-Fetch-Dest": dest})
+
+    assert answer.status_code == 403
+    assert len(answer.content) < 300
+
+
+def test_another_site_can_lead_people_here_and_send_nothing():
+    make_user("ada")
+    client = Client()
+    sign_in("ada", client=client)
+    going = {**CROSS, "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+
+    assert client.get("/", headers=going).status_code == 200
+    assert client.post("/sign-out", headers=going).status_code == 403
+    assert client.get("/").status_code == 200
+
+
+@pytest.mark.parametrize("site", ["same-origin", "same-site", "none", None])
+def test_whoever_asks_from_here_or_is_no_browser_is_answered(site):
+    assert Client().get("/sign-in", headers={"Sec-Fetch-Site": site} if site else {}).status_code == 200

@@ -1,0 +1,472 @@
+"""Who may call which route: one table over every route of the URL conf and every kind of caller (AZ-01).
+
+A new route is one line in TABLE for each of its methods, and for a method that sends something also one in DEEDS. A
+route or a method that stands in neither fails a test.
+"""
+
+import html
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from fnmatch import fnmatch
+from functools import partial
+from typing import Any
+from urllib.parse import quote
+from uuid import uuid4
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.test import Client
+from django.urls import URLResolver, get_resolver
+from django.utils import timezone
+
+from memoryhub.audit.models import AuditEntry
+from memoryhub.firewall.models import ApiKey, ClearanceRecord, UserClearance
+from memoryhub.memories.models import Memory
+from tests.api.answers import refused, told
+from tests.builders import envelope, make_clearance, make_key, make_memory
+
+pytestmark = pytest.mark.django_db
+
+PEOPLE = ("analyst", "steward", "admin")
+KEYS = ("write", "read", "inspect", "admin key")
+# Keys that are none any more; `left` is somebody whose account was disabled, with a key and with an open session.
+REFUSED = ("expired", "revoked", "left's key", "left's session")
+CALLERS = ("nobody", *PEOPLE, *KEYS, *REFUSED)
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
+Row = tuple[int, ...]
+
+
+def door(*people_and_keys: int) -> Row:
+    """A route of the API: three kinds of people, four kinds of keys."""
+    return (401, *people_and_keys, 401, 401, 401, 401)
+
+
+def page(analyst: int, steward: int, admin: int) -> Row:
+    """A page: whoever is not signed in goes to the sign-in, with a key as without one."""
+    return (302, analyst, steward, admin, *[302] * 8)
+
+
+def anybody(status: int) -> Row:
+    return (status,) * len(CALLERS)
+
+
+READ = door(200, 200, 200, 403, 200, 403, 200)
+OPEN = page(200, 200, 200)
+ADMIN = page(403, 403, 200)
+# Done, and on to another page.
+ADMIN_DOES = page(403, 403, 302)
+
+TABLE: dict[str, Row] = {
+    "GET api:memories": READ,
+    "POST api:memories": door(403, 403, 201, 201, 403, 403, 201),
+    "GET api:memory": READ,
+    "GET api:memory-versions": READ,
+    # Who judges memories must be able to read them, too.
+    "POST api:memory-labels": door(403, 200, 200, 403, 403, 403, 200),
+    "POST api:labels": door(403, 200, 200, 403, 403, 403, 200),
+    "GET api:ledger": door(403, 200, 200, 403, 403, 403, 200),
+    "GET api:facets": READ,
+    "GET api:histogram": READ,
+    "GET api:status": READ,
+    # Anybody may read what the API is; a key that is none is told so.
+    "GET api:schema": (200, 200, 200, 200, 200, 200, 200, 200, 401, 401, 401, 200),
+    "* api:^(?P<rest>.*)$": anybody(404),
+    "GET docs": anybody(200),
+    "GET ready": anybody(200),
+    "GET health": anybody(200),
+    "GET inspector:memories": OPEN,
+    "GET inspector:memories-list": OPEN,
+    "GET inspector:memory": OPEN,
+    "POST inspector:memory-reveal": page(403, 200, 200),
+    "POST inspector:memory-labels": page(403, 302, 302),
+    "GET inspector:labels": page(403, 200, 200),
+    "POST inspector:labels": page(403, 302, 302),
+    "POST inspector:labels-undo": page(403, 302, 302),
+    "GET inspector:ledger": page(403, 200, 200),
+    "GET inspector:ledger-principal": page(403, 200, 200),
+    "GET inspector:view-as": page(403, 200, 200),
+    "POST inspector:view-as": page(403, 302, 302),
+    "POST inspector:view-as-stop": page(302, 302, 302),
+    "GET inspector:help": OPEN,
+    "GET inspector:sign-in": (200, 302, 302, 302, *[200] * 8),
+    "POST inspector:sign-in": anybody(302),
+    "POST inspector:sign-out": anybody(302),
+    "POST inspector:theme": anybody(302),
+    "GET admin:index": ADMIN,
+    "GET admin:app_list": ADMIN,
+    "GET admin:jsi18n": ADMIN,
+    "GET admin:password_change": ADMIN,
+    "POST admin:password_change": ADMIN_DOES,
+    "GET admin:password_change_done": ADMIN,
+    "POST admin:logout": ADMIN_DOES,
+    "GET admin:(?P<url>.*)$": page(403, 403, 404),
+    "GET admin:*_changelist": ADMIN,
+    "POST admin:auth_user_changelist": ADMIN,
+    "POST admin:firewall_clearancerecord_changelist": ADMIN,
+    "POST admin:firewall_apikey_changelist": ADMIN,
+    "GET admin:*_add": ADMIN,
+    "POST admin:auth_user_add": ADMIN_DOES,
+    "POST admin:firewall_clearancerecord_add": ADMIN_DOES,
+    "POST admin:firewall_apikey_add": ADMIN,
+    "GET admin:*_change": ADMIN,
+    "POST admin:*_change": ADMIN_DOES,
+    "GET admin:*_history": ADMIN,
+    "GET admin:*/<path:object_id>/": ADMIN_DOES,
+    "GET admin:firewall_clearancerecord_delete": ADMIN,
+    "POST admin:firewall_clearancerecord_delete": ADMIN_DOES,
+    # Users and keys are disabled and revoked: what they did stays theirs.
+    "GET admin:*_delete": page(403, 403, 403),
+    "POST admin:*_delete": page(403, 403, 403),
+    "GET admin:auth_user_password_change": ADMIN,
+    "POST admin:auth_user_password_change": ADMIN_DOES,
+    "POST admin:firewall_clearancerecord_preview": ADMIN,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """What is sent by whom to a method, and what the ledger says of it: "" for what changes nothing."""
+
+    action: str = ""
+    sent: Callable[[], dict[str, Any]] = dict
+    by: str = "admin"
+    is_json: bool = False
+    first: Callable[[Client], dict[str, Any]] = lambda _: {}
+    """What is done before, and what is sent because of it."""
+
+
+def key_form(**fields: Any) -> dict[str, Any]:
+    owner = User.objects.get(username="owner").pk
+    return {"name": "made", "user": owner, "source": "", "actor_type": "agent", "scopes": ["read"], **fields}
+
+
+def person_form(**fields: Any) -> dict[str, Any]:
+    inline = {"TOTAL_FORMS": "0", "INITIAL_FORMS": "0", "MIN_NUM_FORMS": "0", "MAX_NUM_FORMS": "1"}
+    return {**fields, **{f"held_clearance-{name}": value for name, value in inline.items()}}
+
+
+def hidden_field(page: Any, name: str) -> dict[str, Any]:
+    found = re.search(rf'name="{name}" value="([^"]+)"', page.content.decode())
+    return {name: html.unescape(found[1])} if found else {}
+
+
+def labelled(client: Client) -> dict[str, Any]:
+    """A memory was just classified; the token that takes it back."""
+    page = f"/memories/{Memory.objects.values_list('memory_id', flat=True)[0]}"
+    client.post(f"{page}/labels", CLOSER)
+    return hidden_field(client.get(page), "undo")
+
+
+def tried(client: Client) -> dict[str, Any]:
+    """A dry run; the token for doing it."""
+    told = client.post("/api/memories/labels", {**ALL_CLOSER, "dry_run": True}, content_type="application/json")
+    return {"token": told.json()["token"]} if told.status_code == 200 else {}
+
+
+def looking(client: Client) -> dict[str, Any]:
+    client.post("/view-as", {"as": "user:analyst"})
+    return {}
+
+
+CLOSER = {"classification_tier": "internal", "version": "1"}
+ALL_CLOSER = {"filter": {"source": "test"}, "classification_tier": "internal"}
+PASSWORD = "correct horse battery"
+NEW = "staple horse battery"
+DEEDS: dict[str, Deed] = {
+    "POST api:memories": Deed("memory.write", envelope, is_json=True),
+    "POST api:memory-labels": Deed(
+        "memory.relabel", lambda: {"classification_tier": "internal", "version": 1}, is_json=True
+    ),
+    "POST api:labels": Deed("memory.relabel", lambda: ALL_CLOSER, is_json=True, first=tried),
+    "POST inspector:memory-reveal": Deed("memory.reveal"),
+    "POST inspector:memory-labels": Deed("memory.relabel", lambda: CLOSER),
+    "POST inspector:labels": Deed(
+        "memory.relabel",
+        lambda: {"classification_tier": "internal"},
+        first=lambda client: hidden_field(client.get("/labels?classification_tier=internal"), "token"),
+    ),
+    "POST inspector:labels-undo": Deed("memory.relabel", lambda: {"reason": "By mistake."}, first=labelled),
+    "POST inspector:view-as": Deed("view_as.start", lambda: {"as": "user:analyst"}),
+    "POST inspector:view-as-stop": Deed("view_as.stop", first=looking),
+    "POST inspector:sign-in": Deed("session.sign_in", lambda: {"username": "admin", "password": PASSWORD}, by="nobody"),
+    "POST inspector:sign-out": Deed("session.sign_out", by="analyst"),
+    "POST inspector:theme": Deed("", lambda: {"theme": "dark"}, by="nobody"),
+    "POST admin:password_change": Deed(
+        "user.change", lambda: {"old_password": PASSWORD, "new_password1": NEW, "new_password2": NEW}
+    ),
+    "POST admin:logout": Deed("session.sign_out"),
+    "POST admin:auth_user_changelist": Deed(),
+    "POST admin:firewall_clearancerecord_changelist": Deed(),
+    "POST admin:firewall_apikey_changelist": Deed(
+        "key.rotate", lambda: {"action": "rotate", "_selected_action": [ApiKey.objects.get(name="spare").pk]}
+    ),
+    "POST admin:auth_user_add": Deed(
+        "user.change",
+        lambda: person_form(username="made", password1=NEW, password2=NEW, usable_password="true"),
+    ),
+    "POST admin:firewall_clearancerecord_add": Deed("clearance.change", lambda: {"name": "made", "max_tier": "public"}),
+    "POST admin:firewall_apikey_add": Deed("key.create", key_form),
+    "POST admin:auth_user_change": Deed(
+        "user.change", lambda: person_form(date_joined_0="2026-01-01", date_joined_1="00:00", is_active="on")
+    ),
+    "POST admin:firewall_clearancerecord_change": Deed(
+        "clearance.change", lambda: {"name": "spare", "max_tier": "internal"}
+    ),
+    "POST admin:firewall_apikey_change": Deed("key.change", lambda: key_form(scopes=["inspect"])),
+    "POST admin:firewall_clearancerecord_delete": Deed("clearance.change", lambda: {"post": "yes"}),
+    "POST admin:auth_user_delete": Deed(sent=lambda: {"post": "yes"}),
+    "POST admin:firewall_apikey_delete": Deed(sent=lambda: {"post": "yes"}),
+    "POST admin:auth_user_password_change": Deed(
+        "user.change", lambda: {"password1": NEW, "password2": NEW, "usable_password": "true"}
+    ),
+    "POST admin:firewall_clearancerecord_preview": Deed("", lambda: {"name": "made", "max_tier": "public"}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    name: str
+    pattern: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def routes(resolver: URLResolver, space: str = "", before: str = "") -> Iterator[Route]:
+    for route in resolver.url_patterns:
+        pattern = before + str(route.pattern)
+        if isinstance(route, URLResolver):
+            yield from routes(route, f"{route.namespace}:" if route.namespace else space, pattern)
+        else:
+            # What has no name is known by its pattern within its namespace.
+            name = route.name or re.sub(r"^(api|admin)/", "", pattern)
+            yield Route(f"{space}{name}", pattern)
+
+
+# `health` is answered by a middleware, before any URL conf.
+ROUTES = [*routes(get_resolver()), Route("health", "health")]
+CELLS = [(method, route) for route in ROUTES for method in METHODS]
+
+
+def row(method: str, route: Route) -> Row | None:
+    """The row of a route: by its own name, else by a pattern over Django's admin."""
+    asked = f"{method} {route.name}"
+    if asked in TABLE:
+        return TABLE[asked]
+    if f"* {route.name}" in TABLE:
+        return TABLE[f"* {route.name}"]
+    # Django's admin has the same routes for each of its tables.
+    return next((found for known, found in TABLE.items() if "admin:*" in known and fnmatch(asked, known)), None)
+
+
+LISTED = [(method, route) for method, route in CELLS if row(method, route) is not None]
+SENDING = [(method, route) for method, route in LISTED if method == "POST" and f"* {route.name}" not in TABLE]
+
+
+@dataclass(slots=True)
+class World:
+    """Everybody who may call, and one of everything that a route may name."""
+
+    memory: Memory = field(default_factory=make_memory)
+    secrets: dict[str, str] = field(default_factory=dict)
+    places: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _person("analyst", "read")
+        _person("steward", "read inspect declassify audit view_as")
+        _person("admin", "admin", is_staff=True, is_superuser=True)
+        _person("left", "admin", is_staff=True, is_superuser=True)
+        User.objects.create(username="owner")
+        make_clearance(name="spare", max_tier="public")
+        scopes = {"write": "write", "read": "read", "inspect": "inspect", "admin key": "admin"}
+        self.secrets = {name: _key(scope) for name, scope in scopes.items()}
+        self.secrets |= {name: _key("read write inspect admin") for name in ("expired", "revoked")}
+        self.secrets["left's key"] = _key("read write inspect admin", owner="left")
+        _named(self.secrets["expired"]).update(expiry=timezone.now() - timedelta(seconds=1))
+        _named(self.secrets["revoked"]).update(revoked_at=timezone.now())
+        _named(_key("read")).update(name="spare")
+        self.places = {
+            "<uuid:memory_id>": str(self.memory.memory_id),
+            "user/<path:object_id>": f"user/{User.objects.get(username='owner').pk}",
+            "user/<id>": f"user/{User.objects.get(username='owner').pk}",
+            "clearancerecord/<path:object_id>": f"clearancerecord/{ClearanceRecord.objects.get(name='spare').pk}",
+            "apikey/<path:object_id>": f"apikey/{ApiKey.objects.get(name='spare').pk}",
+            "<path:name>": "user:analyst",
+            "^(?P<rest>.*)$": "no/such/route",
+            "(?P<url>.*)$": "no/such/page",
+        }
+
+    def path(self, route: Route, places: dict[str, str] | None = None) -> str:
+        path = re.sub(r"\^\(\?P<app_label>[^)]*\)/\$", "auth/", route.pattern)
+        for placeholder, value in {**self.places, **(places or {})}.items():
+            path = path.replace(placeholder, value)
+        assert not set("<>^$()") & set(path), f"say in World.places what stands in {path}"
+        return f"/{path}"
+
+    def client(self, who: str, **options: Any) -> Client:
+        if who in self.secrets:
+            return Client(headers={"Authorization": f"Bearer {self.secrets[who]}"}, **options)
+        client = Client(**options)
+        if who != "nobody":
+            user = User.objects.get(username=who.removesuffix("'s session"))
+            client.force_login(user, "django.contrib.auth.backends.ModelBackend")
+            if who == "left's session":
+                User.objects.filter(username="left").update(is_active=False)
+        elif options.get("enforce_csrf_checks"):
+            client.get("/sign-in")
+        return client
+
+    def call(self, who: str, method: str, route: Route, path: str = "", **options: Any) -> Any:
+        """The answer to one call, of which nothing stays."""
+        client = self.client(who, **options)
+        if who == "left's key":
+            User.objects.filter(username="left").update(is_active=False)
+        return send(client, method, route, path or self.path(route))
+
+
+def send(
+    client: Client, method: str, route: Route, path: str, told: dict[str, Any] | None = None, **headers: str
+) -> Any:
+    deed = DEEDS.get(f"{method} {route.name}", Deed())
+    if method != "POST":
+        return client.generic(method, path, headers=headers)
+    sent = deed.sent() | (deed.first(client) if told is None else told)
+    if deed.is_json:
+        return client.post(path, sent, content_type="application/json", headers=headers)
+    return client.post(path, sent, headers=headers)
+
+
+def _person(name: str, scopes: str, **fields: Any) -> None:
+    user = User.objects.create_user(name, password=PASSWORD, **fields)
+    tier = "internal" if name == "analyst" else "restricted"
+    UserClearance.objects.create(user=user, clearance=make_clearance(name=tier, max_tier=tier), scopes=scopes.split())
+
+
+def _key(scopes: str, **fields: Any) -> str:
+    return make_key(scopes=scopes, source="test", clearance={"name": "restricted", "max_tier": "restricted"}, **fields)
+
+
+def _named(secret: str) -> Any:
+    return ApiKey.objects.filter(token_key=secret[:15])
+
+
+@pytest.fixture
+def world(settings) -> World:
+    # Twelve people sign in for each line of the table.
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    return World()
+
+
+def undone(act: Callable[[], Any]) -> Any:
+    """What `act` answers; what it did is taken back."""
+    with transaction.atomic():
+        answer = act()
+        transaction.set_rollback(True)
+    return answer
+
+
+def deeds() -> list[str]:
+    """What the ledger holds besides reads."""
+    return list(AuditEntry.objects.exclude(action="memory.read").order_by("seq").values_list("action", flat=True))
+
+
+def test_every_line_of_the_table_is_a_route():
+    used = {
+        known for known in TABLE if any(fnmatch(f"{m} {r.name}", known) or known.startswith("* ") for m, r in CELLS)
+    }
+
+    assert used == TABLE.keys()
+    assert {f"{method} {route.name}" for method, route in SENDING} == DEEDS.keys()
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=str)
+def test_every_route_is_in_the_table(route):
+    assert [method for method in METHODS if row(method, route) is not None], f"add {route.name} to TABLE"
+
+
+@pytest.mark.parametrize(("method", "route"), LISTED, ids=str)
+def test_every_caller_gets_what_the_table_says(world, method, route):
+    answers = {who: undone(partial(world.call, who, method, route)) for who in CALLERS}
+
+    assert dict(zip(CALLERS, row(method, route) or (), strict=True)) == {
+        who: answer.status_code for who, answer in answers.items()
+    }
+    for answer in answers.values():
+        if answer.status_code >= 400 and route.pattern.startswith(("api/", "ready", "health")):
+            refused(answer)
+        if answer.status_code == 401:
+            assert answer["WWW-Authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=str)
+def test_a_method_that_is_not_in_the_table_is_refused_to_those_who_may_everything(world, route):
+    unlisted = [method for method in METHODS if row(method, route) is None]
+
+    answers = {
+        (method, who): undone(partial(world.call, who, method, route)).status_code
+        for method in unlisted
+        for who in ("admin", "admin key")
+    }
+
+    assert {call: status for call, status in answers.items() if status != 405} == {}
+
+
+@pytest.mark.parametrize(("method", "route"), [cell for cell in LISTED if "<" in cell[1].pattern], ids=str)
+def test_who_may_not_act_is_told_the_same_of_what_is_there_and_of_what_is_not(world, method, route):
+    missing = {
+        place: re.sub(r"[^/]+$", str(uuid4()) if "uuid" in place else "987654321", value)
+        for place, value in world.places.items()
+        if place.startswith(("<uuid", "user/", "clearancerecord/", "apikey/"))
+    }
+    paths = world.path(route), world.path(route, missing)
+    may_not = [who for who, status in zip(CALLERS, row(method, route) or (), strict=True) if status in (401, 403)]
+
+    for who in may_not:
+        there, not_there = (plain(undone(partial(world.call, who, method, route, path)), path) for path in paths)
+        assert there == not_there, who
+
+
+def plain(answer: Any, path: str) -> Any:
+    """What can be compared of an answer: without the tokens that are new each time and without the asked path."""
+    status, headers, body = told(answer)
+    body = re.sub(rb'name="csrfmiddlewaretoken" value="\w+"', b"", body).replace(path.encode(), b"<path>")
+    headers = [(name, value.replace(quote(path), "<path>")) for name, value in headers if name != "Content-Length"]
+    return status, headers, body
+
+
+@pytest.mark.parametrize(("method", "route"), SENDING, ids=str)
+def test_every_deed_is_one_entry_in_the_ledger_and_a_refused_one_is_none(world, method, route):
+    deed = DEEDS[f"{method} {route.name}"]
+    client = world.client(deed.by)
+    told = deed.first(client)
+    before = len(deeds())
+
+    answer = send(client, method, route, world.path(route), told)
+
+    assert answer.status_code < 400 or route.name.endswith(("_delete", "labels-undo"))
+    assert deeds()[before:] == ([deed.action] if deed.action else [])
+    before = len(deeds())
+    for who, status in zip(CALLERS, row(method, route) or (), strict=True):
+        if status in (401, 403):
+            world.call(who, method, route)
+    assert deeds()[before:] == []
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, {"HX-Request": "true"}, {"X-CSRFToken": "a" * 32, "Origin": "https://evil.example"}]
+)
+@pytest.mark.parametrize(("method", "route"), SENDING, ids=str)
+def test_no_session_sends_anything_without_a_token_or_for_another_site(world, method, route, headers):
+    deed = DEEDS[f"{method} {route.name}"]
+    client = world.client(deed.by, enforce_csrf_checks=True)
+    if "Origin" in headers:
+        client.cookies["csrftoken"] = "a" * 32
+    before = len(deeds())
+
+    answer = send(client, method, route, world.path(route), {}, **headers)
+
+    assert answer.status_code == 403
+    assert deeds()[before:] == []
