@@ -1,9 +1,11 @@
 """Fixtures that every test may use; builders are in tests/builders.py."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pgtrigger
+import psycopg
 import pytest
 from django.conf import settings as django_settings
 from django.core.management import call_command
@@ -39,8 +41,7 @@ def _flush_may_empty_the_memories() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _reads_are_written_when_they_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """A thread that writes them later would do so in the database of another test: `reads.flush()` does it here."""
-    monkeypatch.setattr(reads, "in_background", False)
-    reads._pending.clear()
+    monkeypatch.setattr(reads, "_queue", reads.Queue(in_background=False))
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -64,7 +65,9 @@ def _tell_connection(writes_as: str) -> None:
     # Past Django, so that tests that count queries count the product's.
     raw = connection.connection
     if raw is not None and not raw.closed and raw.info.transaction_status is not TransactionStatus.INERROR:
-        raw.execute("SELECT set_config('memoryhub.writes_as', %s, false)", [writes_as])
+        # A connection that a test has cut is Django's to notice.
+        with suppress(psycopg.OperationalError):
+            raw.execute("SELECT set_config('memoryhub.writes_as', %s, false)", [writes_as])
 
 
 class Api:

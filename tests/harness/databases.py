@@ -11,13 +11,19 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from memoryhub.config import APPLICATION, OWNER, SUPERUSER
+from memoryhub.ops.roles import promise_no_leaks
 
 _numbers = itertools.count(1)
 
 
-def address(name: str) -> str:
-    """The libpq address of a database on the test's server."""
-    return make_conninfo(os.environ["MEMORYHUB_TEST_DSN"], dbname=name)
+def address(name: str, role: str = OWNER) -> str:
+    """The libpq address of a database on the test's server, for one of its roles."""
+    return make_conninfo(os.environ["MEMORYHUB_TEST_DSN"], dbname=name, user=role)
+
+
+def keepers_address(name: str) -> str:
+    """The same for a test that looks at all rows: as the owner, who is bound by row-level security, too."""
+    return make_conninfo(address(name), options="-c memoryhub.writes_as=*")
 
 
 @contextmanager
@@ -34,23 +40,20 @@ def database(template: str = "template1") -> Iterator[str]:
 
 
 class World:
-    """A database that Django can be made to talk to for a while, as the application; it keeps one connection.
+    """A database that Django can be made to talk to for a while; it keeps one connection.
 
-    The session is a superuser's that has taken the application's role, so that `as_keeper` can step out of it within a
-    transaction.
+    As the application, the session is a superuser's that has taken the application's role, so that `as_keeper` can step
+    out of it within a transaction.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, as_application: bool = False) -> None:
         self.name = name
         self.connection = connections.create_connection("default")
-        settings = self.connection.settings_dict
-        options = settings["OPTIONS"]["options"].replace("-c memoryhub.writes_as=*", f"-c role={APPLICATION}")
-        self.connection.settings_dict = {
-            **settings,
-            "NAME": name,
-            "USER": SUPERUSER,
-            "OPTIONS": {**settings["OPTIONS"], "options": options},
-        }
+        settings = {**self.connection.settings_dict, "NAME": name}
+        if as_application:
+            options = settings["OPTIONS"]["options"].replace("-c memoryhub.writes_as=*", f"-c role={APPLICATION}")
+            settings |= {"USER": SUPERUSER, "OPTIONS": {**settings["OPTIONS"], "options": options}}
+        self.connection.settings_dict = settings
 
     @contextmanager
     def entered(self) -> Iterator[None]:
@@ -70,16 +73,24 @@ class World:
 def as_keeper() -> Iterator[None]:
     """In a transaction within a world: what a superuser sees and may do, above row-level security."""
     with connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting('role')")
+        ((before,),) = cursor.fetchall()
         cursor.execute("SET LOCAL ROLE NONE")
         yield
-        cursor.execute(f"SET LOCAL ROLE {APPLICATION}")
+        cursor.execute(f"SET LOCAL ROLE {before}")
+
+
+def no_leaks() -> None:
+    """What the embedded server's superuser says of functions that indexes need, said in the test's database."""
+    superuser = make_conninfo(os.environ["MEMORYHUB_TEST_DSN"], user=SUPERUSER)
+    promise_no_leaks(superuser, str(connections["default"].settings_dict["NAME"]))
 
 
 @contextmanager
-def world(template: str = "template1") -> Iterator[World]:
+def world(template: str = "template1", *, as_application: bool = False) -> Iterator[World]:
     """A new database that is like `template`, as a world."""
     with database(template) as name:
-        made = World(name)
+        made = World(name, as_application=as_application)
         try:
             yield made
         finally:

@@ -14,7 +14,8 @@ from typing import Any
 import httpx
 from psycopg.conninfo import conninfo_to_dict
 
-from tests.harness.databases import database
+from memoryhub.config import APPLICATION
+from tests.harness.databases import address, database
 from tests.harness.proxy import Fate, Proxy, proxying
 from tests.ops.processes import process
 
@@ -56,9 +57,10 @@ def socket_of_the_tests() -> str:
 def serving(home: Path, **variables: str) -> Iterator[Served]:
     """The product on an empty database behind a proxy, ready to answer."""
     with database() as name, proxying(socket_of_the_tests()) as proxy:
-        dsn = f"postgresql://memoryhub@127.0.0.1:{proxy.port}/{name}?sslmode=disable&gssencmode=disable"
+        dsn = f"postgresql://{APPLICATION}@127.0.0.1:{proxy.port}/{name}?sslmode=disable&gssencmode=disable"
         settings = {
             "DATABASE_URL": dsn,
+            "DATABASE_OWNER_URL": address(name),
             "MEMORYHUB_HOME": str(home),
             "MEMORYHUB_PORT": "0",
             "MEMORYHUB_DEMO": "false",

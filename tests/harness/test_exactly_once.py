@@ -17,7 +17,7 @@ import httpx
 import psycopg
 import pytest
 
-from tests.harness.databases import address
+from tests.harness.databases import keepers_address
 from tests.harness.generated import SOAK
 from tests.harness.proxy import Fate, Proxy, is_commit, proxying
 from tests.harness.server import Served, serving, socket_of_the_tests
@@ -43,7 +43,7 @@ def _nothing_breaks(hub):
 
 
 def rows(hub: Served, question: str, *parameters: Any) -> list[Any]:
-    with psycopg.connect(address(hub.database)) as own:
+    with psycopg.connect(keepers_address(hub.database)) as own:
         return own.execute(question.encode(), parameters).fetchall()
 
 
@@ -261,7 +261,7 @@ def proxied(hub):
 )
 def test_the_proxy_does_what_it_says(hub, proxied: Proxy, fate, is_stored):
     """The faults are real: told by another connection, which nobody disturbs."""
-    with psycopg.connect(address(hub.database), autocommit=True) as own:
+    with psycopg.connect(keepers_address(hub.database), autocommit=True) as own:
         own.execute("DROP TABLE IF EXISTS trial")
         own.execute("CREATE TABLE trial (n int)")
         proxied.decide = lambda statement: fate if is_commit(statement) else Fate.PASS

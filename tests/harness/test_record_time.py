@@ -20,7 +20,7 @@ from psycopg import sql
 
 from memoryhub.memories.ingest import OnConflict
 from tests.builders import store
-from tests.harness.databases import address
+from tests.harness.databases import keepers_address
 from tests.harness.generated import SOAK, planted
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.soak]
@@ -83,7 +83,7 @@ class Observer:
 
 @contextmanager
 def observer(table: str, clock: str) -> Iterator[Observer]:
-    with psycopg.connect(address(connection.settings_dict["NAME"]), autocommit=True) as own:
+    with psycopg.connect(keepers_address(connection.settings_dict["NAME"]), autocommit=True) as own:
         yield Observer(own, table, clock)
 
 

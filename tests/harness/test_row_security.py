@@ -1,6 +1,6 @@
 """The second wall alone: what PostgreSQL shows the application's own role, whatever the application forgets to ask.
 
-FW-19, FW-20, FW-27, AU-03.
+FW-20, FW-27, AU-03. That every door tells nothing without the first wall, FW-19, is shown in test_two_worlds.
 """
 
 import itertools
@@ -11,23 +11,21 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.contrib.auth.models import User
 from django.db import DatabaseError, connection, transaction
-from django.db.models import Q
 
 from memoryhub.api import views
 from memoryhub.api.permissions import walled
 from memoryhub.config import APPLICATION
 from memoryhub.firewall import wall
-from memoryhub.firewall.models import ApiKey, ClearanceRecord
 from memoryhub.firewall.types import Clearance, everything
-from memoryhub.memories import ingest, querysets
+from memoryhub.memories import ingest
 from memoryhub.memories.models import Memory, MemoryCount, MemoryDay, MemoryTotal
-from tests.builders import store
+from memoryhub.ops import roles
+from tests.builders import at, store
 from tests.harness.databases import address, as_keeper
 from tests.harness.generated import SOAK, planted
-from tests.harness.test_two_worlds import DOORS, RARE, STORY, compare
-from tests.harness.worlds import LOW, Caller, Worlds, two_worlds
+from tests.harness.test_two_worlds import STORY
+from tests.harness.worlds import LOW, Worlds, two_worlds
 from tests.memories.rows import execute
 
 TABLES = (Memory, MemoryCount, MemoryDay, MemoryTotal)
@@ -38,7 +36,8 @@ WITHOUT_POLICY = {
     "read_counts": "who asked how often; asked by name",
     "api_keys": "no memory", "clearances": "no memory", "user_clearances": "no memory",
     "auth_user": "Django's", "auth_group": "Django's", "auth_permission": "Django's",
-    "auth_group_permissions": "Django's", "auth_user_groups": "Django's", "auth_user_user_permissions": "Django's", "django_admin_log": "Django's",
+    "auth_group_permissions": "Django's", "auth_user_groups": "Django's",
+    "auth_user_user_permissions": "Django's", "django_admin_log": "Django's",
     "django_content_type": "Django's", "django_migrations": "Django's", "django_session": "Django's",
     "axes_accessattempt": "sign-ins", "axes_accessattemptexpiration": "sign-ins", "axes_accessfailurelog": "sign-ins",
     "axes_accesslog": "sign-ins",
@@ -76,6 +75,15 @@ def test_who_does_not_say_who_asks_sees_nothing_and_no_error(hub, unset):
     assert [table.objects.count() for table in TABLES] == [0, 0, 0, 0]
 
 
+@pytest.mark.parametrize("name", ["tiers", "blocked_labels", "required_labels", "namespaces"])
+def test_one_setting_that_is_missing_hides_everything(hub, name):
+    with wall.behind(everything()):
+        assert all(table.objects.exists() for table in TABLES)
+        execute("SELECT set_config(%s, '', true)", f"memoryhub.{name}")
+
+        assert [table.objects.count() for table in TABLES] == [0, 0, 0, 0]
+
+
 def test_a_question_without_any_rule_gets_what_the_clearance_may_see(hub):
     with wall.behind(LOW):
         seen = list(Memory.objects.values_list("content", flat=True))
@@ -104,25 +112,17 @@ def test_totals_that_know_no_namespace_answer_nobody_who_is_bound_to_some(hub):
         Clearance(max_tier="restricted", blocked_labels=frozenset({"EU"})),
         Clearance(max_tier="restricted", required_labels=frozenset({"eu", "pii"})),
     ],
-    ids=str,
 )
 def test_both_walls_show_the_same_rows(worlds, clearance):
     odd = planted(payload_id="odd", source="odd", namespace='a "quoted", {odd} \\ name', labels=["eu", "PII"])
     with worlds.inside(worlds.with_hidden, STORY):
-        store([odd])
+        store([odd, planted(payload_id="without a tier", source="odd", tier="")])
         with as_keeper():
             by_the_first = set(Memory.objects.visible_to(clearance).values_list("memory_id", flat=True))
         with wall.behind(clearance):
             by_the_second = set(Memory.objects.values_list("memory_id", flat=True))
 
     assert by_the_second == by_the_first
-
-
-def test_without_the_first_wall_every_door_still_tells_nothing(worlds, monkeypatch):
-    """FW-19: the application's rule taken out everywhere; what the doors answer is the same in both worlds."""
-    monkeypatch.setattr(querysets, "visible", lambda _: Q())
-
-    assert compare(worlds, STORY, "q=canary", [*DOORS, *RARE]) > 100
 
 
 def test_a_writer_sees_the_rows_of_its_own_source_alone(hub):
@@ -137,6 +137,12 @@ def test_nobody_writes_under_a_source_that_is_not_theirs(hub):
         insert_as("other")
     with pytest.raises(DatabaseError, match="row-level security"), transaction.atomic(), wall.writing({"mine"}):
         insert_as("other")
+
+
+def test_nobody_closes_what_they_may_only_see(hub):
+    with wall.behind(everything()):
+        assert Memory.objects.exists()
+        assert Memory.objects.update(superseded_at=at("2026-03-01 12:00")) == 0
 
 
 def insert_as(source: str) -> None:
@@ -166,12 +172,21 @@ def test_the_application_may_not(hub, statement):
         execute(statement)
 
 
+def test_what_the_application_had_too_much_is_taken_when_it_is_granted_again(hub):
+    with as_keeper():
+        execute(f"GRANT DELETE ON memories TO {APPLICATION}")
+        roles.grant(APPLICATION)
+
+    with pytest.raises(DatabaseError, match="permission denied"), transaction.atomic():
+        execute("DELETE FROM memories")
+
+
 def test_the_application_cannot_claim_another_record_time(hub):
     execute("SELECT set_config('memoryhub.record_instant', '2001-01-01', true)")
-    store([planted(payload_id="claimed", source="low")])
 
     with wall.writing({"low"}):
-        assert Memory.objects.get(payload_id="claimed").recorded_at.year == 2100
+        insert_as("low")
+        assert Memory.objects.get().recorded_at.year == 2100
 
 
 def test_every_table_that_the_application_reaches_has_a_forced_policy_or_a_reason(hub):
@@ -205,17 +220,13 @@ def test_high_and_low_in_turn_on_one_connection_leak_nothing(django_db_blocker, 
     with django_db_blocker.unblock(), two_worlds() as worlds, worlds.with_hidden.entered():
         for step in STORY:
             store(step.drafts)
-        owner = User.objects.get(username="low")
-        everything_ = ClearanceRecord.objects.create(name="high", max_tier="restricted")
-        _, secret = ApiKey.objects.create(owner, name="high", scopes=["read"], clearance=everything_)
-        high = Caller({"Authorization": f"Bearer {secret}"})
         monkeypatch.setattr(views.FacetsView, "get", walled(_fail_in_the_database))
         turns = itertools.cycle(
             [
-                lambda: high.get("/api/memories?limit=200"),
-                lambda: high.get("/api/memories?cursor=forged"),
-                lambda: high.get("/api/facets"),
-                lambda: high.get(f"/api/memories/{uuid.uuid4()}"),
+                lambda: worlds.high.get("/api/memories?limit=200"),
+                lambda: worlds.high.get("/api/memories?cursor=forged"),
+                lambda: worlds.high.get("/api/facets"),
+                lambda: worlds.high.get(f"/api/memories/{uuid.uuid4()}"),
                 _abort_a_write,
             ]
         )
@@ -233,7 +244,7 @@ def test_high_and_low_in_turn_on_one_connection_leak_nothing(django_db_blocker, 
 
 
 def _fail_in_the_database(_view: Any, _request: Any) -> Any:
-    execute("SELECT 1 / (SELECT 0 FROM memories LIMIT 1)")
+    execute("SELECT no_such_column FROM memories")
 
 
 def _abort_a_write() -> None:
@@ -243,6 +254,6 @@ def _abort_a_write() -> None:
 
 def test_a_login_of_the_application_sees_nothing_by_itself(worlds):
     """Not a superuser who took the role, as the worlds are: the role's own login."""
-    with psycopg.connect(address(worlds.without.name), user=APPLICATION) as login:
+    with psycopg.connect(address(worlds.without.name, APPLICATION)) as login:
         assert login.execute("SELECT current_user, session_user").fetchone() == (APPLICATION, APPLICATION)
         assert login.execute("SELECT count(*) FROM memories").fetchone() == (0,)

@@ -5,6 +5,7 @@ written through the product's own ingest; record time and memory_id, which the h
 record clock stands in the future, where it advances by the microsecond, and uuid4 gives what it is told to.
 """
 
+import itertools
 import re
 import time
 import uuid
@@ -12,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from unittest import mock
 
@@ -21,6 +23,7 @@ from django.db import transaction
 from django.http import HttpResponse
 from django.test import Client
 
+from memoryhub.audit.ledger import NO_HASH
 from memoryhub.config import APPLICATION
 from memoryhub.firewall.models import ApiKey, ClearanceRecord, UserClearance
 from memoryhub.firewall.types import Clearance
@@ -78,90 +81,127 @@ class Answer:
 
 
 class Caller:
-    """The low caller, with a key or signed in; the same in whichever world."""
+    """Somebody with a key or signed in; the same in whichever world."""
 
     def __init__(self, headers: Mapping[str, str], cookies: Mapping[str, str] | None = None) -> None:
         self.client = Client(headers={**headers, "X-Request-ID": REQUEST_ID}, raise_request_exception=False)
         self.cookies = cookies or {}
 
     def get(self, path: str, **headers: str) -> Answer:
+        return self.ask(path, headers=headers)
+
+    def post(self, path: str, body: Any) -> Answer:
+        return self.ask(path, body)
+
+    def ask(self, path: str, body: Any = None, *, headers: Mapping[str, str] | None = None) -> Answer:
+        """GET, or POST where there is a body: JSON for the API, a form for a page."""
         # What one answer sets must not reach the next question.
         self.client.cookies.clear()
         self.client.cookies.load(dict(self.cookies))
-        response: Any = self.client.get(path, headers=headers)
+        response: Any
+        if body is None:
+            response = self.client.get(path, headers=headers)
+        elif path.startswith("/api/"):
+            response = self.client.post(path, body, content_type="application/json", headers=headers)
+        else:
+            response = self.client.post(path, body, headers=headers)
         return Answer.of(response)
 
-    def post(self, path: str, body: Any) -> Answer:
-        response: Any = self.client.post(path, body, content_type="application/json")
-        return Answer.of(response)
+
+class Stay:
+    """A stay in one world, in a transaction that is never committed: what is done there is gone with it.
+
+    Each step has a number, which says what instant it is and which memory_ids are dealt. The same number is the same
+    step in both worlds, whatever happened in one of them before. Without the second wall, row-level security hides
+    nothing, and what the first one forgets comes to light.
+    """
+
+    def __init__(self, place: World, *, second_wall: bool = True) -> None:
+        self._place = place
+        self._second_wall = second_wall
+        self._reads = reads.Queue(in_background=False)
+        with place.entered():
+            self._transaction = transaction.atomic()
+            self._transaction.__enter__()
+
+    @contextmanager
+    def step(self, number: int) -> Iterator[None]:
+        with self._place.entered(), mock.patch.object(reads, "_queue", self._reads), dealt(f"step {number}"):
+            _set_clocks(CLOCK + timedelta(seconds=number))
+            with nullcontext() if self._second_wall else as_keeper():
+                yield
+
+    def end(self) -> None:
+        with self._place.entered():
+            transaction.set_rollback(True)
+            self._transaction.__exit__(None, None, None)
+
+
+def _set_clocks(instant: datetime) -> None:
+    """Record time and the ledger's time go on from `instant`."""
+    with as_keeper():
+        execute(
+            """
+            INSERT INTO record_clock VALUES (1, %s) ON CONFLICT (id) DO UPDATE SET instant = excluded.instant;
+            INSERT INTO audit_head (id, seq, hash, at) VALUES (1, 0, %s, %s)
+            ON CONFLICT (id) DO UPDATE SET at = excluded.at
+            """,
+            instant,
+            NO_HASH,
+            instant,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worlds:
-    """`without` and `with_hidden`, and who asks in them."""
+    """`without` and `with_hidden`, and who asks in them: the low caller in two ways, and one who sees every tier."""
 
     without: World
     with_hidden: World
     key: Caller
     person: Caller
+    high: Caller
 
     @contextmanager
     def inside(self, place: World, steps: Sequence[Step], *, second_wall: bool = True) -> Iterator[None]:
-        """In `place`, as far as the rows of `steps` exist there; nothing of it remains.
-
-        Without the second wall, row-level security hides nothing, and what the first one forgets comes to light.
-        """
-        with place.entered(), _counting_reads_here(), transaction.atomic():
+        """In `place`, as far as the rows of `steps` exist there; nothing of it remains."""
+        stay = Stay(place, second_wall=second_wall)
+        try:
             for number, step in enumerate(steps):
                 if place is self.with_hidden or not step.is_hidden:
-                    _write(step.drafts, number)
-            with nullcontext() if second_wall else as_keeper():
+                    with stay.step(number):
+                        store(step.drafts, on_conflict=OnConflict.UPDATE)
+            with stay.step(len(steps)):
                 yield
-            transaction.set_rollback(True)
-
-
-def _write(drafts: Sequence[Draft], number: int) -> None:
-    instant = CLOCK + timedelta(seconds=number)
-    with as_keeper():
-        execute(
-            "INSERT INTO record_clock VALUES (1, %s) ON CONFLICT (id) DO UPDATE SET instant = excluded.instant", instant
-        )
-    with dealt(f"{number}"):
-        store(drafts, on_conflict=OnConflict.UPDATE)
+        finally:
+            stay.end()
 
 
 @contextmanager
 def dealt(hand: str) -> Iterator[None]:
     """The same memory_ids for everybody who writes under the same name."""
-    names = [uuid.uuid5(uuid.NAMESPACE_OID, f"{hand}/{place}") for place in range(1_000)]
+    names = (uuid.uuid5(uuid.NAMESPACE_OID, f"{hand}/{place}") for place in itertools.count())
     with mock.patch("memoryhub.memories.ingest.uuid.uuid4", side_effect=names):
         yield
 
 
 @contextmanager
-def _counting_reads_here() -> Iterator[None]:
-    """Reads are counted from nought, in this world."""
-    with reads._lock:
-        reads._pending.clear()
-    yield
-
-
-@contextmanager
 def two_worlds() -> Iterator[Worlds]:
     """Two empty hubs with one and the same low caller."""
-    with world() as template:
+    with world(as_application=True) as template:
         with template.entered():
             call_command("migrate", verbosity=0, interactive=False)
             with roles.as_owner():
                 roles.grant(APPLICATION)
-            key, person = _low_callers()
+            callers = _callers()
         template.close()
         long_ago = mock.patch.object(status, "STARTED", time.monotonic() - 2_000_000)
-        with world(template.name) as without, world(template.name) as with_hidden, long_ago:
-            yield Worlds(without=without, with_hidden=with_hidden, key=key, person=person)
+        copy = partial(world, template.name, as_application=True)
+        with copy() as without, copy() as with_hidden, long_ago:
+            yield Worlds(without=without, with_hidden=with_hidden, **callers)
 
 
-def _low_callers() -> tuple[Caller, Caller]:
+def _callers() -> dict[str, Caller]:
     clearance = ClearanceRecord.objects.create(
         name="low",
         max_tier=LOW.max_tier,
@@ -170,9 +210,17 @@ def _low_callers() -> tuple[Caller, Caller]:
         namespaces=sorted(LOW.namespaces or ()),
     )
     user = User.objects.create_user("low", is_staff=True, is_superuser=True)
-    UserClearance.objects.create(user=user, clearance=clearance, scopes=["read", "inspect"])
-    _, secret = ApiKey.objects.create(user, name="low", scopes=["read", "write"], source="low", clearance=clearance)
+    UserClearance.objects.create(user=user, clearance=clearance, scopes=["read", "inspect", "audit", "view_as"])
+    _, secret = ApiKey.objects.create(
+        user, name="low", scopes=["read", "write", "audit"], source="low", clearance=clearance
+    )
     client = Client()
     client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
     cookies = {"sessionid": client.cookies["sessionid"].value, "csrftoken": "c" * 32}
-    return Caller({"Authorization": f"Bearer {secret}"}), Caller({}, cookies)
+    every_tier = ClearanceRecord.objects.create(name="high", max_tier="restricted")
+    _, high = ApiKey.objects.create(user, name="high", scopes=["read"], clearance=every_tier)
+    return {"key": _with_key(secret), "person": Caller({}, cookies), "high": _with_key(high)}
+
+
+def _with_key(secret: str) -> Caller:
+    return Caller({"Authorization": f"Bearer {secret}"})

@@ -50,18 +50,30 @@ def test_it_starts_with_the_role_the_extension_and_the_encoding_and_stops(tmp_pa
 
 
 def test_what_was_written_is_there_at_the_next_start(config):
-    with running(config), psycopg.connect(config.dsn) as connection:
+    with running(config), psycopg.connect(config.owner_dsn) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 7 AS number")
+        connection.execute("GRANT SELECT ON kept TO memoryhub_app")
 
     with running(config):
         assert ask(config, "SELECT number FROM kept") == 7
 
 
 def test_a_test_database_has_the_extension_too(config):
-    with running(config), psycopg.connect(config.dsn, autocommit=True) as connection:
+    with running(config), psycopg.connect(config.owner_dsn, autocommit=True) as connection:
         connection.execute("CREATE DATABASE test_memoryhub")
         with psycopg.connect(config.dsn, dbname="test_memoryhub") as other:
             assert other.execute("SELECT '[1]'::vector").fetchone() == ("[1]",)
+
+
+def test_a_home_from_before_there_were_two_roles_gets_the_second(config):
+    with (
+        running(config),
+        psycopg.connect(config.embedded_dsn("postgres"), dbname="postgres", autocommit=True) as server,
+    ):
+        server.execute("DROP ROLE memoryhub_app")
+
+    with running(config):
+        assert ask(config, "SELECT current_user::text") == "memoryhub_app"
 
 
 def test_home_and_data_are_closed_to_others(tmp_path):

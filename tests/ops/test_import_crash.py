@@ -12,7 +12,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.harness.databases import address, database
+from memoryhub.config import APPLICATION
+from tests.harness.databases import address, database, keepers_address
 from tests.harness.generated import SOAK
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,7 +52,7 @@ def started(name: str, *arguments: str) -> "subprocess.Popen[str]":
     environment = {key: value for key, value in os.environ.items() if not key.startswith("MEMORYHUB_PORT")}
     return subprocess.Popen(
         [sys.executable, str(ROOT / "manage.py"), *arguments],
-        env={**environment, "DATABASE_URL": address(name)},
+        env={**environment, "DATABASE_URL": address(name, APPLICATION), "DATABASE_OWNER_URL": address(name)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -66,7 +67,7 @@ def manage(name: str, *arguments: str) -> str:
 
 
 def count(name: str, question: str = "SELECT count(*) FROM memories") -> int:
-    with psycopg.connect(address(name)) as own:
+    with psycopg.connect(keepers_address(name)) as own:
         row = own.execute(question.encode()).fetchone()
     assert row is not None
     return int(row[0])
@@ -74,7 +75,10 @@ def count(name: str, question: str = "SELECT count(*) FROM memories") -> int:
 
 def killed_after(name: str, rows: int, file: Path) -> int:
     """Import until there are `rows` rows at least, kill -9, and tell how many there are then."""
-    with started(name, "import_memories", str(file)) as process, psycopg.connect(address(name), autocommit=True) as own:
+    with (
+        started(name, "import_memories", str(file)) as process,
+        psycopg.connect(keepers_address(name), autocommit=True) as own,
+    ):
         try:
             deadline = time.monotonic() + 120
             while time.monotonic() < deadline:

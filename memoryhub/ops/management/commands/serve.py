@@ -148,7 +148,7 @@ def _fingerprint() -> str:
 @contextmanager
 def _one_start_at_a_time() -> Iterator[None]:
     with connection.cursor() as cursor:
-        # Migrations, and waiting for those of another start, take the time they take.
+        # Waiting for another start takes the time that its migrations take.
         cursor.execute("SET statement_timeout = 0")
         cursor.execute("SET lock_timeout = 0")
         cursor.execute("SELECT pg_advisory_lock(%s)", [START_LOCK])

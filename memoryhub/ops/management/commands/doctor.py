@@ -1,0 +1,32 @@
+"""`manage.py doctor`: is this database set up so that the firewall's promises hold?"""
+
+from typing import Any
+
+import orjson
+from django.core.management import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError
+
+from memoryhub.faults import fault_of
+from memoryhub.ops.doctor import Level, examine
+
+
+class Command(BaseCommand):
+    help = "Check the database's roles, row-level security and durability. Exits with 1 when a check fails."
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--json", action="store_true", help="one JSON line for each check")
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        try:
+            findings = list(examine())
+        except DatabaseError as error:
+            raise CommandError(f"The database cannot be asked: {fault_of(error).detail}") from None
+        for finding in findings:
+            if options["json"]:
+                self.stdout.write(orjson.dumps(finding).decode())
+            else:
+                hint = f"\n      {finding.hint}" if finding.hint else ""
+                self.stdout.write(f"{finding.level.upper():<5} {finding.said}{hint}")
+        if any(finding.level is Level.FAIL for finding in findings):
+            raise CommandError("The firewall's promises do not hold on this database.")
