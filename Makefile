@@ -10,7 +10,7 @@ LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 -
 RUN := $(VENV)/run.stamp
 DEV := $(VENV)/dev.stamp
 
-.PHONY: run test bench soak lint browser format lock screenshots
+.PHONY: run test bench soak mutants lint browser format lock screenshots
 .DEFAULT_GOAL := run
 
 run: $(RUN)
@@ -24,6 +24,9 @@ bench: $(DEV)
 
 soak: $(DEV) browser
 	@MEMORYHUB_SOAK=1 exec $(BIN)/python -m pytest -m soak
+
+mutants: $(DEV)
+	@exec $(BIN)/python -m tests.mutants
 
 browser:
 	@.ci/browser

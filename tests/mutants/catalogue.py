@@ -1,0 +1,311 @@
+"""Each place that applies the rule, broken: what is put in place of what, and the tests that must notice."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """`old`, which stands once in `file`, becomes `new`; then one of `tests` (pytest's names) must fail."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+TYPES = "memoryhub/firewall/types.py"
+QUERYSETS = "memoryhub/firewall/querysets.py"
+WALL = "memoryhub/firewall/wall.py"
+POLICIES = "memoryhub/memories/migrations/0005_row_security.py"
+ROLES = "memoryhub/ops/roles.py"
+ROWS = "memoryhub/memories/querysets.py"
+FILTERS = "memoryhub/memories/filters.py"
+FACETS = "memoryhub/memories/facets.py"
+PAGES = "memoryhub/memories/pages.py"
+INGEST = "memoryhub/memories/ingest.py"
+RELABEL = "memoryhub/memories/relabel.py"
+STATUS = "memoryhub/ops/status.py"
+EXPORTING = "memoryhub/ops/exporting.py"
+TRAIL = "memoryhub/ops/trail.py"
+LEDGER = "memoryhub/audit/ledger.py"
+ENTRIES = "memoryhub/audit/migrations/0001_initial.py"
+ENTRY_POLICIES = "memoryhub/audit/migrations/0002_row_security.py"
+TURNS = "memoryhub/audit/migrations/0003_turns.py"
+API = "memoryhub/api/views.py"
+API_LABELS = "memoryhub/api/labels.py"
+AUTHENTICATION = "memoryhub/api/authentication.py"
+PERMISSIONS = "memoryhub/api/permissions.py"
+PRINCIPALS = "memoryhub/firewall/principals.py"
+ACCESS = "inspector/access.py"
+LIST = "inspector/views/memories.py"
+
+EVERYTHING = "__import__('memoryhub.firewall.types').firewall.types.everything()"
+
+PARITY = "tests/firewall/test_parity.py"
+EDGES = f"{PARITY}::test_a_rule_at_its_edge"
+COVERS = "tests/audit/test_row_security.py"
+WORLDS = "tests/harness/test_two_worlds.py"
+STORY = f"{WORLDS}::test_a_hundred_hidden_rows_between_two_change_nothing_at_any_door"
+FIRST_WALL = f"{STORY}[the first wall alone]"
+SECOND_WALL = f"{STORY}[the second wall alone]"
+EXPORT = f"{WORLDS}::test_an_export_holds_what_its_reader_may_see_and_nothing_else"
+ROW_SECURITY = "tests/harness/test_row_security.py"
+SAME_ROWS = f"{ROW_SECURITY}::test_both_walls_show_the_same_rows"
+MAY_NOT = f"{ROW_SECURITY}::test_the_application_may_not"
+GRANTED_AGAIN = f"{ROW_SECURITY}::test_what_the_application_had_too_much_is_taken_when_it_is_granted_again"
+ONE_CONNECTION = f"{ROW_SECURITY}::test_high_and_low_in_turn_on_one_connection_leak_nothing"
+RECOUNT = "tests/memories/test_counts.py::test_every_count_is_what_a_recount_finds"
+MATRIX = "tests/test_authorization.py::test_every_caller_gets_what_the_table_says"
+READING = "tests/api/test_reading.py"
+WRITING = "tests/api/test_writing.py"
+AUTHENTICATED = "tests/api/test_authentication.py"
+CURSORS = f"{READING}::TestCursors"
+READS = "tests/ops/test_reads.py"
+TRAILS = "tests/ops/test_trail.py"
+RELABELLING = "tests/memories/test_relabel.py"
+
+
+def _the_rule() -> list[Mutant]:
+    def sql(name: str, old: str, new: str) -> Mutant:
+        return Mutant(name, QUERYSETS, old, new, (EDGES, PARITY))
+
+    def python(name: str, old: str, new: str, *tests: str) -> Mutant:
+        return Mutant(name, TYPES, old, new, tests or (EDGES, PARITY))
+
+    def covers(name: str, old: str, new: str = "True") -> Mutant:
+        return Mutant(f"covers: {name}", TYPES, old, new, (COVERS,))
+
+    def covered(name: str, old: str, new: str) -> Mutant:
+        return Mutant(f"covered_by: {name}", QUERYSETS, old, new, (COVERS,))
+
+    return [
+        sql("visible: no namespaces", "rule &= Q(namespace__in=sorted(clearance.namespaces))", "pass"),
+        sql("visible: no blocked labels", "rule &= ~Q(label_keys__overlap=", "Q(label_keys__overlap="),
+        sql("visible: blocked labels inverted", "rule &= ~Q(label_keys__overlap=", "rule &= Q(label_keys__overlap="),
+        sql("visible: no tiers", "rule &= Q(classification_tier__in=stored_tiers(clearance))", "pass"),
+        sql(
+            "visible: tiers inverted",
+            "rule &= Q(classification_tier__in=stored_tiers(clearance))",
+            "rule &= ~Q(classification_tier__in=stored_tiers(clearance))",
+        ),
+        sql(
+            "visible: no required labels",
+            "rule &= Q(label_keys__contains=sorted(label_keys(clearance.required_labels)))",
+            "pass",
+        ),
+        sql(
+            "visible: one required label is enough",
+            "rule &= Q(label_keys__contains=sorted(label_keys(clearance.required_labels)))",
+            "rule &= Q(label_keys__overlap=sorted(label_keys(clearance.required_labels)))",
+        ),
+        sql("visible: the empty tier for everybody", '["", *tiers] if tiers else []', '["", *tiers]'),
+        sql("visible: the empty tier for nobody", '["", *tiers] if tiers else []', "tiers"),
+        python("label_key: case matters", "label).casefold())", "label))"),
+        python("label_key: lower instead of casefold", "label).casefold())", "label).lower())"),
+        python(
+            "label_key: composition matters",
+            'unicodedata.normalize("NFC", unicodedata.normalize("NFC", label).casefold())',
+            "label.casefold()",
+        ),
+        python("tiers: one too many", "order.index(self.max_tier) + 1]", "order.index(self.max_tier) + 2]"),
+        python("tiers: an unknown one reaches all", "if self.max_tier in order else []", "if self.max_tier in order else order"),
+        python("permits: no namespaces", "if self.namespaces is not None and row.namespace", "if False and row.namespace"),
+        python("permits: no blocked labels", "if labels & label_keys(self.blocked_labels):", "if False:"),
+        python("permits: no tiers", "if row.classification_tier not in tiers and not", "if False and not"),
+        python(
+            "permits: the empty tier for everybody",
+            '(row.classification_tier == "" and tiers)',
+            '(row.classification_tier == "")',
+        ),
+        python(
+            "permits: no required labels", "return label_keys(self.required_labels) <= labels", "return True"
+        ),
+        python("meet: the higher tier", "lower = min(self, other", "lower = max(self, other"),
+        python("meet: one's own blocked labels", "blocked_labels=self.blocked_labels | other.blocked_labels", "blocked_labels=self.blocked_labels"),
+        python("meet: one's own required labels", "required_labels=self.required_labels | other.required_labels", "required_labels=self.required_labels"),
+        python("meet: the namespaces of either", "frozenset.intersection(*every)", "frozenset.union(*every)"),
+        covers("tiers", "set(other.tiers()) <= set(self.tiers())"),
+        covers("blocked labels", "label_keys(self.blocked_labels) <= label_keys(other.blocked_labels)"),
+        covers("required labels", "label_keys(self.required_labels) <= label_keys(other.required_labels)"),
+        covers("every namespace", "(other.namespaces is not None and other.namespaces <= self.namespaces)", "other.namespaces is None"),
+        covers("namespaces", "and other.namespaces <= self.namespaces", "and True"),
+        covered("tiers", "rule = Q(reach_tiers__contained_by=clearance.tiers())", "rule = Q()"),
+        covered("blocked labels", "rule &= Q(reach_blocked__contains=sorted(label_keys(clearance.blocked_labels)))", "pass"),
+        covered("required labels", "rule &= Q(reach_required__contains=sorted(label_keys(clearance.required_labels)))", "pass"),
+        covered("namespaces", "rule &= Q(reach_namespaces__contained_by=sorted(clearance.namespaces))", "pass"),
+        python("opens: a lower tier does not", "_closedness(after.classification_tier) < _closedness(before.classification_tier)", "False", RELABELLING),
+        python("opens: a label less does not", "not label_keys(before.sensitivity_labels) <= label_keys(after.sensitivity_labels)", "False", RELABELLING),
+        python("opens: a required label does not", "any(held.permits(after) and not held.permits(before) for held in clearances)", "False", RELABELLING),
+    ]  # fmt: skip
+
+
+def _the_first_wall() -> list[Mutant]:
+    """The second wall would hide what these let through, so it is taken away."""
+
+    def leak(name: str, file: str, old: str, new: str, *tests: str) -> Mutant:
+        return Mutant(name, file, old, new, tests or (FIRST_WALL,))
+
+    return [
+        leak("visible_to: everything", ROWS, "return self.filter(visible(clearance))", "return self.all()"),
+        leak("filters: all rows", FILTERS, "Memory.objects.visible_to(clearance).current()", "Memory.objects.current()", f"{READING}::TestPages"),
+        leak("filters: the rows of who sees every tier", FILTERS, "Memory.objects.visible_to(clearance).current()", f"Memory.objects.visible_to({EVERYTHING}).current()"),
+        leak("history: whatever is in force", ROWS, "self.filter(Exists(current), memory_id=memory_id)", "self.filter(memory_id=memory_id)", f"{RELABELLING}::TestReaders"),
+        leak("API: one memory", API, "seen = Memory.objects.visible_to(principal(request).clearance).current()", "seen = Memory.objects.current()"),
+        leak("API: versions", API, "Memory.objects.visible_to(principal(request).clearance).history(memory_id)", "Memory.objects.all().history(memory_id)"),
+        leak("page: one memory", LIST, "visible = Memory.objects.visible_to(request.principal.clearance)", "visible = Memory.objects.all()"),
+        leak("page: a classification", "inspector/views/labels.py", "Memory.objects.visible_to(request.principal.clearance).history(memory_id)[:1]", "Memory.objects.all().history(memory_id)[:1]"),
+        leak("page: beside", LIST, "beside = Memory.objects.visible_to(request.principal.clearance).beside(about)", f"beside = Memory.objects.visible_to({EVERYTHING}).beside(about)"),
+        leak("facets: tallies", FACETS, "ClassifiedQuerySet(model).visible_to(filters.clearance).filter(count__gt=0)", "ClassifiedQuerySet(model).filter(count__gt=0)"),
+        leak("status: counts by namespace", FACETS, "return ClassifiedQuerySet(MemoryCount).visible_to(clearance)", "return ClassifiedQuerySet(MemoryCount).all()"),
+        leak("status: totals", FACETS, '.filter(dimension="total").visible_to(clearance)', '.filter(dimension="total")', RECOUNT),
+        leak("status: what has a time to live", FACETS, "mortal = Memory.objects.visible_to(clearance).current()", f"mortal = Memory.objects.visible_to({EVERYTHING}).current()"),
+        leak("status: the writes of the last minute", STATUS, "seen = Memory.objects.visible_to(clearance)", "seen = Memory.objects.all()"),
+        leak("totals: for who is bound to namespaces", FACETS, 'if not values.keys() <= columns.keys() or (bound_to_namespaces and "namespace" not in columns):', "if not values.keys() <= columns.keys():"),
+        leak("export: all versions", EXPORTING, "Memory.objects.visible_to(filters.clearance).filter(memory_id__in", "Memory.objects.filter(memory_id__in", EXPORT),
+        leak("relabel: one memory", RELABEL, "rows = _rows(found.visible_to(by.clearance))", "rows = _rows(found)", f"{RELABELLING}::TestWhoMay"),
+        leak("relabel: the row that is locked", RELABEL, "seen = Memory.objects.visible_to(by.clearance).current().filter(id__in=wanted)", "seen = Memory.objects.filter(id__in=wanted)", f"{RELABELLING}::TestMany", f"{RELABELLING}::test_of_two_stewards_at_once_one_wins"),
+        leak("relabel: undo", RELABEL, "seen = Memory.objects.visible_to(by.clearance)\n        rows", "seen = Memory.objects.all()\n        rows", f"{RELABELLING}::TestUndo"),
+    ]  # fmt: skip
+
+
+def _the_second_wall() -> list[Mutant]:
+    def told(name: str, old: str, new: str, *tests: str) -> Mutant:
+        return Mutant(f"wall: {name}", WALL, old, new, tests or (SAME_ROWS,))
+
+    def policy(name: str, old: str, new: str, *tests: str) -> Mutant:
+        return Mutant(f"policy: {name}", POLICIES, old, new, tests or (SAME_ROWS,))
+
+    def grant(name: str, old: str, new: str) -> Mutant:
+        return Mutant(f"grant: {name}", ROLES, old, new, (MAY_NOT, GRANTED_AGAIN))
+
+    nothing = f"{ROW_SECURITY}::test_who_does_not_say_who_asks_sees_nothing_and_no_error"
+    missing = f"{ROW_SECURITY}::test_one_setting_that_is_missing_hides_everything"
+    others = f"{ROW_SECURITY}::test_nobody_writes_under_a_source_that_is_not_theirs"
+    forced = f"{ROW_SECURITY}::test_every_table_that_the_application_reaches_has_a_forced_policy_or_a_reason"
+    claim = f"{ROW_SECURITY}::test_the_application_cannot_claim_another_record_time"
+    own = f"{ROW_SECURITY}::test_a_writer_sees_the_rows_of_its_own_source_alone"
+    totals = f"{ROW_SECURITY}::test_totals_that_know_no_namespace_answer_nobody_who_is_bound_to_some"
+    return [
+        told("no tiers", '_words(["", *tiers] if tiers else []),', '"",'),
+        told("every tier", "tiers = clearance.tiers()", 'tiers = ["public", "internal", "confidential", "restricted"]'),
+        told("the empty tier for everybody", '_words(["", *tiers] if tiers else []),', '_words(["", *tiers]),'),
+        told("no blocked labels", "_words(label_keys(clearance.blocked_labels)),", '"{}",'),
+        told("blocked labels as they are spelled", "_words(label_keys(clearance.blocked_labels)),", "_words(clearance.blocked_labels),"),
+        told("no required labels", "_words(label_keys(clearance.required_labels)),", '"{}",'),
+        told("every namespace", "EVERY if clearance.namespaces is None else _words(clearance.namespaces)", "EVERY"),
+        told("names that are not quoted", '.replace("\\\\", "\\\\\\\\")', ""),
+        told("the session, for good", "set_config('memoryhub.{name}', %s, true)", "set_config('memoryhub.{name}', %s, false)", ONE_CONNECTION),
+        told("what held before holds no more", "if before is not None:", "if False:", nothing),
+        told("every source may be written", "EVERY if sources is None else _words(sources)", "EVERY", own, others),
+        Mutant("walled: nobody tells", PERMISSIONS, "with wall.behind(principal(request).clearance):", "if True:", (f"{READING}::TestPages",)),
+        Mutant("walled: not the list", API, "@docs.memories_list\n    @walled\n", "@docs.memories_list\n", (f"{READING}::TestPages",)),
+        Mutant("walled: not the detail", API, "@docs.memory_detail\n    @walled\n", "@docs.memory_detail\n", (f"{READING}::TestOneMemory",)),
+        Mutant("walled: not the facets", API, "@docs.facets\n    @walled\n", "@docs.facets\n", (f"{READING}::TestCounts",)),
+        Mutant("pages: nobody tells", ACCESS, "with wall.behind(request.principal.clearance):\n            response = view(request, *args, **kwargs)\n        return _for_nobody_else(response)\n\n    return page\n\n\ndef person", "if True:\n            response = view(request, *args, **kwargs)\n        return _for_nobody_else(response)\n\n    return page\n\n\ndef person", ("tests/inspector/test_pages.py",)),
+        policy("no namespaces", 'NAMESPACE = f"({EVERY_NAMESPACE} OR namespace = ANY', 'NAMESPACE = f"(true OR {EVERY_NAMESPACE} OR namespace = ANY'),
+        policy("no blocked labels", "AND NOT label_keys && (SELECT firewall_words('blocked_labels'))", ""),
+        policy("blocked labels inverted", "AND NOT label_keys &&", "AND label_keys &&"),
+        policy("no tiers", "AND classification_tier = ANY ((SELECT firewall_words('tiers'))::varchar[])", ""),
+        policy("no required labels", "AND label_keys @> (SELECT firewall_words('required_labels'))", ""),
+        policy("one required label is enough", "AND label_keys @> (SELECT firewall_words('required_labels'))", "AND label_keys && (SELECT firewall_words('required_labels'))"),
+        policy("everything", "THEN true END) IS NOT NULL", "THEN true END) IS NOT NULL OR true", nothing, SAME_ROWS),
+        policy("what is not told is none", "THEN firewall_setting(name)::varchar[] END;", "THEN firewall_setting(name)::varchar[] ELSE '{}' END;", missing),
+        policy("totals for who is bound to namespaces", 'of_a_tally("memory_totals", EVERY_NAMESPACE)', 'of_a_tally("memory_totals", "true")', totals),
+        policy("tallies without namespaces", 'of_a_tally("memory_counts", NAMESPACE)', 'of_a_tally("memory_counts", "true")', SECOND_WALL),
+        policy("days without namespaces", 'of_a_tally("memory_days", NAMESPACE)', 'of_a_tally("memory_days", "true")', SECOND_WALL),
+        policy("whoever writes sees all", "WRITES = f\"({WRITES_ALL} OR source = ANY", "WRITES = f\"({WRITES_ALL} OR firewall_setting('writes_as') <> '' OR source = ANY", own),
+        policy("whoever asks, writes", "FOR INSERT WITH CHECK ({written})", "FOR INSERT WITH CHECK (true)", others),
+        policy("whoever asks, closes", "FOR UPDATE USING ({written}) WITH CHECK ({written})", "FOR UPDATE USING (true) WITH CHECK (true)", f"{ROW_SECURITY}::test_nobody_closes_what_they_may_only_see"),
+        policy("not enabled", "    ALTER TABLE {table} ENABLE ROW LEVEL SECURITY;\n", "", SAME_ROWS),
+        policy("not forced", "    ALTER TABLE {table} FORCE ROW LEVEL SECURITY;\n", "", forced),
+        policy("record time is claimed", "IF told = (SELECT instant FROM record_clock) THEN", "IF told IS NOT NULL THEN", claim),
+        grant("memories can be changed", '"UPDATE (superseded_at)"', '"UPDATE"'),
+        grant("memories can be deleted", '("SELECT", "INSERT", "UPDATE (superseded_at)")', '("SELECT", "INSERT", "UPDATE (superseded_at)", "DELETE")'),
+        grant("entries can be changed", '"audit_entries": ("SELECT", "INSERT")', '"audit_entries": ("SELECT", "INSERT", "UPDATE")'),
+        grant("entries can be deleted", '"audit_entries": ("SELECT", "INSERT")', '"audit_entries": ("SELECT", "INSERT", "DELETE")'),
+        grant("the clock can be set", '"record_clock": ("SELECT",)', '"record_clock": ("SELECT", "UPDATE")'),
+        grant("migrations can be forgotten", '"django_migrations": ("SELECT",)', '"django_migrations": ("SELECT", "DELETE")'),
+        grant("what it had before stays", 'sql.SQL("REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {}").format(name),', ""),
+    ]  # fmt: skip
+
+
+def _doors() -> list[Mutant]:
+    same_list = f"{CURSORS}::test_that_are_not_of_this_list_are_all_refused_alike"
+    lowered = "tests/memories/test_pages.py::test_a_cursor_ends_with_the_clearance_that_it_was_made_under"
+    closed = "tests/memories/test_declassification.py"
+    refused = f"{AUTHENTICATED}::test_a_key_that_is_none_or_none_any_more_opens_nothing"
+    return [
+        Mutant("cursor: anybody's", PAGES, "        reader.name,\n", "", (same_list,)),
+        Mutant("cursor: of any tier", PAGES, "        held.max_tier,\n", "", (lowered,)),
+        Mutant("cursor: of any blocked labels", PAGES, "        sorted(held.blocked_labels),\n", "", (lowered,)),
+        Mutant("cursor: of any required labels", PAGES, "        sorted(held.required_labels),\n", "", (lowered,)),
+        Mutant("cursor: of any namespaces", PAGES, "        None if held.namespaces is None else sorted(held.namespaces),\n", "", (lowered,)),
+        Mutant("cursor: of any filters", PAGES, "        sorted(filters.active),\n", "", (same_list,)),
+        Mutant("cursor: anybody can make one", PAGES, "signer.unsign(cursor)", 'cursor.rpartition(".")[0]', (same_list,)),
+        Mutant("scopes: whoever is signed in may all", PERMISSIONS, "return asking.may(view.scopes[method])", "return True", (MATRIX,)),
+        Mutant("keys: revoked ones open", AUTHENTICATION, "key.revoked_at is not None or ", "", (refused,)),
+        Mutant("keys: expired ones open", AUTHENTICATION, " or (key.expiry is not None and key.expiry <= timezone.now())", "", (refused,)),
+        Mutant("keys: of disabled users open", AUTHENTICATION, '    """knox\'s check of a hashed key, for keys that stay on record after they expire or are revoked."""\n', "    def validate_user(self, key: Any) -> Any:\n        return key.user, key\n", (refused,)),
+        Mutant("sessions: no CSRF", AUTHENTICATION, '    """DRF\'s own; the challenge of the first class makes a missing sign-in a 401."""\n', "    def enforce_csrf(self, request: Any) -> None: ...\n", (f"{AUTHENTICATED}::TestSessions",)),
+        Mutant("users: disabled ones see", PRINCIPALS, "if not user.is_authenticated or not user.is_active:", "if not user.is_authenticated:", ("tests/firewall/test_principals.py",)),
+        Mutant("ingest: any source", INGEST, "if isinstance(named, str) and named and named != by.source", "if False", (f"{WRITING}::TestOneEnvelope::test_under_another_source_is_refused",)),
+        Mutant("ingest: above one's clearance", INGEST, "if not by.clearance.permits(made):", "if False:", (f"{WRITING}::TestOneEnvelope::test_above_the_writers_own_clearance_is_refused",)),
+        Mutant("ingest: any actor type", INGEST, "if not by.may_speak_for(actor_type=made.actor_type):", "if False:", ("tests/firewall/test_actors.py",)),
+        Mutant("ingest: any actor", INGEST, "if not by.may_speak_as(actor_id=made.actor_id):", "if False:", ("tests/firewall/test_actors.py",)),
+        Mutant("ingest: an update declassifies", INGEST, "elif opens(known, made) and not by.may(Scope.DECLASSIFY):", "elif False:", (closed,)),
+        Mutant("ingest: an update ends a quarantine", INGEST, 'known.status if known.status == "quarantined" else "active"', '"active"', (closed,)),
+        Mutant("relabel: whoever may read", RELABEL, "if not plan.by.may(Scope.INSPECT):", "if False:", (f"{RELABELLING}::TestWhoMay",)),
+        Mutant("relabel: whoever may judge opens", RELABEL, 'return "declassification" if is_opened and not by.may(Scope.DECLASSIFY) else ""', 'return ""', (f"{RELABELLING}::TestWhoMay",)),
+        Mutant("relabel: opens without a reason", RELABEL, "if plan.opened and not reason.strip():", "if False:", (f"{RELABELLING}::TestWhoMay",)),
+        Mutant("relabel: out of one's own sight", RELABEL, "if not by.clearance.permits(after):", "if False:", (f"{RELABELLING}::TestWhoMay",)),
+        Mutant("relabel: who may not read asks riddles", API_LABELS, "if not principal(request).may(Scope.READ):", "if False:", ("tests/api/test_relabel.py::TestOne", MATRIX)),
+    ]  # fmt: skip
+
+
+def _the_ledger() -> list[Mutant]:
+    def entries(name: str, old: str, new: str, *tests: str) -> Mutant:
+        return Mutant(f"ledger: {name}", LEDGER, old, new, tests or ("tests/audit/test_ledger.py",))
+
+    def policy(name: str, old: str, new: str) -> Mutant:
+        return Mutant(f"policy of entries: {name}", ENTRY_POLICIES, old, new, (COVERS,))
+
+    def trail(name: str, old: str, new: str) -> Mutant:
+        return Mutant(f"trail: {name}", TRAIL, old, new, (TRAILS,))
+
+    def unread(name: str, file: str, old: str, new: str) -> Mutant:
+        return Mutant(f"reads: {name}", file, old, new, (READS,))
+
+    kept = "tests/audit/test_ledger.py::test_nothing_is_changed_or_deleted"
+    return [
+        entries("chained to nothing", '"previous_hash": previous.hash.hex(),', '"previous_hash": NO_HASH.hex(),'),
+        entries("outside of the deed's transaction", "if not connection.in_atomic_block:", "if False:"),
+        Mutant("ledger: without a lock", TURNS, "PERFORM pg_advisory_xact_lock(hashtext('audit_head'));", "", ("tests/audit/test_ledger.py::test_sixteen_writers_make_one_chain",)),
+        Mutant("ledger: entries are changed", ENTRIES, "operation='UPDATE OR DELETE OR TRUNCATE'", "operation='DELETE OR TRUNCATE'", (kept,)),
+        Mutant("ledger: entries are deleted", ENTRIES, "operation='UPDATE OR DELETE OR TRUNCATE'", "operation='UPDATE OR TRUNCATE'", (kept,)),
+        Mutant("ledger: entries are emptied", ENTRIES, "operation='UPDATE OR DELETE OR TRUNCATE'", "operation='UPDATE OR DELETE'", (kept,)),
+        policy("no tiers", "reach_tiers <@ {TIERS}", "true"),
+        policy("no blocked labels", "AND reach_blocked @> {BLOCKED}", ""),
+        policy("no required labels", "AND reach_required @> {REQUIRED}", ""),
+        policy("no namespaces", "AND ((SELECT current_setting('memoryhub.namespaces', true)) = '*' OR reach_namespaces <@ {NAMESPACES})", ""),
+        policy("whoever writes sees all", "(SELECT current_setting('memoryhub.writes_as', true)) = '*'", "(SELECT current_setting('memoryhub.writes_as', true)) IS NOT NULL"),
+        policy("not forced", "            ALTER TABLE audit_entries FORCE ROW LEVEL SECURITY;\n", ""),
+        trail("without covered_by", "AuditEntry.objects.filter(covered_by(clearance), _concerns(clearance), rule)", "AuditEntry.objects.filter(_concerns(clearance), rule)"),
+        trail("of what is hidden by now", "AuditEntry.objects.filter(covered_by(clearance), _concerns(clearance), rule)", "AuditEntry.objects.filter(covered_by(clearance), rule)"),
+        trail("of a hidden memory", "if not _visible(viewer.clearance).filter(memory_id=memory_id).exists():", "if False:"),
+        trail("hidden memories are named", "[memory_id for memory_id in row.memory_ids if memory_id in known]", "list(row.memory_ids)"),
+        trail("hidden memories were told", "for each, ats in told.items() if each in known]", "for each, ats in told.items()]"),
+        unread("of the API", API, 'if request.method in ("GET", "HEAD") and response.status_code == 200:', "if False:"),
+        unread("what the API's list showed", API, 'self.told = [record["memory_id"] for record in page.records]', "pass"),
+        unread("which memory the API showed", API, "found = whole(request, memory_id)\n        self.told = [memory_id]", "found = whole(request, memory_id)"),
+        unread("whose versions the API showed", API, "self.told = [memory_id]\n        return Response({\"versions\"", "return Response({\"versions\""),
+        unread("of the list's page", LIST, "reads.asked(request, by=request.principal, memory_ids=_ids(page.records))", "pass"),
+        unread("of a memory's page", LIST, "reads.asked(request, by=request.principal, memory_ids=[memory_id, *_ids(related)])", "pass"),
+        unread("what stood beside it", LIST, "memory_ids=[memory_id, *_ids(related)]", "memory_ids=[memory_id]"),
+        Mutant("reveal: without an entry", LIST, "    ledger.append(\n        ledger.Event(\n            principal=request.principal.name,\n            action=\"memory.reveal\",", "    str(\n        ledger.Event(\n            principal=request.principal.name,\n            action=\"memory.reveal\",", ("tests/inspector/test_hostile.py", "tests/test_authorization.py::test_every_deed_is_one_entry_in_the_ledger_and_a_refused_one_is_none")),
+        Mutant("ingest: without an entry", INGEST, "        ledger.append(event)", "        str(event)", ("tests/test_authorization.py::test_every_deed_is_one_entry_in_the_ledger_and_a_refused_one_is_none",)),
+        Mutant("relabel: without an entry", RELABEL, "        ledger.append(replace(_event(plan, reason), route=route, request_id=request_id))", "", (f"{RELABELLING}::TestMany",)),
+    ]  # fmt: skip
+
+
+MUTANTS = [*_the_rule(), *_the_first_wall(), *_the_second_wall(), *_doors(), *_the_ledger()]
