@@ -67,14 +67,14 @@ def hidden_section(pairs: list[Pair], *, rows: int, hidden: int, times: int) -> 
         "## Hidden rows",
         "",
         f"{rows:,} memories that a low key may see; beside them none, or {hidden:,} that it may not see, newer and like"
-        f" them in all other ways. {times:,} pairs of requests a question over HTTP, in turns; medians in ms.",
+        f" them in all other ways. {times:,} pairs of requests a route over HTTP, in turns; medians in ms.",
         "A is the chance that the answer with hidden rows is the later of two.",
         "",
-        "| question | without | with | difference | limit | &#124;A - 0.5&#124; | holds |",
-        "|---|---|---|---|---|---|---|",
+        "| question | pairs | without | with | difference | limit | &#124;A - 0.5&#124; | holds |",
+        "|---|---|---|---|---|---|---|---|",
         *(
-            f"| {p.name} | {median(p.without):.2f} | {median(p.hidden):.2f} | {p.difference:+.2f} | {p.limit:.2f}"
-            f" | {p.effect:.3f} | {'yes' if abs(p.difference) < p.limit else '**no**'} |"
+            f"| {p.name} | {len(p.without):,} | {median(p.without):.2f} | {median(p.hidden):.2f} | {p.difference:+.2f}"
+            f" | {p.limit:.2f} | {p.effect:.3f} | {'yes' if abs(p.difference) < p.limit else '**no**'} |"
             for p in pairs
         ),
     ]
