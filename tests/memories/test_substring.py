@@ -1,7 +1,9 @@
 """Whichever way a substring is found, the memories are the same."""
 
 import pytest
+from django.db import connection
 from django.http import QueryDict
+from django.test.utils import CaptureQueriesContext
 
 from memoryhub.firewall.types import everything
 from memoryhub.memories import facets, ingest, pages, substring
@@ -27,7 +29,7 @@ def small_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same rules as for a million memories, with numbers that a hundred can meet."""
     monkeypatch.setattr(substring, "SAMPLE", 10)
     monkeypatch.setattr(pages, "MAX_SCAN", 40)
-    monkeypatch.setattr(facets, "LIVE_CAP", 50)
+    monkeypatch.setattr(facets, "TEXT_CAP", 50)
     ingest.write(
         [
             envelope(content=content(number), timestamp=f"2026-03-01T12:{number // 60:02}:{number % 60:02}Z")
@@ -76,3 +78,12 @@ def test_a_count_that_looked_at_the_newest_only_says_so():
 
     assert (everywhere.total, everywhere.capped) == (50, True)
     assert (once.total, once.capped) == (1, False)
+
+
+def test_the_end_of_a_stretch_is_one_row_however_many_follow():
+    with CaptureQueriesContext(connection) as asked_for:
+        found = asked("often").candidates.stretch(5)
+
+    assert found is not None
+    assert found.count() == 5
+    assert "LIMIT 1 OFFSET 4" in asked_for[0]["sql"]
