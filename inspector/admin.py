@@ -107,7 +107,7 @@ class PersonAdmin(Recorded, UserAdmin):
         held = getattr(row, "held_clearance", None)
         return super().state(row) | (deeds.told(held, ("clearance", "scopes")) if held else {})
 
-    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:  # noqa: A002
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
         request.besides = deeds.NEW_PASSWORD  # type: ignore[attr-defined]
         with deeds.together():
             response: HttpResponse = super().user_change_password(request, id, form_url)

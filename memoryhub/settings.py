@@ -148,9 +148,8 @@ REST_FRAMEWORK = {
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
 }
 
-# The name of a model and the beginning of every key: no secrets.
-KNOX_TOKEN_MODEL = "firewall.ApiKey"  # noqa: S105  # nosec B105
-REST_KNOX = {"AUTH_HEADER_PREFIX": "Bearer", "TOKEN_PREFIX": "mh_", "TOKEN_TTL": timedelta(days=365)}  # nosec B105
+KNOX_TOKEN_MODEL = "firewall.ApiKey"  # noqa: S105 - the name of a model, no secret
+REST_KNOX = {"AUTH_HEADER_PREFIX": "Bearer", "TOKEN_PREFIX": "mh_", "TOKEN_TTL": timedelta(days=365)}
 
 SPECTACULAR_SETTINGS = {
     "TITLE": "memoryhub",

@@ -32,8 +32,8 @@ def verify(kept: Mapping[int, str] | None = None) -> Head:
     """
     kept = kept or {}
     last, head = Head(), _head_of_nothing()
-    for row, head in _stream():  # noqa: B007 - every row carries the head of the same instant
-        last = _follow(last, row, kept)
+    for row, head_at_start in _stream():
+        last, head = _follow(last, row, kept), head_at_start
     _ends_here(last, Head(seq=max(kept)) if kept else Head(), "what was kept")
     if head is None:
         raise Broken(last.seq, "is the last, and the head that should say so is gone")

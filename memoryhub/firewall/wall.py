@@ -11,6 +11,7 @@ from typing import Any
 
 from django.db import connection, transaction
 
+from memoryhub.firewall.querysets import stored_tiers
 from memoryhub.firewall.types import Clearance, label_keys
 
 EVERY = "*"
@@ -24,11 +25,9 @@ _TOLD = "SELECT " + ", ".join(f"coalesce(current_setting('memoryhub.{name}', tru
 @contextmanager
 def behind(clearance: Clearance) -> Iterator[None]:
     """A transaction in which the database shows the rows that `clearance` may see, and no others."""
-    tiers = clearance.tiers()
     namespaces = EVERY if clearance.namespaces is None else _words(clearance.namespaces)
     with _told(
-        # An empty tier reads as the most open one (firewall.querysets.visible).
-        _words(["", *tiers] if tiers else []),
+        _words(stored_tiers(clearance)),
         _words(label_keys(clearance.blocked_labels)),
         _words(label_keys(clearance.required_labels)),
         namespaces,

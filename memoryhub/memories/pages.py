@@ -9,6 +9,7 @@ from uuid import UUID
 
 from django.core.signing import BadSignature, Signer
 
+from memoryhub.firewall.cursors import signer_of
 from memoryhub.firewall.types import Principal
 from memoryhub.memories.filters import BadQuery, MemoryFilterSet
 from memoryhub.memories.querysets import MemoryQuerySet, Sought
@@ -46,7 +47,7 @@ def page(
     Raises BadQuery, for every bad cursor with the same words.
     """
     limit = parse_limit(parameters.get("limit", ""))
-    signer = _signer(filters, reader)
+    signer = signer_of(reader, "memories", sorted(filters.active))
     candidates = filters.candidates
     if parameters.get("cursor"):
         candidates = candidates.before(*_read(parameters["cursor"], signer))
@@ -76,20 +77,6 @@ def parse_limit(text: str) -> int:
         raise BadQuery({"limit": ["must be a whole number of at least 1."]})
     digits = text.lstrip("0")
     return MAX_LIMIT if len(digits) > 4 else min(int(digits), MAX_LIMIT)
-
-
-def _signer(filters: MemoryFilterSet, reader: Principal) -> Signer:
-    """A signer whose signatures hold for this reader, this clearance and these filters only."""
-    held = reader.clearance
-    bound = (
-        reader.name,
-        held.max_tier,
-        sorted(held.blocked_labels),
-        sorted(held.required_labels),
-        None if held.namespaces is None else sorted(held.namespaces),
-        sorted(filters.active),
-    )
-    return Signer(salt=f"memoryhub.page:{bound!r}", sep=".")
 
 
 def _write(timestamp: datetime, memory_id: UUID, signer: Signer) -> str:

@@ -389,7 +389,7 @@ FROM jsonb_to_recordset(%s) AS next (
     id bigint, classification_tier varchar, sensitivity_labels varchar[], label_keys varchar[], defaulted varchar[],
     status varchar
 ) JOIN memories AS m ON m.id = next.id
-"""  # noqa: S608 - constants of this house  # nosec B608
+"""  # noqa: S608 - put together from names of columns, which are constants
 
 
 def _write(due: list[Step]) -> None:

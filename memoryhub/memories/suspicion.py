@@ -47,7 +47,7 @@ _FORMS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     (
         "asks a machine to keep a secret from its user",
         ("the user", "your user"),
-        r"\b(?:do not|don['’]t|never) (?:ever )?(?:tell|inform|notify|alert|warn|ask|mention)\b[^\n.]{0,60}?"  # noqa: RUF001
+        r"\b(?:do not|don['’]t|never) (?:ever )?(?:tell|inform|notify|alert|warn|ask|mention)\b[^\n.]{0,60}?"
         r"\b(?:the|your) user\b|\bwithout (?:telling|informing|notifying|alerting|asking) (?:the|your) user\b",
     ),
     (

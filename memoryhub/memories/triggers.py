@@ -58,7 +58,6 @@ KEEP = pgtrigger.Trigger(
 
 def _tally(table: str, columns: dict[str, str], rows: str) -> str:
     names, values = ", ".join(columns), ", ".join(f"{value} AS {name}" for name, value in columns.items())
-    # Every part is a constant of this module.
     return f"""
         INSERT INTO {table} (key, {names}, count, written)
         SELECT md5(jsonb_build_array({names})::text)::uuid, {names},
@@ -67,7 +66,7 @@ def _tally(table: str, columns: dict[str, str], rows: str) -> str:
         GROUP BY {names}
         ON CONFLICT (key) DO UPDATE
             SET count = {table}.count + excluded.count, written = {table}.written + excluded.written;
-    """  # noqa: S608  # nosec B608
+    """  # noqa: S608 - every part is a constant of this module
 
 
 _CLASS = {name: name for name in ("namespace", "classification_tier", "label_keys")}

@@ -1,18 +1,19 @@
-"""The demo's memories: one company, its agents, 120 days. `demo_story` has the words, this module clock and dice.
+"""The demo's memories: one company, its agents, 120 days. `demo_story` has the words, `demo_writers` the envelopes.
 
-Everything is derived from the seed and the end of the story, so that two machines show the same pages.
+This module has the clock and the dice: everything is derived from the seed and the end of the story, so that two
+machines show the same pages.
 """
 
-import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import count
 from random import Random
 
 from memoryhub.ops import demo_story as story
 from memoryhub.ops.demo_story import Attribute, Step, Topic
+from memoryhub.ops.demo_writers import Note, as_written, dress
 
 DAYS = 120
 TOTAL = 12_000
@@ -23,115 +24,6 @@ MACHINE_HOURS = (6, 6, 5, 5, 9, 11, 10, 10, 12, 12, 12, 10, 9, 10, 12, 12, 10, 8
 REORGANISED_TEAMS = ("routing", "driver-app")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Writer:
-    """How a source fills in the envelope around what it says."""
-
-    prefix: str
-    actors: tuple[str, ...]
-    actor_type: str = "agent"
-    models: tuple[str, ...] = ()
-    role: str = "assistant"
-    destinations: tuple[str, ...] = ()
-    transform: tuple[str, str] = ("", "")
-    """Before and after its upgrade half-way through the story."""
-    microseconds: bool = False
-    namespace: str = ""
-
-
-WRITERS = {
-    "claude-code": Writer(
-        prefix="cc",
-        actors=(
-            "claude-code/mara",
-            "claude-code/tomasz",
-            "claude-code/kenji",
-            "claude-code/ines",
-            "claude-code/viktor",
-        ),
-        models=("claude-sonnet-4-5", "claude-opus-4-1", "claude-haiku-4-5"),
-        destinations=("sqlite-local", "vectors-main"),
-        transform=("extract-1.9", "extract-2.0"),
-        microseconds=True,
-    ),
-    "support-bot": Writer(
-        prefix="sb",
-        actors=("support-bot-eu", "support-bot-us", "support-bot-apac"),
-        models=("gpt-4.1-mini", "gpt-4.1"),
-        destinations=("pinecone-support",),
-        transform=("ticket-memory-3.2", "ticket-memory-3.3"),
-    ),
-    "sales-copilot": Writer(
-        prefix="sc",
-        actors=("copilot/omar", "copilot/chloe"),
-        models=("gpt-4.1", "mistral-medium-3"),
-        destinations=("supabase-crm",),
-        transform=("crm-note-1", "crm-note-1"),
-    ),
-    "meeting-scribe": Writer(
-        prefix="ms",
-        actors=("scribe", "scribe-apac"),
-        models=("gemini-2.5-flash", "gemini-2.5-pro"),
-        role="tool",
-        destinations=("vectors-main",),
-        transform=("transcript-0.8", "transcript-0.9"),
-    ),
-    "ops-watch": Writer(
-        prefix="ow",
-        actors=("rule-engine", "cron/weekly-health", "pager"),
-        actor_type="system",
-        role="system",
-        transform=("alerts-5", "alerts-6"),
-        microseconds=True,
-    ),
-    "research-agent": Writer(
-        prefix="ra",
-        actors=("research-agent-1", "research-agent-2"),
-        models=("claude-opus-4-1", "o4-mini"),
-        destinations=("vectors-main",),
-        transform=("reader-0.3", "reader-0.4"),
-    ),
-    "people-desk": Writer(
-        prefix="pd",
-        actors=("people-desk", "nia"),
-        models=("mistral-medium-3",),
-        transform=("hr-form-2", "hr-form-2"),
-    ),
-    "handbook": Writer(prefix="hb", actors=("nia", "linnea", "priya", "elias"), actor_type="user", role="user"),
-}
-
-# How often a source leaves a field out, if nothing about the memory itself asks for it.
-OMITTED = {
-    "request_id": 0.22,
-    "destination": 0.55,
-    "model": 0.06,
-    "role": 0.3,
-    "idempotency_key": 0.4,
-    "schema_version": 0.5,
-    "transform_version": 0.3,
-    "actor_type": 0.12,
-    "actor_id": 0.07,
-    "metadata": 0.18,
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Note:
-    """What is said, before its writer puts it into an envelope. One thread is one payload_id."""
-
-    at: datetime
-    source: str
-    subject: str
-    namespace: str
-    collection: str
-    content: str
-    tier: str
-    thread: str
-    labels: tuple[str, ...] = ()
-    kind: str = "fact"
-    background: bool = False
-
-
 def envelopes(*, seed: int = 7, until: datetime) -> Iterator[dict[str, object]]:
     """About 12,000 envelopes in the order of their event time, the last one not after `until` (aware).
 
@@ -139,8 +31,9 @@ def envelopes(*, seed: int = 7, until: datetime) -> Iterator[dict[str, object]]:
     a new version, one that comes back unchanged is a replay. The same arguments give the same envelopes.
     """
     teller = _Teller(seed, until)
-    for note in sorted(map(_as_written, teller.tell()), key=lambda note: note.at):
-        envelope = teller.dress(note)
+    for note in sorted(map(as_written, teller.tell()), key=lambda note: note.at):
+        is_upgraded = note.at >= teller.start + timedelta(days=DAYS / 2)
+        envelope = dress(note, dice=teller.dice, seed=seed, is_upgraded=is_upgraded)
         yield envelope
         if teller.dice.random() < 0.0042:  # the answer got lost and the agent sent it again
             yield dict(envelope)
@@ -154,8 +47,7 @@ class _Teller:
     threads: Iterator[int] = field(default_factory=count)
 
     def __post_init__(self) -> None:
-        # A repeatable story is the point, and nothing in it is a secret.
-        self.dice = Random(self.seed)  # noqa: S311  # nosec B311
+        self.dice = Random(self.seed)  # noqa: S311 - a story that repeats itself is the point; no secret
         self.until = self.until.astimezone(UTC)
         self.start = self.until - timedelta(days=DAYS)
         first = self.start.date() + timedelta(days=1)
@@ -246,7 +138,7 @@ class _Teller:
                 addition = self.dice.choice(
                     ("Asked often: yes, also for contractors.", "Questions: ask People.", "Checked again.")
                 )
-                yield _changed(page, at=edited, content=f"{page.content} {addition}")
+                yield replace(page, at=edited, content=f"{page.content} {addition}")
 
     def rotas(self) -> Iterator[Note]:
         rotas = {
@@ -332,14 +224,14 @@ class _Teller:
             note = self.statement(attribute, subject, {**context, "v": truth}, at, self.dice.choice(others))
             luck = self.dice.random()
             if luck < 0.22 and note.source != first.source:
-                yield _changed(note, content=first.content)
+                yield replace(note, content=first.content)
             elif luck < 0.4:
                 yield self.statement(attribute, subject, {**context, "v": rival}, at, note.source)
             elif luck < 0.52 and at > first.at:
-                yield _changed(
+                yield replace(
                     self.statement(attribute, subject, {**context, "v": rival}, at, first.source), thread=first.thread
                 )
-                first = _changed(first, at=at, thread=self.fresh())  # one correction a thread
+                first = replace(first, at=at, thread=self.fresh())  # one correction a thread
             else:
                 yield note
 
@@ -377,7 +269,7 @@ class _Teller:
             at = self.later(at, part.hours, topic.source)
             note = self.spoken(topic, part, context, at)
             if part.updates and last is not None:
-                note = _changed(note, thread=last.thread, tier=last.tier, labels=last.labels)
+                note = replace(note, thread=last.thread, tier=last.tier, labels=last.labels)
             if last is None or note.content != last.content:
                 yield note
                 last = note
@@ -535,71 +427,6 @@ class _Teller:
             return f"{month:%B}"
         return f"{month.month}月" if context["key"] == "tanaka" else f"{month:%m/%Y}"
 
-    # The envelope around it
-
-    def dress(self, note: Note) -> dict[str, object]:
-        """The envelope as its source would post it: some fill every field in, none of them always."""
-        writer, dice = WRITERS[note.source], self.dice
-        upgraded = note.at >= self.start + timedelta(days=DAYS / 2)
-        actor = dice.choice(writer.actors)
-        optional: dict[str, object] = {
-            "request_id": f"req_{dice.getrandbits(64):016x}" if writer.actor_type != "user" else "",
-            "destination": dice.choice(writer.destinations) if writer.destinations else "",
-            "model": dice.choice(writer.models) if writer.models else "",
-            "role": writer.role,
-            "idempotency_key": f"{writer.prefix}:{dice.getrandbits(48):012x}" if writer.actor_type != "user" else "",
-            "schema_version": 1,
-            "transform_version": writer.transform[upgraded],
-            "actor_type": "user" if actor == "nia" else writer.actor_type,
-            "actor_id": actor,
-            "metadata": self.metadata(note),
-        }
-        envelope: dict[str, object] = {
-            "payload_id": f"{writer.prefix}-{_digest(self.seed, note.source, note.thread)}",
-            "source": note.source,
-            "subject": note.subject,
-            "content": note.content,
-            "timestamp": note.at.isoformat(timespec="microseconds" if writer.microseconds else "seconds")[:-6] + "Z",
-        }
-        envelope.update({name: value for name, value in optional.items() if value and dice.random() >= OMITTED[name]})
-        envelope.update(self.classified(note))
-        return envelope
-
-    def classified(self, note: Note) -> dict[str, object]:
-        """Where it belongs and who may see it; what equals the default is often left unsaid."""
-        said = self.dice.random
-        fields: dict[str, object] = {}
-        if not (note.background and said() < 0.02):
-            fields["namespace"] = note.namespace
-        if not (note.background and said() < 0.01):
-            fields["collection"] = note.collection
-        if note.labels or said() < 0.2:
-            fields["sensitivity_labels"] = list(note.labels)
-        if note.tier != "public" or said() < 0.75:
-            fields["classification_tier"] = note.tier
-        if note.kind != "fact" or said() < 0.4:
-            fields["kind"] = note.kind
-        return fields
-
-    def metadata(self, note: Note) -> dict[str, object]:
-        dice = self.dice
-        if note.source == "claude-code":
-            name = re.split("[#@]", note.subject.partition(":")[2])[0]
-            repo = name if any(name == row[0] for row in story.SERVICES) else "monorepo"
-            return {"repo": f"larkspur/{repo}", "commit": f"{dice.getrandbits(40):010x}", "turn": dice.randint(2, 90)}
-        channel = dice.choice(("phone", "mail", "portal", "chat"))
-        region = dice.choice(("eu-central", "us-east", "ap-northeast"))
-        known: dict[str, dict[str, object]] = {
-            "support-bot": {"channel": channel, "confidence": round(dice.uniform(0.5, 0.99), 2)},
-            "sales-copilot": {"crm": {"record": f"006{dice.getrandbits(36):09x}", "field": note.collection}},
-            "meeting-scribe": {"recording": f"rec-{dice.getrandbits(28):07x}", "minute": dice.randint(1, 58)},
-            "ops-watch": {"region": region, "rule": note.collection},
-            "research-agent": {"url": f"https://reading.example/{dice.getrandbits(32):08x}", "verified": False},
-            "people-desk": {"case": f"HR-{dice.randint(200, 980)}"},
-            "handbook": {"page": note.collection, "edited_in": "wiki"},
-        }
-        return known[note.source]
-
 
 _CHOICE = re.compile(r"\[([^\[\]]*\|[^\[\]]*)\]")
 _SLOT = re.compile(r"\{([\^@+\-\w.]+)\}")
@@ -627,19 +454,6 @@ def _colleagues(source: str) -> Sequence[Sequence[str]]:
 
 def _day(day: date) -> str:
     return f"{day.day} {day:%B}"
-
-
-def _digest(*parts: object) -> str:
-    return hashlib.sha256("|".join(map(str, parts)).encode()).hexdigest()[:16]
-
-
-def _as_written(note: Note) -> Note:
-    """Most sources write whole seconds, and the order has to hold for what is written."""
-    return note if WRITERS[note.source].microseconds else _changed(note, at=note.at.replace(microsecond=0))
-
-
-def _changed(note: Note, **fields: object) -> Note:
-    return Note(**{**{name: getattr(note, name) for name in Note.__slots__}, **fields})
 
 
 def _person(row: Sequence[str]) -> dict[str, str]:

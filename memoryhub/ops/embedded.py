@@ -10,7 +10,7 @@ import shutil
 import signal
 import socket
 import stat
-import subprocess  # nosec B404
+import subprocess
 import sys
 import tempfile
 import threading
@@ -361,7 +361,7 @@ class Server:
     def _run(self, program: str, *arguments: str, cwd: Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Run one of the server's programs in its directory, which spares all of them the quoting of its path."""
         name, group = (self.account.uid, self.account.gid) if self.account.name else (None, None)
-        return subprocess.run(  # noqa: S603 - the package's own program  # nosec B603
+        return subprocess.run(  # noqa: S603 - the package's own program
             [str(self.install / "bin" / program), *arguments],
             cwd=cwd,
             input=stdin,
@@ -424,7 +424,7 @@ def _tree(root: Path) -> Iterator[Path]:
 def _shared_memory_type() -> str:
     """Containers often have 64 MB of /dev/shm, which the parallel build of one vector index overruns."""
     try:
-        free = os.statvfs("/dev/shm")  # noqa: S108 - asked for its size only  # nosec B108
+        free = os.statvfs("/dev/shm")  # noqa: S108 - asked for its size only
     except OSError:
         return "posix"
     return "posix" if free.f_bavail * free.f_frsize > 2**29 else "mmap"
@@ -444,7 +444,7 @@ def _system_user() -> pwd.struct_passwd:
         if _user(ACCOUNT) or useradd is None:
             break
         command = [useradd, "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", ACCOUNT]
-        if subprocess.run(command, capture_output=True, check=False).returncode:  # noqa: S603 - fixed  # nosec B603
+        if subprocess.run(command, capture_output=True, check=False).returncode:  # noqa: S603 - fixed
             # Another start may hold the lock on the list of users: it is done in a moment.
             time.sleep(0.3)
     found = _user(ACCOUNT) or _user("postgres") or _user("nobody")

@@ -18,6 +18,7 @@ from memoryhub.firewall.types import ACTOR_TYPES, Principal, Scope, everything
 from memoryhub.memories import ingest
 from memoryhub.memories.ingest import OnConflict
 from memoryhub.ops import demo
+from memoryhub.ops.demo_writers import WRITERS
 
 CREDENTIALS = "credentials.json"
 SOURCES = ("default", "agent")
@@ -38,7 +39,7 @@ def prepare(config: Config, url: str) -> Path:
             if known and known["url"] != url:
                 _keep(path, {**known, "url": url})
             return path
-        sources = [*SOURCES, *(demo.WRITERS if config.demo else ())]
+        sources = [*SOURCES, *(WRITERS if config.demo else ())]
         _keep(path, {"url": url, "users": _make_users(config), "keys": _make_keys(config, sources)})
         if config.demo:
             load_demo()

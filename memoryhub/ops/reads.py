@@ -124,6 +124,10 @@ class Queue:
 
     def __init__(self, *, in_background: bool = True) -> None:
         self._in_background = in_background
+        self.start_anew()
+
+    def start_anew(self) -> None:
+        """Without reads. A fork has no thread, and locks that may be held: what its parent noted, its parent writes."""
         self._thread: threading.Thread | None = None
         self._reads: deque[ledger.Event] = deque()
         self._memories = 0
@@ -243,9 +247,7 @@ _queue = Queue()
 
 
 def _start_anew() -> None:
-    """A fork has no thread, and locks that may be held: what its parent noted, its parent writes."""
-    global _queue  # noqa: PLW0603 - one queue for each process
-    _queue = Queue()
+    _queue.start_anew()
 
 
 os.register_at_fork(after_in_child=_start_anew)

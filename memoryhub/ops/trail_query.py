@@ -1,6 +1,5 @@
 """The ledger's query string, for the API and the inspector alike, and cursors that nobody else can use."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,10 +9,10 @@ from django.core.signing import BadSignature, Signer
 from django.core.validators import RegexValidator
 from django.http import QueryDict
 
+from memoryhub.firewall.cursors import signer_of
 from memoryhub.firewall.types import Principal
-from memoryhub.memories.filters import BadQuery, InstantField, refuse_unknown
+from memoryhub.memories.filters import BadQuery, InstantField, refuse_unknown, text_options
 from memoryhub.memories.pages import PARAMETERS, parse_limit
-from memoryhub.memories.text import why_not_storable
 from memoryhub.ops import trail
 from memoryhub.ops.trail import Trail
 
@@ -27,30 +26,15 @@ ACTIONS = (
 LONGEST = 300
 
 
-def _storable(value: str) -> None:
-    if (reason := why_not_storable(value)) is not None:
-        raise ValidationError(reason)
-
-
-def _text() -> forms.CharField:
-    return forms.CharField(
-        required=False,
-        strip=False,
-        max_length=LONGEST,
-        validators=[_storable],
-        error_messages={"max_length": f"must be at most {LONGEST} characters long."},
-    )
-
-
 _FIELDS: dict[str, forms.Field] = {
-    "principal": _text(),
+    "principal": forms.CharField(required=False, **text_options(LONGEST)),
     "action": forms.CharField(
         required=False,
         strip=False,
         validators=[RegexValidator(r"\A[a-z_]{1,32}\.[a-z_]{1,32}\Z", f"must be an action, such as {ACTIONS[0]}.")],
     ),
     "memory": forms.UUIDField(required=False, error_messages={"invalid": "must be the id of a memory."}),
-    "request_id": _text(),
+    "request_id": forms.CharField(required=False, **text_options(LONGEST)),
     "from": InstantField(required=False),
     "to": InstantField(required=False),
 }
@@ -62,7 +46,7 @@ def entries(data: QueryDict, viewer: Principal) -> Trail:
     asked = _cleaned(data)
     if asked["from"] and asked["to"] and asked["from"] >= asked["to"]:
         raise BadQuery({"to": ["must be later than from."]})
-    signer = _signer(viewer, {name: data.get(name, "") for name in FILTERS})
+    signer = signer_of(viewer, "ledger", [data.get(name, "") for name in FILTERS])
     found = trail.entries(
         viewer,
         principal=asked["principal"],
@@ -79,7 +63,7 @@ def entries(data: QueryDict, viewer: Principal) -> Trail:
 def told_to(principal: str, data: QueryDict, viewer: Principal) -> Trail:
     """The page that a query string asks for of what a principal was told. Raises BadQuery."""
     refuse_unknown(data, frozenset(PARAMETERS))
-    signer = _signer(viewer, {"told to": principal})
+    signer = signer_of(viewer, "told to", principal)
     return _signed(trail.told_to(principal, viewer, **_place(data, signer)), signer)
 
 
@@ -109,17 +93,3 @@ def _place(data: QueryDict, signer: Signer) -> dict[str, Any]:
 
 def _signed(found: Trail, signer: Signer) -> Trail:
     return replace(found, next_cursor=found.next_cursor and signer.sign(found.next_cursor))
-
-
-def _signer(viewer: Principal, asked: Mapping[str, str]) -> Signer:
-    """A signer whose signatures hold for this viewer, this clearance and this question only."""
-    held = viewer.clearance
-    bound = (
-        viewer.name,
-        held.max_tier,
-        sorted(held.blocked_labels),
-        sorted(held.required_labels),
-        None if held.namespaces is None else sorted(held.namespaces),
-        sorted(asked.items()),
-    )
-    return Signer(salt=f"memoryhub.ledger:{bound!r}", sep=".")

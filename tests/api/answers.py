@@ -43,3 +43,8 @@ def told(response: Any) -> tuple[int, list[tuple[str, str]], bytes]:
     request_id = response["X-Request-ID"].encode()
     headers = sorted((name, value) for name, value in response.items() if name not in ("X-Request-ID", "Date"))
     return response.status_code, headers, response.content.replace(request_id, b"<request id>")
+
+
+def payload_ids(response: Any) -> list[str]:
+    assert response.status_code == 200, response.content
+    return [record["payload_id"] for record in response.json()["records"]]

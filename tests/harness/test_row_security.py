@@ -24,7 +24,7 @@ from memoryhub.ops import roles
 from tests.builders import at, store
 from tests.harness.databases import address, as_keeper
 from tests.harness.generated import SOAK, planted
-from tests.harness.test_two_worlds import STORY
+from tests.harness.two_worlds.rows import STORY
 from tests.harness.worlds import LOW, Worlds, two_worlds
 from tests.memories.rows import execute
 

@@ -9,7 +9,7 @@ from django.test import Client
 from drf_spectacular.generators import SchemaGenerator
 
 from inspector.docs import Content, Field, Operation, Reference, Shape, prose, read
-from tests.builders import make_user
+from tests.inspector.pages import signed_in
 
 ORIGIN = "http://hub.test:8000"
 PROBLEM = {"type": "object", "properties": {"code": {"type": "string"}}, "required": ["code"]}
@@ -313,8 +313,7 @@ def test_the_page_is_only_read(method: str) -> None:
 
 @pytest.mark.django_db
 def test_the_page_stands_among_the_others_of_a_reader() -> None:
-    client = Client()
-    client.force_login(make_user("ada", max_tier="internal"), "django.contrib.auth.backends.ModelBackend")
+    client = signed_in(max_tier="internal")
     page, home = (client.get(path).content.decode() for path in ("/api/docs", "/"))
 
     assert "Sign out" in page

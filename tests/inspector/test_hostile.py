@@ -8,7 +8,6 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from django.contrib.auth.models import User
 from django.db import OperationalError, connection
 from django.test import Client
 
@@ -17,6 +16,7 @@ from memoryhub.memories.models import Memory
 from memoryhub.memories.suspicion import MASK
 from tests.browser import hostile
 from tests.builders import make_key, make_memory, make_user
+from tests.inspector.pages import client_of, signed_in, text
 
 pytestmark = pytest.mark.django_db
 NAMES = (
@@ -30,16 +30,6 @@ SECRET = "ghp_" + "a1B2c3D4e5" * 4
 TAIL = "c3D4e5a1B2"
 
 
-def signed_in(name: str = "ada", **rights: Any) -> Client:
-    return client_of(make_user(name, **{"max_tier": "restricted", **rights}))
-
-
-def client_of(user: User, **options: Any) -> Client:
-    client = Client(**options)
-    client.force_login(user, "django.contrib.auth.backends.ModelBackend")
-    return client
-
-
 @pytest.fixture
 def client() -> Client:
     return signed_in()
@@ -48,10 +38,6 @@ def client() -> Client:
 @pytest.fixture
 def steward() -> Client:
     return signed_in("eve", scopes="read inspect")
-
-
-def text(answer: Any) -> str:
-    return str(answer.content.decode())
 
 
 class Page(HTMLParser):

@@ -3,7 +3,6 @@
 import html
 import re
 import uuid
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,7 +11,8 @@ from django.test import Client
 from memoryhub.audit.models import AuditEntry
 from memoryhub.memories import relabel
 from memoryhub.memories.models import Memory
-from tests.builders import make_memory, make_user
+from tests.builders import make_memory
+from tests.inspector import pages
 
 pytestmark = pytest.mark.django_db
 
@@ -21,30 +21,23 @@ CAREFUL = "read inspect"
 STEWARD = "read inspect declassify"
 
 
-@pytest.fixture
-def signed_in() -> Callable[..., Client]:
-    def new(scopes: str, **clearance: Any) -> Client:
-        client = Client()
-        user = make_user(f"user-{uuid.uuid4()}", scopes=scopes, **{"max_tier": "confidential", **clearance})
-        client.force_login(user, "django.contrib.auth.backends.ModelBackend")
-        return client
-
-    return new
+def one_with(scopes: str) -> Client:
+    return pages.signed_in(f"user-{uuid.uuid4()}", scopes=scopes, max_tier="confidential")
 
 
 @pytest.fixture
-def careful(signed_in: Callable[..., Client]) -> Client:
+def careful() -> Client:
     """Signed in as who may judge memories, and not open them."""
-    return signed_in(CAREFUL)
+    return one_with(CAREFUL)
 
 
 @pytest.fixture
-def steward(signed_in: Callable[..., Client]) -> Client:
-    return signed_in(STEWARD)
+def steward() -> Client:
+    return one_with(STEWARD)
 
 
 def text(response: Any) -> str:
-    return re.sub(r"\s+", " ", response.content.decode())
+    return re.sub(r"\s+", " ", pages.text(response))
 
 
 def of(memory: Memory) -> str:
@@ -103,9 +96,9 @@ def test_a_memory_is_quarantined_and_released_by_a_button(careful):
     assert deeds() == ["memory.quarantine", "memory.release"]
 
 
-def test_who_may_not_judge_sees_no_form_and_is_refused(signed_in):
+def test_who_may_not_judge_sees_no_form_and_is_refused():
     memory = make_memory()
-    reader = signed_in("read declassify")
+    reader = one_with("read declassify")
 
     assert "/labels" not in text(reader.get(f"/memories/{memory.memory_id}"))
     assert "/labels" not in text(reader.get("/"))

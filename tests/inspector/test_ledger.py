@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
 from django.test import Client
 
 from inspector import told
@@ -18,17 +17,12 @@ from memoryhub.ops import reads
 from memoryhub.ops.trail_query import ACTIONS
 from tests.audit.entries import append, event
 from tests.builders import at, make_key, make_memory, make_user
+from tests.inspector.pages import client_of, text
 
 pytestmark = pytest.mark.django_db
 INTERNAL = Clearance(max_tier="internal")
 NOON = at("2026-03-01 12:00")
 MISSING = "0198f3c8-0000-7000-8000-000000000000"
-
-
-def client_of(user: User) -> Client:
-    client = Client()
-    client.force_login(user, "django.contrib.auth.backends.ModelBackend")
-    return client
 
 
 @pytest.fixture
@@ -43,10 +37,6 @@ def low() -> Client:
 
 def happened(action: str, *, clearance: Clearance = INTERNAL, minutes: int = 0, **fields: Any) -> None:
     append(event(clearance, action=action, at=NOON + timedelta(minutes=minutes), **fields))
-
-
-def text(answer: Any) -> str:
-    return str(answer.content.decode())
 
 
 def said(answer: Any) -> list[str]:

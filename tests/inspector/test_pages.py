@@ -1,5 +1,4 @@
 import re
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
@@ -11,29 +10,15 @@ from django.test.utils import CaptureQueriesContext
 
 from memoryhub.memories import ingest
 from tests.builders import WRITER, at, envelope, make_memory, make_user
+from tests.inspector.pages import signed_in, text
 
 pytestmark = pytest.mark.django_db
 HTMX = {"HX-Request": "true", "HX-Current-URL": "http://testserver/?source=test"}
 
 
 @pytest.fixture
-def signed_in() -> Callable[..., Client]:
-    def new(name: str = "ada", **clearance: Any) -> Client:
-        client = Client()
-        user = make_user(name, **{"max_tier": "restricted", **clearance})
-        client.force_login(user, "django.contrib.auth.backends.ModelBackend")
-        return client
-
-    return new
-
-
-@pytest.fixture
-def client(signed_in: Callable[..., Client]) -> Client:
+def client() -> Client:
     return signed_in()
-
-
-def text(response: Any) -> str:
-    return str(response.content.decode())
 
 
 def test_the_list_comes_whole_or_as_the_part_that_htmx_swaps(client: Client) -> None:
@@ -63,7 +48,7 @@ def test_a_fragment_without_a_session_sends_the_browser_to_the_sign_in() -> None
     assert answer["HX-Redirect"] == "/sign-in?next=%2F%3Fsource%3Dtest"
 
 
-def test_a_user_who_may_not_read_is_refused(signed_in: Callable[..., Client]) -> None:
+def test_a_user_who_may_not_read_is_refused() -> None:
     answer = signed_in(scopes="write").get("/")
 
     assert answer.status_code == 403
@@ -105,7 +90,7 @@ def test_empty_fields_of_a_form_leave_the_address(client: Client) -> None:
     assert client.get("/?q=&subject=ada", headers=HTMX)["HX-Push-Url"] == "/?subject=ada"
 
 
-def test_what_may_not_be_seen_does_not_show(signed_in: Callable[..., Client]) -> None:
+def test_what_may_not_be_seen_does_not_show() -> None:
     hidden = make_memory(content="The merger is on.", tier="restricted", subject="deal", collection="state")
     seen = make_memory(content="A deal is discussed.", tier="public", subject="deal", collection="state")
     client = signed_in("low", max_tier="public")
@@ -194,7 +179,7 @@ def test_the_number_of_queries_does_not_grow_with_the_rows(client: Client) -> No
         return len(captured)
 
     queries(20)
-    # The wall is five of them within a test's transaction (tests/api/test_reading.py).
+    # The wall is five of them within a test's transaction (tests/api/test_pages.py).
     assert queries(20) == queries(200) <= 13
 
 

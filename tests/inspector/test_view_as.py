@@ -17,16 +17,11 @@ from memoryhub.firewall.principals import principal_of
 from memoryhub.firewall.types import tier_order
 from memoryhub.ops import reads
 from tests.builders import at, make_clearance, make_key, make_memory, make_user
+from tests.inspector.pages import client_of, text
 
 pytestmark = pytest.mark.django_db
 HTMX = {"HX-Request": "true", "HX-Current-URL": "http://testserver/"}
 BOSS = "read view_as"
-
-
-def client_of(user: User) -> Client:
-    client = Client()
-    client.force_login(user, "django.contrib.auth.backends.ModelBackend")
-    return client
 
 
 @pytest.fixture
@@ -36,10 +31,6 @@ def boss() -> Client:
 
 def look(client: Client, name: str) -> Any:
     return client.post("/view-as", {"as": name})
-
-
-def text(answer: Any) -> str:
-    return str(answer.content.decode())
 
 
 def named_key(name: str, **fields: Any) -> ApiKey:

@@ -1,4 +1,4 @@
-"""A cursor holds for the reader and the clearance that it was made under; tests/api/test_reading.py has the rest."""
+"""A cursor holds for the reader and the clearance that it was made under; tests/api/test_pages.py has the rest."""
 
 from dataclasses import replace
 from typing import Any

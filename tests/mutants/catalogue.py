@@ -17,10 +17,15 @@ class Mutant:
 TYPES = "memoryhub/firewall/types.py"
 QUERYSETS = "memoryhub/firewall/querysets.py"
 WALL = "memoryhub/firewall/wall.py"
+SIGNERS = "memoryhub/firewall/cursors.py"
 POLICIES = "memoryhub/memories/migrations/0005_row_security.py"
 ROLES = "memoryhub/ops/roles.py"
 ROWS = "memoryhub/memories/querysets.py"
 FILTERS = "memoryhub/memories/filters.py"
+MOMENTS = "memoryhub/memories/moment.py"
+RECORDS = "memoryhub/memories/records.py"
+TRAVEL = "memoryhub/timetravel/travel.py"
+CLOCK = "memoryhub/memories/migrations/0006_known_at.py"
 FACETS = "memoryhub/memories/facets.py"
 PAGES = "memoryhub/memories/pages.py"
 INGEST = "memoryhub/memories/ingest.py"
@@ -58,9 +63,10 @@ ONE_CONNECTION = f"{ROW_SECURITY}::test_high_and_low_in_turn_on_one_connection_l
 RECOUNT = "tests/memories/test_counts.py::test_every_count_is_what_a_recount_finds"
 MATRIX = "tests/test_authorization.py::test_every_caller_gets_what_the_table_says"
 READING = "tests/api/test_reading.py"
+PAGING = "tests/api/test_pages.py"
 WRITING = "tests/api/test_writing.py"
 AUTHENTICATED = "tests/api/test_authentication.py"
-CURSORS = f"{READING}::TestCursors"
+CURSORS = f"{PAGING}::TestCursors"
 READS = "tests/ops/test_reads.py"
 TRAILS = "tests/ops/test_trail.py"
 RELABELLING = "tests/memories/test_relabel.py"
@@ -148,13 +154,13 @@ def _the_first_wall() -> list[Mutant]:
 
     return [
         leak("visible_to: everything", ROWS, "return self.filter(visible(clearance))", "return self.all()"),
-        leak("filters: all rows", FILTERS, "Memory.objects.visible_to(clearance).current()", "Memory.objects.current()", f"{READING}::TestPages"),
-        leak("filters: the rows of who sees every tier", FILTERS, "Memory.objects.visible_to(clearance).current()", f"Memory.objects.visible_to({EVERYTHING}).current()"),
-        leak("history: whatever is in force", ROWS, "self.filter(Exists(current), memory_id=memory_id)", "self.filter(memory_id=memory_id)", f"{RELABELLING}::TestReaders"),
-        leak("API: one memory", API, "seen = Memory.objects.visible_to(principal(request).clearance).current()", "seen = Memory.objects.current()"),
-        leak("API: versions", API, "Memory.objects.visible_to(principal(request).clearance).history(memory_id)", "Memory.objects.all().history(memory_id)"),
+        leak("filters: all rows", FILTERS, "Memory.objects.visible_to(clearance)", "Memory.objects.all()", f"{PAGING}::TestPages"),
+        leak("filters: the rows of who sees every tier", FILTERS, "Memory.objects.visible_to(clearance)", f"Memory.objects.visible_to({EVERYTHING})"),
+        leak("history: whatever is in force", MOMENTS, "Exists(self.of(rows).filter(memory_id=memory_id)), memory_id=memory_id", "memory_id=memory_id", f"{RELABELLING}::TestReaders"),
+        leak("API: one memory", API, "seen = moment.of(Memory.objects.visible_to(principal(request).clearance))", "seen = moment.of(Memory.objects.all())"),
+        leak("API: versions", API, "        seen = Memory.objects.visible_to(principal(request).clearance)\n", "        seen = Memory.objects.all()\n"),
         leak("page: one memory", LIST, "visible = Memory.objects.visible_to(request.principal.clearance)", "visible = Memory.objects.all()"),
-        leak("page: a classification", "inspector/views/labels.py", "Memory.objects.visible_to(request.principal.clearance).history(memory_id)[:1]", "Memory.objects.all().history(memory_id)[:1]"),
+        leak("page: a classification", "inspector/views/labels.py", "NOW.history(Memory.objects.visible_to(request.principal.clearance), memory_id)[:1]", "NOW.history(Memory.objects.all(), memory_id)[:1]"),
         leak("page: beside", LIST, "beside = Memory.objects.visible_to(request.principal.clearance).beside(about)", f"beside = Memory.objects.visible_to({EVERYTHING}).beside(about)"),
         leak("facets: tallies", FACETS, "ClassifiedQuerySet(model).visible_to(filters.clearance).filter(count__gt=0)", "ClassifiedQuerySet(model).filter(count__gt=0)"),
         leak("status: counts by namespace", FACETS, "return ClassifiedQuerySet(MemoryCount).visible_to(clearance)", "return ClassifiedQuerySet(MemoryCount).all()"),
@@ -162,7 +168,7 @@ def _the_first_wall() -> list[Mutant]:
         leak("status: what has a time to live", FACETS, "mortal = Memory.objects.visible_to(clearance).current()", f"mortal = Memory.objects.visible_to({EVERYTHING}).current()"),
         leak("status: the writes of the last minute", STATUS, "seen = Memory.objects.visible_to(clearance)", "seen = Memory.objects.all()"),
         leak("totals: for who is bound to namespaces", FACETS, 'if not values.keys() <= columns.keys() or (bound_to_namespaces and "namespace" not in columns):', "if not values.keys() <= columns.keys():"),
-        leak("export: all versions", EXPORTING, "Memory.objects.visible_to(filters.clearance).filter(memory_id__in", "Memory.objects.filter(memory_id__in", EXPORT),
+        leak("export: all versions", EXPORTING, "filters.moment.recorded(filters.seen).filter(memory_id__in", "type(filters.seen)(filters.seen.model).filter(memory_id__in", EXPORT),
         leak("relabel: one memory", RELABEL, "rows = _rows(found.visible_to(by.clearance))", "rows = _rows(found)", f"{RELABELLING}::TestWhoMay"),
         leak("relabel: the row that is locked", RELABEL, "seen = Memory.objects.visible_to(by.clearance).current().filter(id__in=wanted)", "seen = Memory.objects.filter(id__in=wanted)", f"{RELABELLING}::TestMany", f"{RELABELLING}::test_of_two_stewards_at_once_one_wins"),
         leak("relabel: undo", RELABEL, "seen = Memory.objects.visible_to(by.clearance)\n        rows", "seen = Memory.objects.all()\n        rows", f"{RELABELLING}::TestUndo"),
@@ -187,9 +193,9 @@ def _the_second_wall() -> list[Mutant]:
     own = f"{ROW_SECURITY}::test_a_writer_sees_the_rows_of_its_own_source_alone"
     totals = f"{ROW_SECURITY}::test_totals_that_know_no_namespace_answer_nobody_who_is_bound_to_some"
     return [
-        told("no tiers", '_words(["", *tiers] if tiers else []),', '"",'),
-        told("every tier", "tiers = clearance.tiers()", 'tiers = ["public", "internal", "confidential", "restricted"]'),
-        told("the empty tier for everybody", '_words(["", *tiers] if tiers else []),', '_words(["", *tiers]),'),
+        told("no tiers", "_words(stored_tiers(clearance)),", '"",'),
+        told("every tier", "_words(stored_tiers(clearance)),", '_words(["", "public", "internal", "confidential", "restricted"]),'),
+        told("the empty tier for everybody", "_words(stored_tiers(clearance)),", '_words({"", *stored_tiers(clearance)}),'),
         told("no blocked labels", "_words(label_keys(clearance.blocked_labels)),", '"{}",'),
         told("blocked labels as they are spelled", "_words(label_keys(clearance.blocked_labels)),", "_words(clearance.blocked_labels),"),
         told("no required labels", "_words(label_keys(clearance.required_labels)),", '"{}",'),
@@ -198,8 +204,8 @@ def _the_second_wall() -> list[Mutant]:
         told("the session, for good", "set_config('memoryhub.{name}', %s, true)", "set_config('memoryhub.{name}', %s, false)", ONE_CONNECTION),
         told("what held before holds no more", "if before is not None:", "if False:", nothing),
         told("every source may be written", "EVERY if sources is None else _words(sources)", "EVERY", own, others),
-        Mutant("walled: nobody tells", PERMISSIONS, "with wall.behind(principal(request).clearance):", "if True:", (f"{READING}::TestPages",)),
-        Mutant("walled: not the list", API, "@docs.memories_list\n    @walled\n", "@docs.memories_list\n", (f"{READING}::TestPages",)),
+        Mutant("walled: nobody tells", PERMISSIONS, "with wall.behind(principal(request).clearance):", "if True:", (f"{PAGING}::TestPages",)),
+        Mutant("walled: not the list", API, "@docs.memories_list\n    @walled\n", "@docs.memories_list\n", (f"{PAGING}::TestPages",)),
         Mutant("walled: not the detail", API, "@docs.memory_detail\n    @walled\n", "@docs.memory_detail\n", (f"{READING}::TestOneMemory",)),
         Mutant("walled: not the facets", API, "@docs.facets\n    @walled\n", "@docs.facets\n", (f"{READING}::TestCounts",)),
         Mutant("pages: nobody tells", ACCESS, "with wall.behind(request.principal.clearance):\n            response = view(request, *args, **kwargs)\n        return _for_nobody_else(response)\n\n    return page\n\n\ndef person", "if True:\n            response = view(request, *args, **kwargs)\n        return _for_nobody_else(response)\n\n    return page\n\n\ndef person", ("tests/inspector/test_pages.py",)),
@@ -236,12 +242,12 @@ def _doors() -> list[Mutant]:
     closed = "tests/memories/test_declassification.py"
     refused = f"{AUTHENTICATED}::test_a_key_that_is_none_or_none_any_more_opens_nothing"
     return [
-        Mutant("cursor: anybody's", PAGES, "        reader.name,\n", "", (same_list,)),
-        Mutant("cursor: of any tier", PAGES, "        held.max_tier,\n", "", (lowered,)),
-        Mutant("cursor: of any blocked labels", PAGES, "        sorted(held.blocked_labels),\n", "", (lowered,)),
-        Mutant("cursor: of any required labels", PAGES, "        sorted(held.required_labels),\n", "", (lowered,)),
-        Mutant("cursor: of any namespaces", PAGES, "        None if held.namespaces is None else sorted(held.namespaces),\n", "", (lowered,)),
-        Mutant("cursor: of any filters", PAGES, "        sorted(filters.active),\n", "", (same_list,)),
+        Mutant("cursor: anybody's", SIGNERS, "        reader.name,\n", "", (same_list,)),
+        Mutant("cursor: of any tier", SIGNERS, "        held.max_tier,\n", "", (lowered,)),
+        Mutant("cursor: of any blocked labels", SIGNERS, "        sorted(held.blocked_labels),\n", "", (lowered,)),
+        Mutant("cursor: of any required labels", SIGNERS, "        sorted(held.required_labels),\n", "", (lowered,)),
+        Mutant("cursor: of any namespaces", SIGNERS, "        None if held.namespaces is None else sorted(held.namespaces),\n", "", (lowered,)),
+        Mutant("cursor: of any filters", PAGES, ", sorted(filters.active))", ")", (same_list,)),
         Mutant("cursor: anybody can make one", PAGES, "signer.unsign(cursor)", 'cursor.rpartition(".")[0]', (same_list,)),
         Mutant("scopes: whoever is signed in may all", PERMISSIONS, "return asking.may(view.scopes[method])", "return True", (MATRIX,)),
         Mutant("keys: revoked ones open", AUTHENTICATION, "key.revoked_at is not None or ", "", (refused,)),
@@ -297,7 +303,7 @@ def _the_ledger() -> list[Mutant]:
         trail("hidden memories were told", "for each, ats in told.items() if each in known]", "for each, ats in told.items()]"),
         unread("of the API", API, 'if request.method in ("GET", "HEAD") and response.status_code == 200:', "if False:"),
         unread("what the API's list showed", API, 'self.told = [record["memory_id"] for record in page.records]', "pass"),
-        unread("which memory the API showed", API, "found = whole(request, memory_id)\n        self.told = [memory_id]", "found = whole(request, memory_id)"),
+        unread("which memory the API showed", API, "found = whole(request, memory_id, filters.moment)\n        self.told = [memory_id]", "found = whole(request, memory_id, filters.moment)"),
         unread("whose versions the API showed", API, "self.told = [memory_id]\n        return Response({\"versions\"", "return Response({\"versions\""),
         unread("of the list's page", LIST, "reads.asked(request, by=request.principal, memory_ids=_ids(page.records))", "pass"),
         unread("of a memory's page", LIST, "reads.asked(request, by=request.principal, memory_ids=[memory_id, *_ids(related)])", "pass"),

@@ -351,7 +351,7 @@ def test_a_fork_does_not_write_what_its_parent_noted(queue, other):
     note()
     child = os.fork()
     if child == 0:
-        os._exit(len(reads._queue.pending()) + (reads._queue is queue))
+        os._exit(len(queue.pending()) + queue._writing.locked() + (queue._thread is not None))
 
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     other.rollback()

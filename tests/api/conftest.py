@@ -1,0 +1,18 @@
+"""Callers of the API that many tests ask as."""
+
+from typing import Any
+
+import pytest
+
+from tests.builders import make_key
+
+
+@pytest.fixture
+def reader(api: Any) -> Any:
+    return api(make_key(clearance={"max_tier": "restricted"}))
+
+
+@pytest.fixture
+def outsider(api: Any) -> Any:
+    """A caller without clearance."""
+    return api(make_key())

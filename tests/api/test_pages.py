@@ -1,0 +1,162 @@
+"""The pages of GET /api/memories: how long they are, in which order, and the cursors that lead from one to the next."""
+
+import base64
+import random
+import uuid
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from memoryhub.firewall.models import ApiKey
+from memoryhub.memories import ingest
+from memoryhub.memories.ingest import OnConflict
+from tests.api.answers import payload_ids, problem, told
+from tests.builders import WRITER, at, envelope, make_key, make_memory
+
+pytestmark = pytest.mark.django_db
+
+LIST = "/api/memories"
+
+
+def make_many(count: int, **fields: Any) -> None:
+    for start in range(0, count, 500):
+        batch = [envelope(**fields) for _ in range(min(500, count - start))]
+        ingest.write(batch, by=WRITER, on_conflict=OnConflict.UPDATE)
+
+
+class TestPages:
+    @pytest.mark.parametrize(
+        ("limit", "length"),
+        [
+            ("", 20),
+            ("1", 1),
+            ("7", 7),
+            ("007", 7),
+            ("200", 200),
+            ("201", 200),
+            ("1" + "0" * 20, 200),
+            ("9" * 5_000, 200),
+        ],
+    )
+    def test_have_the_length_that_was_asked_for_up_to_200(self, reader, limit, length):
+        make_many(201)
+
+        body = reader.get(LIST, **({"limit": limit} if limit else {})).json()
+
+        assert (len(body["records"]), body["has_more"]) == (length, True)
+
+    @pytest.mark.parametrize("limit", ["0", "-1", "abc", "1.5", "+5", " 5", "5 ", "0x10", "٣", "1e2", "%00", "null"])
+    def test_of_no_length_are_refused(self, reader, limit):
+        assert list(problem(reader.get(LIST, limit=limit), 400, "invalid_parameter")["errors"]) == ["limit"]
+
+    @pytest.mark.parametrize("parameter", ["limit=1&limit=1", "cursor=a&cursor=b"])
+    def test_are_asked_for_once(self, reader, parameter):
+        told = problem(reader.client.get(f"{LIST}?{parameter}"), 400, "invalid_parameter")
+
+        assert list(told["errors"]) == [parameter.partition("=")[0]]
+
+    def test_are_newest_first_and_the_memory_id_breaks_ties(self, reader):
+        for hour in (12, 14, 12, 13, 12, 14):
+            make_memory(timestamp=at(f"2026-03-01 {hour}:00"))
+
+        records = reader.get(LIST).json()["records"]
+
+        keys = [(record["timestamp"], uuid.UUID(record["memory_id"]).bytes) for record in records]
+        assert keys == sorted(keys, reverse=True)
+        assert len(keys) == 6
+
+    @pytest.mark.parametrize("limit", [1, 3, 10, 200])
+    def test_show_each_row_once_even_with_equal_instants(self, reader, limit):
+        instants = [at("2026-03-01 12:00"), at("2026-03-01 12:00").replace(microsecond=1), at("0001-01-01 00:00")]
+        rows = [envelope(timestamp=random.Random(n).choice(instants)) for n in range(30)]
+        ingest.write(rows, by=WRITER)
+
+        seen, cursor, pages = [], None, 0
+        while True:
+            page = reader.get(LIST, limit=limit, **({"cursor": cursor} if cursor else {})).json()
+            seen += page["records"]
+            pages += 1
+            assert page["has_more"] == (page["next_cursor"] is not None)
+            if not (cursor := page["next_cursor"]):
+                break
+
+        assert seen == reader.get(LIST, limit=200).json()["records"]
+        assert len({record["memory_id"] for record in seen}) == 30
+        assert pages == -(-30 // limit)
+
+    def test_do_not_move_when_a_newer_memory_comes_between(self, reader):
+        for hour in range(10):
+            make_memory(timestamp=at(f"2026-03-01 {hour:02}:00"))
+        first = reader.get(LIST, limit=5).json()
+        make_memory(timestamp=at("2026-03-02 00:00"))
+
+        second = reader.get(LIST, limit=5, cursor=first["next_cursor"]).json()
+
+        assert [row["timestamp"][11:13] for row in second["records"]] == ["04", "03", "02", "01", "00"]
+
+    @pytest.mark.parametrize("query", ["", "q=fact", "subject=user:ada", "label=pii", "tier=public"])
+    def test_of_20_and_of_200_rows_cost_the_same_number_of_queries(self, reader, query):
+        make_many(201, subject="user:ada", labels=["pii"], metadata={"a": 1})
+
+        numbers = []
+        for limit in (20, 200):
+            with CaptureQueriesContext(connection) as queries:
+                assert len(payload_ids(reader.client.get(f"{LIST}?{query}&limit={limit}"))) == limit
+            numbers.append(len(queries))
+
+        # The key, the wall, the rows; a text or a label that is sought costs a look at how rare it is. Within a test's
+        # transaction the wall is a savepoint, what held there before, telling, telling that again, and its release.
+        assert numbers == ([8, 8] if query.startswith(("q=", "label=")) else [7, 7])
+
+
+class TestCursors:
+    def test_that_are_not_of_this_list_are_all_refused_alike(self, api, reader):
+        make_many(5)
+        mine = reader.get(LIST, limit=1).json()["next_cursor"]
+        signed, _, signature = mine.rpartition(".")
+        other = api(make_key(clearance={"max_tier": "restricted"}))
+        cursors = {
+            "random": base64.urlsafe_b64encode(random.Random(1).randbytes(24)).decode(),
+            "random, with a signature": signed
+            + "."
+            + base64.urlsafe_b64encode(random.Random(2).randbytes(32)).decode(),
+            "another key's": other.get(LIST, limit=1).json()["next_cursor"],
+            "another filter's": reader.get(LIST, limit=1, source="test").json()["next_cursor"],
+            "truncated": mine[:-1],
+            "only the signature": signature,
+            "only the key": signed,
+            "changed": ("A" if mine[0] != "A" else "B") + mine[1:],
+            "8 KB": "A" * 8_192,
+            "8 KB, signed by nobody": mine + "A" * 8_192,
+            "NUL": "\x00",
+            "NUL inside": mine[:5] + "\x00" + mine[5:],
+            "not ASCII": "é" + mine,
+            "white space": " ",
+            "padded": mine + "==",
+        }
+
+        answers = {name: told(reader.get(LIST, limit=1, cursor=cursor)) for name, cursor in cursors.items()}
+
+        assert {status for status, *_ in answers.values()} == {400}
+        assert {name: answer for name, answer in answers.items() if answer != answers["random"]} == {}
+        assert b'"bad_cursor"' in answers["random"][2]
+        assert reader.get(LIST, limit=1, cursor=mine).status_code == 200
+
+    def test_end_when_the_clearance_of_the_key_is_lowered(self, reader):
+        make_many(5)
+        cursor = reader.get(LIST, limit=1).json()["next_cursor"]
+        held = ApiKey.objects.get().clearance
+        assert held is not None
+        held.max_tier = "internal"
+        held.save()
+
+        problem(reader.get(LIST, limit=1, cursor=cursor), 400, "bad_cursor")
+
+    def test_say_nothing_of_hidden_rows(self, outsider):
+        make_many(5, timestamp=at("2026-03-01 12:00"))
+        without = outsider.get(LIST, limit=2)
+        make_many(20, timestamp=at("2026-03-01 12:00"), tier="internal")
+
+        assert told(outsider.get(LIST, limit=2)) == told(without)

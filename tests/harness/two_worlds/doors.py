@@ -1,0 +1,127 @@
+"""Every route that answers about memories, and what is asked there. A door is one line in DOORS."""
+
+import html
+import json
+import re
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from tests.harness.worlds import Answer, Worlds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What one example asks at every door."""
+
+    query: str
+    visible: list[uuid.UUID]
+    hidden: list[uuid.UUID]
+
+
+Paths = Callable[[Asked], list[str]]
+
+
+def plain(path: str) -> Paths:
+    return lambda _: [path]
+
+
+def filtered(path: str) -> Paths:
+    return lambda asked: sorted({path, f"{path}?{asked.query}".rstrip("?")})
+
+
+def listed(path: str, limit: int) -> Paths:
+    """The first page, filtered or (where the query is empty) whole; the pages after it are walked by their cursors."""
+    return lambda asked: [f"{path}?limit={limit}&{asked.query}".rstrip("&")]
+
+
+def of_a_memory(path: str) -> Paths:
+    # A hidden one exists in one world alone: there hidden, here missing, and the answers must be the same bytes.
+    return lambda asked: [path.format(memory_id) for memory_id in (*asked.visible, *asked.hidden)]
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """A route, who asks there ("key" or "person"), and which paths; with a body it is posted."""
+
+    route: str
+    who: str
+    paths: Paths
+    post: Mapping[str, Any] | None = None
+
+    def __repr__(self) -> str:
+        return f"{'GET' if self.post is None else 'POST'} {self.route}"
+
+
+NAMES = ("low", "high")
+DOORS = [
+    Door("api:memories", "key", listed("/api/memories", 2)),
+    Door("api:memories", "key", plain("/api/memories")),
+    Door("api:memory", "key", of_a_memory("/api/memories/{}")),
+    Door("api:memory-versions", "key", of_a_memory("/api/memories/{}/versions")),
+    Door("api:facets", "key", filtered("/api/facets")),
+    Door("api:histogram", "key", filtered("/api/histogram")),
+    Door("api:status", "key", plain("/api/status")),
+    Door("inspector:memories", "person", listed("/", 4)),
+    Door("inspector:memory", "person", of_a_memory("/memories/{}")),
+    Door("inspector:memory-reveal", "person", of_a_memory("/memories/{}/reveal"), {}),
+    Door("api:ledger", "key", plain("/api/ledger")),
+    Door("inspector:ledger", "person", plain("/ledger")),
+    Door("inspector:ledger", "person", of_a_memory("/ledger?memory={}")),
+    Door("inspector:ledger-principal", "person", lambda _: [f"/ledger/principals/user:{name}" for name in NAMES]),
+    Door("inspector:labels", "person", lambda asked: [f"/labels?set_status=quarantined&{asked.query}".rstrip("&")]),
+    Door("api:memory-labels", "person", of_a_memory("/api/memories/{}/labels"), {"add_labels": ["seen"], "version": 1}),
+    # The second version is what the door before this one made.
+    Door("inspector:memory-labels", "person", of_a_memory("/memories/{}/labels"), {"add_labels": "x", "version": "2"}),
+    Door("api:labels", "person", plain("/api/memories/labels"), {"filter": {}, "add_labels": ["x"], "dry_run": True}),
+]
+# Asked in a few examples, because they cost much and no filter reaches them.
+RARE = [
+    Door("inspector:memories-list", "person", filtered("/memories")),
+    Door("api:schema", "key", plain("/api/schema")),
+    Door("docs", "person", plain("/api/docs")),
+    Door("inspector:help", "person", plain("/help")),
+    Door("inspector:view-as", "person", plain("/view-as")),
+    Door("inspector:sign-in", "person", plain("/sign-in")),
+    Door("ready", "person", plain("/ready")),
+    Door("", "key", plain("/api/nowhere")),
+    Door("admin:index", "person", plain("/admin/")),
+    Door("admin:app_list", "person", plain("/admin/firewall/")),
+]
+# Routes that answer nothing about memories, each with the reason.
+NOT_DOORS = {
+    "inspector:sign-out": "only POST, ends the session",
+    "inspector:theme": "only POST, sets a cookie",
+    "inspector:view-as-stop": "only POST, ends looking as somebody else",
+    "inspector:labels-undo": "only POST, takes back what the same person did (test_relabel.py: TestUndo)",
+}
+
+
+def answers(worlds: Worlds, asked: Asked, doors: list[Door]) -> dict[str, Answer]:
+    """The answer at every path, and at every page that an answer leads to."""
+    told: dict[str, Answer] = {}
+    for door in doors:
+        caller = getattr(worlds, door.who)
+        for path in door.paths(asked):
+            following: str | None = path
+            for _ in range(40):
+                if following is None:
+                    break
+                told[f"{door.route} {following}"] = answer = caller.ask(following, door.post)
+                following = next_page(path, answer)
+            else:
+                raise AssertionError(f"{path} has no end")
+    return told
+
+
+def next_page(path: str, answer: Answer) -> str | None:
+    if "limit=" not in path or answer.status != 200:
+        return None
+    if answer.body.startswith(b"{"):
+        cursor = json.loads(answer.body)["next_cursor"]
+        return f"{path}&{urlencode({'cursor': cursor})}" if cursor else None
+    older = re.search(rb'<a [^>]*id="older"[^>]*>', answer.body)
+    address = older and re.search(rb'href="([^"]+)"', older[0])
+    return html.unescape(address[1].decode()) if address else None

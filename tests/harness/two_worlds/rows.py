@@ -1,0 +1,117 @@
+"""What is written into the two worlds and asked of them: values that both have, and values of hidden rows alone."""
+
+import itertools
+from typing import Any
+from urllib.parse import urlencode
+
+from hypothesis import strategies as st
+
+from tests.harness.generated import planted
+from tests.harness.worlds import Step
+
+DAYS = ("2026-03-01T06:00:00Z", "2026-03-01T18:00:00Z", "2026-03-02T00:00:00Z", "2026-03-05T09:00:00Z")
+# Values that occur on hidden rows alone, so that their very existence would tell.
+ONLY_HIDDEN: dict[str, tuple[str, ...]] = {
+    "source": ("hidden-source",),
+    "subject": ("hidden-subject",),
+    "collection": ("hidden-collection",),
+    "content": ("Hidden canary.", "Paris hidden canary"),
+    "timestamp": ("0001-01-01T00:00:00Z", "1999-12-31T00:00:00Z", "2026-03-03T12:00:00Z", "9999-12-31T23:59:59Z"),
+    "actor_type": ("system",),
+    "actor_id": ("hidden-actor",),
+    "kind": ("checkpoint",),
+    "model": ("hidden-model",),
+}
+SHARED: dict[str, tuple[Any, ...]] = {
+    "source": ("crm", "mail"),
+    "subject": ("user:ada", "user:bob"),
+    "collection": ("city", ""),
+    "content": ("Paris", "London", "paris, in other words"),
+    "timestamp": DAYS,
+    "actor_type": ("agent", "user"),
+    "actor_id": ("a-1", ""),
+    "kind": ("fact", "summary"),
+    "model": ("", "m-1"),
+    "expires_at": (None, "2001-01-01T00:00:00Z", "9999-01-01T00:00:00Z"),
+    "tier": ("", "public", "internal"),
+    "namespace": ("", "team"),
+    "labels": ([], ["eu"], ["EU", "hr"]),
+}
+ALWAYS = ("payload_id", "source", "content", "timestamp")
+# Few, so that the same one is written again, under the same source and under others.
+PAYLOADS = ("p-1", "p-2", "p-3", "p-4")
+Fields = dict[str, Any]
+# For good, or for a time: those are in no tally.
+LASTING: tuple[Fields, ...] = ({}, {"expires_at": "9999-01-01T00:00:00Z"})
+# Each of these hides a row by itself: by tier, unknown tier, label in whatever spelling, namespace.
+HIDING: tuple[dict[str, Any], ...] = (
+    {"tier": "confidential"},
+    {"tier": "restricted"},
+    {"tier": "top-secret"},
+    {"labels": ["pii"]},
+    {"labels": ["eu", "PII", "hidden-label"]},
+    {"namespace": "hidden-namespace"},
+    {"namespace": "Team"},
+)
+
+
+def rows(**values: tuple[Any, ...]) -> st.SearchStrategy[Fields]:
+    """The fields of one memory; of those that need not be given, some."""
+    chosen = {name: st.sampled_from(choices) for name, choices in ({"payload_id": PAYLOADS} | values).items()}
+    given = {name: chosen.pop(name) for name in ALWAYS if name in chosen}
+    return st.fixed_dictionaries(given, optional=chosen)
+
+
+def seen_rows() -> st.SearchStrategy[Fields]:
+    return rows(**SHARED)
+
+
+def hidden_rows() -> st.SearchStrategy[Fields]:
+    """Rows like the low ones, with values of their own, the same payload ids under other sources, other contents."""
+    values = {name: (*choices, *ONLY_HIDDEN.get(name, ())) for name, choices in SHARED.items()}
+    # The source is another one: under a writer's own identity the versions are its own history, hidden or not.
+    values["source"] = ("hidden-source", "other-source")
+    return st.builds(lambda row, why: row | why, rows(**values), st.sampled_from(HIDING))
+
+
+def envelopes() -> st.SearchStrategy[Fields]:
+    """What the low key sends: as itself, now and then as others, or something that it may not see itself."""
+    values = {name: choices for name, choices in SHARED.items() if name not in ("source", "tier", "labels")}
+    return rows(
+        **(values | {"content": ("Paris", *ONLY_HIDDEN["content"])}),
+        sensitivity_labels=(*SHARED["labels"], ["pii"]),
+        classification_tier=("public", "internal", "confidential", "no such tier"),
+    )
+
+
+def queries() -> st.SearchStrategy[str]:
+    """Query strings over values that are shared and values that only hidden rows have."""
+    names = {
+        **{name: (*SHARED[name], *ONLY_HIDDEN[name]) for name in ("source", "subject", "collection", "actor_type")},
+        "kind": ("fact", "checkpoint"),
+        "namespace": ("team", "hidden-namespace", "Team"),
+        "label": ("eu", "pii", "hidden-label"),
+        "tier": ("public", "internal", "restricted"),
+        "actor_id": ("a-1", "hidden-actor"),
+        "payload_id": ("p-1", "p-2"),
+        "q": ("paris", "canary", "a", "LONDON"),
+        "from": ("2026-03-01", "2026-03-01T12:00:00Z", "0001-01-01"),
+        "to": ("2026-03-06", "9999-12-31", "2026-03-03T06:00:00Z"),
+        "status": ("active", "retired"),
+    }
+    one = st.one_of(*(st.tuples(st.just(n), st.sampled_from([v for v in vs if v])) for n, vs in names.items()))
+    return st.lists(one, max_size=2, unique_by=lambda pair: pair[0]).map(urlencode)
+
+
+ABOUT = {"subject": "user:ada", "collection": "city"}
+STORY = [
+    Step(drafts=[planted(payload_id="p-1", content="Paris", namespace="team", timestamp=DAYS[0], **ABOUT)]),
+    Step(
+        drafts=[
+            planted(payload_id=f"p-{number}", source="hidden-source", content="Hidden canary.", **ABOUT | lasting | why)
+            for number, (lasting, why) in enumerate(itertools.product(LASTING, HIDING * 10))
+        ],
+        is_hidden=True,
+    ),
+    Step(drafts=[planted(payload_id="p-2", content="London", labels=["eu"], timestamp=DAYS[2], **ABOUT)]),
+]
