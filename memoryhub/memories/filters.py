@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, time
 from functools import cache, cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import django_filters
 from django import forms
@@ -14,6 +14,7 @@ from django.http import QueryDict
 from memoryhub.firewall.types import ACTOR_TYPES, Clearance, tier_order
 from memoryhub.memories.envelope import Errors, parse_instant
 from memoryhub.memories.models import KINDS, NAME_LENGTH, STATUSES, Memory
+from memoryhub.memories.moment import Moment
 from memoryhub.memories.querysets import MemoryQuerySet, Sought
 from memoryhub.memories.text import why_not_storable
 
@@ -102,63 +103,102 @@ class LabelFilter(django_filters.Filter):
     field_class = TextsField
 
 
-def _text(max_length: int = NAME_LENGTH, **options: Any) -> django_filters.CharFilter:
+def text_filter(max_length: int = NAME_LENGTH, **options: Any) -> django_filters.CharFilter:
     return django_filters.CharFilter(**text_options(max_length), **options)
 
 
-def _choice(values: Callable[[], Iterable[str]], **options: Any) -> django_filters.ChoiceFilter:
+def choice_filter(values: Callable[[], Iterable[str]], **options: Any) -> django_filters.ChoiceFilter:
     return django_filters.ChoiceFilter(choices=lambda: _choices(values()), **options)
 
 
-class MemoryFilterSet(django_filters.FilterSet):
-    """Which memories: every filter of the list, the facets, the histogram and the export."""
+class MomentFilterSet(django_filters.FilterSet):
+    """Memories at a moment: what every route takes that reads them."""
 
-    q = _text(MAX_SOUGHT, method="leave_to_found", label="text")
-    payload_id = _text()
-    subject = _text()
-    namespace = _text()
-    destination = _text()
-    collection = _text()
-    source = _text()
-    actor_type = _choice(lambda: ACTOR_TYPES)
-    actor_id = _text()
-    label = LabelFilter(method="leave_to_found")
-    tier = _choice(tier_order, field_name="classification_tier")
-    model = _text()
-    role = _text()
-    kind = _choice(lambda: KINDS)
-    status = _choice(lambda: STATUSES)
-    locals()["from"] = InstantFilter(field_name="timestamp", lookup_expr="gte", label="from")
-    to = InstantFilter(field_name="timestamp", lookup_expr="lt")
+    as_of = InstantFilter(method="leave_to_moment")
+    known_at = InstantFilter(method="leave_to_moment")
+    instants: ClassVar[frozenset[str]] = frozenset({"as_of", "known_at"})
+    """The parameters that say when."""
 
     class Meta:
         model = Memory
         fields: list[str] = []
 
-    def __init__(self, data: QueryDict, *, clearance: Clearance, besides: Iterable[str] = ()) -> None:
+    def __init__(
+        self, data: QueryDict, *, clearance: Clearance, besides: Iterable[str] = (), now: datetime | None = None
+    ) -> None:
         """Read `data`; `besides` names the parameters of the route that are not filters.
+
+        `now` is where the future begins for whoever goes on with what began then; without it, the database's now.
 
         Raises BadQuery for an unknown or repeated parameter and for a bad value.
         """
         self.clearance = clearance
-        super().__init__(data, queryset=Memory.objects.visible_to(clearance).current())
+        self.seen: MemoryQuerySet = Memory.objects.visible_to(clearance)
+        """All versions that the caller may see, whatever is asked for."""
+        super().__init__(data, queryset=self.seen)
         refuse_unknown(data, frozenset(self.base_filters) | frozenset(besides))
         if not self.form.is_valid():
-            raise BadQuery({name: self._sentences(name, said) for name, said in self.form.errors.items()})
+            errors = {name: self._sentences(name, said) for name, said in self.form.errors.items()}
+            raise BadQuery(errors, "invalid_timestamp" if errors.keys() <= self.instants else "invalid_parameter")
         self.values: dict[str, Any] = {
             name: value for name, value in self.form.cleaned_data.items() if value not in (None, "", [])
         }
-        if "from" in self.values and "to" in self.values and self.values["from"] >= self.values["to"]:
-            raise BadQuery({"to": ["must be later than from."]})
+        self.moment = Moment.asked(**{name: self.values.get(name) for name in MOMENT}, now=now)
+        self.queryset = self.moment.of(self.seen)
 
     def get_form_class(self) -> type[forms.Form]:
-        return _form_class()
+        return self._form_class()
+
+    @classmethod
+    @cache
+    def _form_class(cls) -> type[forms.Form]:
+        """The form behind the FilterSet, made once: it is the same for all, and each request would wait for it."""
+        fields = {name: made.field for name, made in cls.base_filters.items()}
+        return type("MemoryFilterForm", (forms.Form,), fields)
 
     def _sentences(self, name: str, said: Iterable[str]) -> list[str]:
         chosen = self.base_filters.get(name)
         if isinstance(chosen, django_filters.ChoiceFilter):
             return [f"must be one of {', '.join(value for value, _ in self.form.fields[name].choices if value)}."]
         return [str(sentence) for sentence in said]
+
+    def leave_to_moment(self, queryset: MemoryQuerySet, _name: str, _value: datetime) -> MemoryQuerySet:
+        return queryset
+
+
+MOMENT = tuple(MomentFilterSet.base_filters)
+
+
+class MemoryFilterSet(MomentFilterSet):
+    """Which memories: every filter of the list, the facets, the histogram and the export."""
+
+    listed = "memories"
+    """What a cursor belongs to, besides the filters."""
+
+    q = text_filter(MAX_SOUGHT, method="leave_to_found", label="text")
+    payload_id = text_filter()
+    subject = text_filter()
+    namespace = text_filter()
+    destination = text_filter()
+    collection = text_filter()
+    source = text_filter()
+    actor_type = choice_filter(lambda: ACTOR_TYPES)
+    actor_id = text_filter()
+    label = LabelFilter(method="leave_to_found")
+    tier = choice_filter(tier_order, field_name="classification_tier")
+    model = text_filter()
+    role = text_filter()
+    kind = choice_filter(lambda: KINDS)
+    status = choice_filter(lambda: STATUSES)
+    locals()["from"] = InstantFilter(field_name="timestamp", lookup_expr="gte", label="from")
+    to = InstantFilter(field_name="timestamp", lookup_expr="lt")
+
+    def __init__(
+        self, data: QueryDict, *, clearance: Clearance, besides: Iterable[str] = (), now: datetime | None = None
+    ) -> None:
+        super().__init__(data, clearance=clearance, besides=besides, now=now)
+        if "from" in self.values and "to" in self.values and self.values["from"] >= self.values["to"]:
+            raise BadQuery({"to": ["must be later than from."]})
 
     @property
     def active(self) -> list[tuple[str, str]]:
@@ -187,10 +227,3 @@ class MemoryFilterSet(django_filters.FilterSet):
 
     def leave_to_found(self, queryset: MemoryQuerySet, _name: str, _value: str) -> QuerySet[Memory]:
         return queryset
-
-
-@cache
-def _form_class() -> type[forms.Form]:
-    """The form behind every FilterSet, made once: it is the same for all, and each request would wait for it."""
-    fields = {name: made.field for name, made in MemoryFilterSet.base_filters.items()}
-    return type("MemoryFilterForm", (forms.Form,), fields)

@@ -17,7 +17,6 @@ NAME_LENGTH = 255
 MAX_LABELS = 64
 
 CURRENT = Q(superseded_at__isnull=True)
-SOUGHT = CURRENT & LOOKED_UP
 
 
 class Utf8(Func):
@@ -46,6 +45,14 @@ class TierLabels(Func):
 
     function = "memory_tier_labels"
     output_field = ArrayField(models.TextField())
+
+
+class Foretold(Func):
+    """Whether an event lies further ahead of the instant it was known at than `querysets.FORETOLD_AFTER`."""
+
+    arg_joiner = " - "
+    template = "(%(expressions)s > '24:00:00'::interval)"
+    output_field = models.BooleanField()
 
 
 class Lexemes(Func):
@@ -117,7 +124,17 @@ class Memory(models.Model):
     )
 
     recorded_at = models.DateTimeField(default=None, help_text="Record time, given by the database alone.")
+    said_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text="Record time of the version that said it, where this one only classifies it anew.",
+    )
     superseded_at = models.DateTimeField(null=True, blank=True, help_text="When a next version replaced this one.")
+    foretold = models.GeneratedField(
+        expression=Foretold(F("timestamp"), F("recorded_at")),
+        output_field=models.BooleanField(),
+        db_persist=True,
+    )
     status = models.CharField(max_length=16, default="active")
 
     objects: ClassVar[models.Manager["Memory"]] = MemoryQuerySet.as_manager()
@@ -127,6 +144,7 @@ class Memory(models.Model):
         verbose_name_plural = "memories"
         constraints = [
             models.UniqueConstraint(fields=["memory_id", "version"], name="memories_version"),
+            models.UniqueConstraint(fields=["memory_id"], condition=CURRENT, name="memories_latest"),
             models.UniqueConstraint(fields=["source", "payload_id"], condition=CURRENT, name="memories_identity"),
             models.CheckConstraint(condition=Q(actor_type__in=ACTOR_TYPES), name="memories_actor_type"),
             models.CheckConstraint(condition=Q(kind__in=KINDS), name="memories_kind"),
@@ -164,12 +182,21 @@ class Memory(models.Model):
             _index("subject", "subject", "timestamp", "memory_id", condition=CURRENT),
             _index("classified", "namespace", "actor_type", "timestamp", "memory_id", condition=CURRENT),
             _index("recorded", "recorded_at", condition=LOOKED_UP),
+            # The same lists as they were known at an instant of record time, over all versions.
+            _index("history", "foretold", "timestamp", "memory_id", "recorded_at"),
+            _index("history_namespace", "namespace", "foretold", "timestamp", "memory_id", "recorded_at"),
+            _index("history_key", "subject", "collection", "timestamp", "memory_id", "recorded_at"),
+            _index("superseded", "superseded_at", condition=Q(superseded_at__isnull=False)),
+            _index("erased", "timestamp", condition=Q(status="erased")),
             _index("mortal", "expires_at", condition=CURRENT & Q(expires_at__isnull=False)),
-            GinIndex(TierLabels(F("label_keys"), F("classification_tier")), condition=SOUGHT, name="memories_labels"),
+            _index("outlived", "expires_at", condition=Q(expires_at__isnull=False, superseded_at__isnull=False)),
+            GinIndex(
+                TierLabels(F("label_keys"), F("classification_tier")), condition=LOOKED_UP, name="memories_labels"
+            ),
             # A batch of memories brings megabytes of grams: they wait in a list before they are sorted in.
             GinIndex(
                 TierGrams(F("content"), F("classification_tier")),
-                condition=SOUGHT,
+                condition=LOOKED_UP,
                 gin_pending_list_limit=16_384,
                 name="memories_grams",
             ),

@@ -2,9 +2,10 @@
 
 import base64
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 from django.core.signing import BadSignature, Signer
@@ -24,7 +25,7 @@ PARAMETERS = ("limit", "cursor")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_KEY = struct.Struct(">q16s")
+_KEY = struct.Struct(">q16si")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,14 @@ class Page:
         return self.next_cursor is not None
 
 
+class Place(NamedTuple):
+    """A row's place in a list that is newest first. Its version matters where a memory stands in it more than once."""
+
+    timestamp: datetime
+    memory_id: UUID
+    version: int
+
+
 def page(
     filters: MemoryFilterSet, *, reader: Principal, parameters: Mapping[str, str], names: tuple[str, ...] = RECORD
 ) -> Page:
@@ -46,16 +55,29 @@ def page(
 
     Raises BadQuery, for every bad cursor with the same words.
     """
+
+    def rows_after(place: Place | None, wanted: int) -> list[Record]:
+        candidates = filters.candidates.before(place.timestamp, place.memory_id) if place else filters.candidates
+        return _newest(candidates, filters.sought, wanted, names)
+
+    return paged(rows_after, filters, reader=reader, parameters=parameters)
+
+
+def paged(
+    rows_after: Callable[[Place | None, int], list[Record]],
+    filters: MemoryFilterSet,
+    *,
+    reader: Principal,
+    parameters: Mapping[str, str],
+) -> Page:
+    """The page that `parameters` ask for of a list whose rows `rows_after` tells: after a place, so many of them."""
     limit = parse_limit(parameters.get("limit", ""))
-    signer = signer_of(reader, "memories", sorted(filters.active))
-    candidates = filters.candidates
-    if parameters.get("cursor"):
-        candidates = candidates.before(*_read(parameters["cursor"], signer))
-    rows = _newest(candidates, filters.sought, limit + 1, names)
+    signer = signer_of(reader, filters.listed, sorted(filters.active))
+    cursor = parameters.get("cursor")
+    rows = rows_after(_read(cursor, signer) if cursor else None, limit + 1)
     if len(rows) <= limit:
         return Page(records=rows, next_cursor=None)
-    last = rows[limit - 1]
-    return Page(records=rows[:limit], next_cursor=_write(last["timestamp"], last["memory_id"], signer))
+    return Page(records=rows[:limit], next_cursor=_write(rows[limit - 1], signer))
 
 
 def _newest(candidates: MemoryQuerySet, sought: Sought, wanted: int, names: tuple[str, ...]) -> list[Record]:
@@ -71,22 +93,31 @@ def _newest(candidates: MemoryQuerySet, sought: Sought, wanted: int, names: tupl
 
 def parse_limit(text: str) -> int:
     """How many records a page holds: 20 unless asked, at most 200. Raises BadQuery."""
+    return parse_number("limit", text, default=DEFAULT_LIMIT, most=MAX_LIMIT)
+
+
+def parse_number(name: str, text: str, *, default: int, most: int) -> int:
+    """A whole number of at least 1, clamped to `most`. Raises BadQuery."""
     if text == "":
-        return DEFAULT_LIMIT
+        return default
     if not (text.isascii() and text.isdecimal()) or not text.strip("0"):
-        raise BadQuery({"limit": ["must be a whole number of at least 1."]})
+        raise BadQuery({name: ["must be a whole number of at least 1."]})
     digits = text.lstrip("0")
-    return MAX_LIMIT if len(digits) > 4 else min(int(digits), MAX_LIMIT)
+    return most if len(digits) > 4 else min(int(digits), most)
 
 
-def _write(timestamp: datetime, memory_id: UUID, signer: Signer) -> str:
-    key = _KEY.pack((timestamp - _EPOCH) // _MICROSECOND, memory_id.bytes)
+def _write(row: Record, signer: Signer) -> str:
+    key = _KEY.pack((row["timestamp"] - _EPOCH) // _MICROSECOND, row["memory_id"].bytes, row["version"])
     return signer.sign(base64.urlsafe_b64encode(key).decode())
 
 
-def _read(cursor: str, signer: Signer) -> tuple[datetime, UUID]:
+def bad_cursor() -> BadQuery:
+    return BadQuery({"cursor": ["is not a cursor of this list."]}, "bad_cursor")
+
+
+def _read(cursor: str, signer: Signer) -> Place:
     try:
-        micros, memory_id = _KEY.unpack(base64.urlsafe_b64decode(signer.unsign(cursor)))
-    except (BadSignature, ValueError):
-        raise BadQuery({"cursor": ["is not a cursor of this list."]}, "bad_cursor") from None
-    return _EPOCH + micros * _MICROSECOND, UUID(bytes=memory_id)
+        micros, memory_id, version = _KEY.unpack(base64.urlsafe_b64decode(signer.unsign(cursor)))
+    except (BadSignature, ValueError, struct.error):
+        raise bad_cursor() from None
+    return Place(_EPOCH + micros * _MICROSECOND, UUID(bytes=memory_id), version)

@@ -1,16 +1,28 @@
 """Questions about memories. Each chain that answers a caller begins with `visible_to`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from uuid import UUID
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import connection, models
-from django.db.models import BooleanField, CharField, DateTimeField, Exists, F, Func, Q, UUIDField, Value
+from django.db.models import (
+    BooleanField,
+    CharField,
+    DateTimeField,
+    F,
+    Func,
+    OuterRef,
+    Q,
+    Subquery,
+    UUIDField,
+    Value,
+)
 from django.db.models.expressions import RawSQL
-from django.db.models.functions import Now
+from django.db.models.functions import Coalesce, Now
+from django.db.models.lookups import IsNull
 
 from memoryhub.firewall.querysets import stored_tiers, visible
 from memoryhub.firewall.types import Clearance, label_key
@@ -24,7 +36,15 @@ Row = TypeVar("Row", bound=models.Model)
 GRAM_BYTES = 3
 # The order of every list. memory_id breaks ties, so that equal instants page the same way twice.
 NEWEST_FIRST = ("-timestamp", "-memory_id")
-ANY_TIER = "\0"
+# What stands in a question for what each of its parts is told; no text that is stored or sought holds a NUL.
+ANY_TIER, ANY_FORETOLD, ANY_LATEST = "\0", "\0foretold", "\0latest"
+FORETOLD_AFTER = timedelta(days=1)
+"""An event that lies further ahead of the instant at which the hub came to know of it is foretold (`Memory.foretold`).
+
+What is not foretold cannot have been known before its event, but for a day: a list as it was known at an instant begins
+there, and need not pass all that came later.
+"""
+END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 # True of every row, and said only by who means one of the indexes that ask for it: else PostgreSQL would take an
 # inverted index, which is small, for a way to all current rows at once, those of hidden tiers among them.
 LOOKED_UP = Q(schema_version__gte=1)
@@ -85,11 +105,44 @@ class Spells(Func):
     arg_joiner = ") LIKE memory_pattern("
 
 
+class OfPart(Func):
+    """What a part of a question asked in turn is told."""
+
+    output_field = models.Field()
+    template = "parts.%(name)s"
+
+
+class Told(Func):
+    """What a part of a merged question is told in the place of a parameter."""
+
+    output_field = models.Field()
+    template = "%(expressions)s::%(type)s"
+
+
 class Beyond(Func):
     """Whether a row's (timestamp, memory_id) comes after a given pair in a list that is newest first."""
 
     output_field = BooleanField()
     template = "(timestamp, memory_id) < (%(expressions)s)"
+
+
+class Supersedes(Func):
+    """Whether a value of the same key comes after another: by event time, by when it was told, by its memory's id."""
+
+    output_field = BooleanField()
+    template = "(timestamp, coalesce(said_at, recorded_at), memory_id) > (%(expressions)s)"
+
+
+class InForce(Func):
+    """Whether a version was not superseded by an instant.
+
+    In words that no index answers: which of the ways to the ended ones and to the others is taken, and not that in the
+    order of what is asked for, would be the planner's guess from the number of hidden rows.
+    """
+
+    output_field = BooleanField()
+    template = "(coalesce(%(expressions)s))"
+    arg_joiner = ", 'infinity') > ("
 
 
 class UpTo(Beyond):
@@ -117,6 +170,9 @@ class MemoryQuerySet(ClassifiedQuerySet[Any]):
     lookups: Sequence[Any] = ()
     """Conditions that an index answers in an order of its own, for any tier."""
     is_stretch = False
+    seen_by: Clearance | None = None
+    instant: datetime | None = None
+    """The instant of record time at which these versions were in force; None is now."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -124,7 +180,7 @@ class MemoryQuerySet(ClassifiedQuerySet[Any]):
 
     def visible_to(self, clearance: Clearance) -> Self:
         visible = super().visible_to(clearance)
-        visible.tiers = stored_tiers(clearance)
+        visible.tiers, visible.seen_by = stored_tiers(clearance), clearance
         return visible
 
     def newest(self, number: int, *names: str, **computed: Any) -> tuple[str, list[Any]]:
@@ -138,7 +194,7 @@ class MemoryQuerySet(ClassifiedQuerySet[Any]):
         elif self.is_stretch:
             rows, params = self._merged(self._of_a_tier().values(*columns, **computed))
         else:
-            part = self.filter(classification_tier=RawSQL("parts.tier", ())).order_by(*NEWEST_FIRST)[:number]
+            part = self._part(*(OfPart(name=name) for name in _PART)).order_by(*NEWEST_FIRST)[:number]
             rows, params = self._in_turn(part.values(*columns, **computed))
         return _NEWEST.format(rows=rows, number=number), params
 
@@ -148,35 +204,100 @@ class MemoryQuerySet(ClassifiedQuerySet[Any]):
             return self
         return self.filter(id__in=RawSQL(*self._merged(self._looked_up().values("id"))))  # noqa: S611 - compiled here
 
+    def in_order(self, order: Sequence[str], *names: str, **computed: Any) -> tuple[str, list[Any]]:
+        """The SQL, with its parameters, of all rows in an order that an index has for each tier: merged, not sorted."""
+        part = self.filter(classification_tier=ANY_TIER).order_by(*order).values(*names, **computed)
+        return self._union(part, [{ANY_TIER: tier} for tier in self.tiers or [""]])
+
     def _of_a_tier(self) -> Self:
-        return self.filter(classification_tier=ANY_TIER)
+        return self._part(
+            ANY_TIER,
+            Told(Value(ANY_FORETOLD), type="boolean"),
+            Told(Value(ANY_LATEST), type="timestamptz"),
+        )
+
+    def _part(self, tier: Any, foretold: Any, latest: Any) -> Self:
+        """The rows of a tier; at an instant those that were foretold or those that were not, and up to when they go."""
+        part = self.filter(classification_tier=tier)
+        return part if self.instant is None else part.filter(foretold=foretold, timestamp__lte=latest)
+
+    @property
+    def _parts(self) -> list[tuple[str, bool, datetime]]:
+        """What `_part` is told in turn."""
+        tiers = self.tiers or [""]
+        if self.instant is None:
+            return [(tier, False, END_OF_TIME) for tier in tiers]
+        ends = [(False, self.instant + FORETOLD_AFTER), (True, END_OF_TIME)]
+        return [(tier, *end) for tier in tiers for end in ends]
 
     def _looked_up(self) -> Self:
         return self._of_a_tier().filter(LOOKED_UP, *self.lookups)
 
     def _in_turn(self, part: models.QuerySet[Any, Any]) -> tuple[str, list[Any]]:
-        """A question about `parts.tier`, asked for one tier after the other, and planned once.
+        """A question about `parts`, asked for one after the other, and planned once.
 
         To plan it for each costs five times as much as to answer it, where it is limited.
         """
         sql, params = compiled(part)
-        return _IN_TURN.format(part=sql), [list(self.tiers), *params]
+        told = self._parts if self.tiers else []
+        return _IN_TURN.format(part=sql), [*([part[place] for part in told] for place in range(len(_PART))), *params]
 
     def _merged(self, part: models.QuerySet[Any, Any]) -> tuple[str, list[Any]]:
-        """A question about ANY_TIER for each tier, planned with the tier before the planner's eyes.
+        """A question about any part for each, planned with what it is told before the planner's eyes."""
+        names = (ANY_TIER, ANY_FORETOLD, ANY_LATEST)
+        return self._union(part, [dict(zip(names, values, strict=True)) for values in self._parts])
 
-        It is compiled as one and the same; no text that is stored or sought is a NUL, so the tier's parameter cannot
-        be mistaken.
-        """
+    def _union(self, part: models.QuerySet[Any, Any], told: Sequence[Mapping[str, Any]]) -> tuple[str, list[Any]]:
         sql, params = compiled(part)
-        tiers = self.tiers or [""]
-        told = [tier if param == ANY_TIER else param for tier in tiers for param in params]
-        return " UNION ALL ".join([f"({sql})"] * len(tiers)), told
+        each = [of_part.get(param, param) if isinstance(param, str) else param for of_part in told for param in params]
+        return " UNION ALL ".join([f"({sql})"] * len(told)), each
 
     def current(self) -> Self:
         """The version in force of each memory that has not outlived its time to live."""
         unexpired = Q(expires_at__isnull=True) | Q(expires_at__gt=Now())
         return self.filter(unexpired, superseded_at__isnull=True)
+
+    def known_at(self, instant: datetime) -> Self:
+        """The version of each memory that was in force at `instant` of record time, and had not outlived its time then.
+
+        Time travel never declassifies: a version is there if it may be seen under its labels, and the memory may be
+        seen under those of now.
+        """
+        unexpired = Q(expires_at__isnull=True) | Q(expires_at__gt=instant)
+        in_force = Q(InForce(F("superseded_at"), Value(instant, DateTimeField())))
+        return self.recorded_by(instant).filter(unexpired, in_force)
+
+    def recorded_by(self, instant: datetime) -> Self:
+        """All versions that the hub knew at `instant`, of memories that may be seen as they stand now."""
+        known = self.filter(self._seen_now(), recorded_at__lte=instant)
+        known.instant = instant
+        return known
+
+    def seen_now(self) -> Self:
+        """All versions of memories that may be seen as they stand now."""
+        return self.filter(self._seen_now())
+
+    def _seen_now(self) -> Q:
+        """Versions of memories whose latest version may be seen as well. (No join, whose way would be a guess.)"""
+        if self.seen_by is None:
+            raise TypeError("An earlier instant is asked about by somebody: visible_to comes first.")
+        of_now = type(self)(self.model).visible_to(self.seen_by)
+        latest = of_now.filter(memory_id=OuterRef("memory_id"), superseded_at__isnull=True).values("id")[:1]
+        return Q(superseded_at__isnull=True) | Q(IsNull(Subquery(latest), False))
+
+    def believed(self) -> Self:
+        """Of the values that share a subject and a collection, the latest: by event time, then by record time.
+
+        Record time is that at which the value was told: to classify it anew, or to undo that, makes it no younger. What
+        is said of no subject has no key and is no value of one.
+        """
+        # What comes later is not earlier: an index knows of events alone.
+        same_key = self.filter(
+            subject=OuterRef("subject"), collection=OuterRef("collection"), timestamp__gte=OuterRef("timestamp")
+        )
+        told = Coalesce(OuterRef("said_at"), OuterRef("recorded_at"))
+        later = same_key.filter(Supersedes(OuterRef("timestamp"), told, OuterRef("memory_id")))
+        return self.exclude(subject="").filter(IsNull(Subquery(later.values("id")[:1]), True))
 
     def mortal(self) -> Self:
         """Memories with a time to live, which no tally holds; to be asked for as `newest` or `at_once`."""
@@ -203,21 +324,9 @@ class MemoryQuerySet(ClassifiedQuerySet[Any]):
         found = self.filter(Spells(F("content"), Value(sought.text))) if sought.text else self
         return found.filter(label_keys__contains=sought.keys) if sought.labels else found
 
-    def history(self, memory_id: UUID) -> Self:
-        """All versions of one memory, the newest first; none, unless the version in force is among these rows.
-
-        History never declassifies: what may not be seen now is not seen as it was before.
-        """
-        current = self.current().filter(memory_id=memory_id)
-        return self.filter(Exists(current), memory_id=memory_id).order_by("-version")
-
     def beside(self, memory: "Memory") -> Self:
-        """Other memories in force about the same subject and collection."""
-        return (
-            self.current()
-            .filter(subject=memory.subject, collection=memory.collection)
-            .exclude(memory_id=memory.memory_id)
-        )
+        """Other memories about the same subject and collection."""
+        return self.filter(subject=memory.subject, collection=memory.collection).exclude(memory_id=memory.memory_id)
 
     def before(self, timestamp: datetime, memory_id: UUID) -> Self:
         """What follows (timestamp, memory_id) in a list that is newest first."""
@@ -256,7 +365,8 @@ class MemoryQuerySet(ClassifiedQuerySet[Any]):
 
     def _clone(self) -> Self:
         clone: Self = super()._clone()  # type: ignore[misc]  # the stubs leave it out
-        clone.tiers, clone.lookups, clone.is_stretch = self.tiers, self.lookups, self.is_stretch
+        for name in ("tiers", "seen_by", "instant", "lookups", "is_stretch"):
+            setattr(clone, name, getattr(self, name))
         return clone
 
 
@@ -275,7 +385,11 @@ def fetched(sql: str, params: Sequence[Any]) -> list[dict[str, Any]]:
 
 
 _NEWEST = 'SELECT * FROM ({rows}) AS found ORDER BY "timestamp" DESC, memory_id DESC LIMIT {number:d}'
-_IN_TURN = "SELECT part.* FROM unnest(%s::varchar[]) AS parts(tier) CROSS JOIN LATERAL ({part}) AS part"
+_PART = ("tier", "foretold", "latest")
+_IN_TURN = (
+    "SELECT part.* FROM unnest(%s::varchar[], %s::boolean[], %s::timestamptz[]) AS parts(tier, foretold, latest)"
+    " CROSS JOIN LATERAL ({part}) AS part"
+)
 _SAMPLE = """
 SELECT timestamp, memory_id,
        label_keys @> %s::varchar[] AND (%s = '' OR memory_fold(content) LIKE memory_pattern(%s)) AS hit

@@ -1,6 +1,7 @@
 """How a memory leaves the process: the envelope's names, and what the hub knows besides."""
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -30,12 +31,12 @@ WHOLE = (*RECORD, *DETAIL)
 
 def records(queryset: MemoryQuerySet, names: tuple[str, ...] = RECORD) -> list[Record]:
     """The rows of `queryset` as dicts with exactly `names`, in that order; JSON documents as ready-made JSON."""
-    return [_record(row, names) for row in values(queryset, names)]
+    return [_record(row, names, queryset.instant) for row in values(queryset, names)]
 
 
 def newest(queryset: MemoryQuerySet, number: int, names: tuple[str, ...] = RECORD) -> list[Record]:
     """The newest `number` rows in the same shape, in the order of every list."""
-    return [_record(row, names) for row in fetched(*question(queryset, number, names))]
+    return [_record(row, names, queryset.instant) for row in fetched(*question(queryset, number, names))]
 
 
 def question(queryset: MemoryQuerySet, number: int, names: tuple[str, ...]) -> tuple[str, list[Any]]:
@@ -47,7 +48,7 @@ def question(queryset: MemoryQuerySet, number: int, names: tuple[str, ...]) -> t
 def shaped(queryset: MemoryQuerySet, names: tuple[str, ...], chunk_size: int) -> Iterator[Record]:
     """The same, streamed through a cursor of the server."""
     for row in values(queryset, names).iterator(chunk_size):
-        yield _record(row, names)
+        yield _record(row, names, queryset.instant)
 
 
 def values(queryset: MemoryQuerySet, names: tuple[str, ...]) -> Any:
@@ -61,8 +62,12 @@ def _columns(names: tuple[str, ...]) -> tuple[list[str], dict[str, Cast]]:
     return plain, {f"{name}_json": Cast(name, TextField()) for name in names if name in _DOCUMENTS}
 
 
-def _record(row: dict[str, Any], names: tuple[str, ...]) -> Record:
-    return {name: _value(row, name) for name in names}
+def _record(row: dict[str, Any], names: tuple[str, ...], instant: datetime | None) -> Record:
+    """`row` as it was known at `instant`: nobody knew yet of what came later."""
+    record = {name: _value(row, name) for name in names}
+    if instant and (ended := record.get("superseded_at")) and ended > instant:
+        record["superseded_at"] = None
+    return record
 
 
 def _value(row: dict[str, Any], name: str) -> Any:

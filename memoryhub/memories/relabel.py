@@ -229,7 +229,12 @@ def plan_one(memory_id: UUID, change: Change, *, by: Principal) -> Plan:
 
 
 def plan_found(filters: MemoryFilterSet, change: Change, *, by: Principal) -> Plan:
-    """What `change` would do to what `filters` find. Raises Rejected, `too_large`, beyond AT_ONCE memories."""
+    """What `change` would do to what `filters` find.
+
+    Raises Rejected, `too_large`, beyond AT_ONCE memories, and `in_the_past` for what was known earlier.
+    """
+    if filters.moment.known_at is not None:
+        raise Rejected({"known_at": ["is history, which stays as it is."]}, "in_the_past")
     return _plan(filters.found, change, by)
 
 
@@ -383,8 +388,8 @@ _CHANGED = {
 _CLOSE = "UPDATE memories SET superseded_at = now() WHERE id = ANY(%s)"
 # The fingerprint stays: the writer's own write sent again is the same write, whatever it was classified as since.
 _ADD = f"""
-INSERT INTO memories ({", ".join(COLUMNS)})
-SELECT {", ".join(_CHANGED.get(name, f"m.{name}") for name in COLUMNS)}
+INSERT INTO memories ({", ".join(COLUMNS)}, said_at)
+SELECT {", ".join(_CHANGED.get(name, f"m.{name}") for name in COLUMNS)}, coalesce(m.said_at, m.recorded_at)
 FROM jsonb_to_recordset(%s) AS next (
     id bigint, classification_tier varchar, sensitivity_labels varchar[], label_keys varchar[], defaulted varchar[],
     status varchar

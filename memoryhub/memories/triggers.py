@@ -20,6 +20,7 @@ APPEND_ONLY = pgtrigger.Trigger(
         expected := OLD;
         expected.content_sha256 := NEW.content_sha256;
         expected.search := NEW.search;
+        expected.foretold := NEW.foretold;
         IF OLD.superseded_at IS NULL AND NEW.superseded_at IS NOT NULL THEN
             NEW.superseded_at := record_instant();
             expected.superseded_at := NEW.superseded_at;

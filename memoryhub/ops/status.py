@@ -11,7 +11,7 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
 from memoryhub.firewall.types import Clearance, Principal
-from memoryhub.memories import facets
+from memoryhub.memories import clock, facets
 from memoryhub.memories.models import Memory
 from memoryhub.ops import reads
 from memoryhub.version import VERSION
@@ -31,6 +31,7 @@ def status(reader: Principal) -> dict[str, Any]:
     written = writes(reader.clearance)
     read_total, read_lately = reads.counts(reader)
     durability = _durability()
+    horizon, lag = clock.horizon()
     return {
         "status": "ok",
         "version": VERSION,
@@ -44,6 +45,8 @@ def status(reader: Principal) -> dict[str, Any]:
         "reads_1m": read_lately,
         "database": {"healthy": True, "version": _server_version()},
         "destinations": [],
+        "horizon": horizon,
+        "lag_seconds": round(lag, 3),
         "durability": {**durability, "durable": all(value == "on" for value in durability.values())},
     }
 

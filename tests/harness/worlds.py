@@ -43,11 +43,14 @@ LOW = Clearance(
 REQUEST_ID = "the-same-in-both-worlds"
 
 # What differs from answer to answer for reasons of its own, and nothing else: the mask that Django puts on a CSRF token
-# anew each time, and how long the process has been running (which takes seven digits, whenever it is asked).
+# anew each time, how long the process has been running (which takes seven digits, whenever it is asked), and up to when
+# the record is complete, which is now.
 _RANDOM = (
     (re.compile(rb'(name="csrfmiddlewaretoken" value=")[A-Za-z0-9]{64}"'), rb'\1-"'),
     (re.compile(rb'("X-CSRFToken": ?"|&quot;X-CSRFToken&quot;: ?&quot;)[A-Za-z0-9]{64}'), rb"\1-"),
     (re.compile(rb'("uptime_seconds":)\d+'), rb"\g<1>0"),
+    (re.compile(rb'("horizon":)"[^"]+"'), rb'\g<1>""'),
+    (re.compile(rb'("lag_seconds":)[\d.]+'), rb"\g<1>0"),
 )
 
 
@@ -74,9 +77,9 @@ class Answer:
             body = pattern.sub(instead, body)
         cookies = [("Set-Cookie", morsel.OutputString()) for morsel in response.cookies.values()]
         headers = [*response.headers.items(), *cookies]
-        # ConditionalGet's ETag is a digest of the body; of a status it covers the uptime.
+        # ConditionalGet's ETag is a digest of the body, whose length the lag's digits decide.
         if b'"uptime_seconds":' in body:
-            headers = [pair for pair in headers if pair[0] != "ETag"]
+            headers = [pair for pair in headers if pair[0] not in ("ETag", "Content-Length")]
         return cls(status=response.status_code, headers=tuple(sorted(headers)), body=body)
 
 
@@ -138,13 +141,14 @@ class Stay:
 
 
 def _set_clocks(instant: datetime) -> None:
-    """Record time and the ledger's time go on from `instant`."""
+    """Record time and the ledger's time go on from `instant`. (What was told is not undone with its transaction.)"""
     with as_keeper():
         execute(
             """
             INSERT INTO record_clock VALUES (1, %s) ON CONFLICT (id) DO UPDATE SET instant = excluded.instant;
             INSERT INTO audit_head (id, seq, hash, at) VALUES (1, 0, %s, %s)
-            ON CONFLICT (id) DO UPDATE SET at = excluded.at
+            ON CONFLICT (id) DO UPDATE SET at = excluded.at;
+            SELECT setval('record_told', 0)
             """,
             instant,
             NO_HASH,

@@ -33,6 +33,8 @@ CHANGES = {
     "fingerprint": "'x'",
     "content_sha256": "'x'",
     "search": "to_tsvector('x')",
+    "foretold": "true",
+    "said_at": "now()",
     "recorded_at": "recorded_at - interval '1 day'",
     "status": "'retired'",
 }
@@ -69,7 +71,7 @@ def test_no_column_can_be_changed(column, is_closed):
     state = refused(f"UPDATE memories SET {column} = {change} WHERE id = %s", row)
 
     # 428C9: a generated column can be set to nothing at all.
-    assert state == ("428C9" if column in ("content_sha256", "search") else "23000")
+    assert state == ("428C9" if column in ("content_sha256", "search", "foretold") else "23000")
     assert stored(row) == before
 
 

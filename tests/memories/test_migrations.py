@@ -27,7 +27,7 @@ SCHEMA = {
     " WHERE pronamespace = 'public'::regnamespace AND d.objid IS NULL",
     "storage": "SELECT relname, reloptions::text FROM pg_class WHERE relnamespace = 'public'::regnamespace",
     "toast": "SELECT attrelid::regclass::text, attname, attstorage::text FROM pg_attribute"
-    " WHERE attrelid = to_regclass('memories')",
+    " WHERE attrelid = to_regclass('memories') AND NOT attisdropped",
 }
 
 
