@@ -70,6 +70,9 @@ TABLE: dict[str, Row] = {
     "GET api:ledger": door(403, 200, 200, 403, 403, 403, 200),
     "GET api:facets": READ,
     "GET api:histogram": READ,
+    "GET api:timetravel": READ,
+    "GET api:diff": READ,
+    "GET api:replay": door(403, 200, 200, 403, 403, 403, 200),
     "GET api:status": READ,
     # Anybody may read what the API is; a key that is none is told so.
     "GET api:schema": (200, 200, 200, 200, 200, 200, 200, 200, 401, 401, 401, 200),
@@ -80,8 +83,12 @@ TABLE: dict[str, Row] = {
     "GET inspector:memories": OPEN,
     "GET inspector:memories-list": OPEN,
     "GET inspector:memory": OPEN,
+    "GET inspector:diff": OPEN,
     "POST inspector:memory-reveal": page(403, 200, 200),
     "POST inspector:memory-labels": page(403, 302, 302),
+    "GET inspector:subject": OPEN,
+    "GET inspector:time": OPEN,
+    "GET inspector:replay": page(403, 200, 200),
     "GET inspector:labels": page(403, 200, 200),
     "POST inspector:labels": page(403, 302, 302),
     "POST inspector:labels-undo": page(403, 302, 302),
@@ -270,7 +277,7 @@ SENDING = [(method, route) for method, route in LISTED if method == "POST" and f
 class World:
     """Everybody who may call, and one of everything that a route may name."""
 
-    memory: Memory = field(default_factory=make_memory)
+    memory: Memory = field(default_factory=lambda: make_memory(subject="user:ada"))
     secrets: dict[str, str] = field(default_factory=dict)
     places: dict[str, str] = field(default_factory=dict)
 
@@ -295,6 +302,10 @@ class World:
             "clearancerecord/<path:object_id>": f"clearancerecord/{ClearanceRecord.objects.get(name='spare').pk}",
             "apikey/<path:object_id>": f"apikey/{ApiKey.objects.get(name='spare').pk}",
             "<path:name>": "user:analyst",
+            "<path:subject>": "user:ada",
+            "api/timetravel": "api/timetravel?as_of=2026-03-01",
+            "api/diff": "api/diff?since=2026-03-01",
+            "api/replay": "api/replay?as=user:analyst&as_of=2026-03-01",
             "^(?P<rest>.*)$": "no/such/route",
             "(?P<url>.*)$": "no/such/page",
         }
@@ -430,9 +441,13 @@ def test_who_may_not_act_is_told_the_same_of_what_is_there_and_of_what_is_not(wo
 
 
 def plain(answer: Any, path: str) -> Any:
-    """What can be compared of an answer: without the tokens that are new each time and without the asked path."""
+    """What can be compared of an answer: without the tokens that are new each time and without the asked path.
+
+    The page that a deed is asked of is the path but for its last part.
+    """
     status, headers, body = told(answer)
     body = re.sub(rb'name="csrfmiddlewaretoken" value="\w+"', b"", body).replace(path.encode(), b"<path>")
+    body = body.replace(path.rpartition("/")[0].encode(), b"<page>") if path.count("/") > 2 else body
     headers = [(name, value.replace(quote(path), "<path>")) for name, value in headers if name != "Content-Length"]
     return status, headers, body
 

@@ -292,7 +292,7 @@ BAD_IN_A_PAGE = [
     "with anything.cursor() as cursor:\n    pass",
 ]
 GOOD_IN_A_PAGE = [
-    "Memory.objects.visible_to(request.principal.clearance).history(memory_id)",
+    "NOW.history(Memory.objects.visible_to(request.principal.clearance), memory_id)",
     "@register.filter\ndef shown(value): ...",
     "register.filter('reveal', text.reveal)",
     "values = {}.values()",

@@ -8,19 +8,19 @@ from drf_spectacular.utils import (
     OpenApiParameter,
     PolymorphicProxySerializer,
     extend_schema,
-    extend_schema_field,
 )
-from rest_framework import serializers
 
+from memoryhub.api import shapes
 from memoryhub.api.bodies import ChangeOfMany, ChangeOfOne
 from memoryhub.firewall.types import tier_order
 from memoryhub.memories.envelope import Envelope
-from memoryhub.memories.filters import InstantFilter, LabelFilter, MemoryFilterSet
-from memoryhub.memories.ingest import OnConflict, Outcome
-from memoryhub.memories.models import STATUSES
+from memoryhub.memories.filters import MOMENT, InstantFilter, LabelFilter, MemoryFilterSet
+from memoryhub.memories.ingest import OnConflict
 from memoryhub.memories.pages import MAX_LIMIT
 from memoryhub.memories.relabel import QUARANTINE, Change
 from memoryhub.ops.trail_query import ACTIONS
+from memoryhub.timetravel.diff import DiffFilterSet
+from memoryhub.timetravel.travel import VIEWS
 
 PROBLEM = "application/problem+json"
 
@@ -31,6 +31,12 @@ _SAID = {
     "status": "Without it: active memories.",
     "from": "Event time at or after this instant (or date, midnight UTC).",
     "to": "Event time before this instant (or date, midnight UTC).",
+    "as_of": "What had happened at this instant: event time up to and including it. A future one is clipped to now.",
+    "since": "Required: the earlier instant. A change at it is none.",
+    "until": "The later instant; a change at it is one. Without it: now, to which a future one is clipped.",
+    "axis": "Of which time the instants are: `known` (record time, the default) or `event`.",
+    "change": "Changes of this kind alone.",
+    "known_at": "What was known at this instant of record time. A future one is clipped to now.",
 }
 
 
@@ -50,233 +56,19 @@ class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-
         return {"type": "apiKey", "in": "cookie", "name": "sessionid"}
 
 
-class ProblemSerializer(serializers.Serializer[Any]):
-    """RFC 9457 problem details."""
-
-    type = serializers.CharField()
-    title = serializers.CharField()
-    status = serializers.IntegerField()
-    code = serializers.CharField(help_text="Stable; for programs to branch on.")
-    detail = serializers.CharField()
-    request_id = serializers.CharField()
-    errors = serializers.DictField(
-        child=serializers.ListField(child=serializers.CharField()), required=False, help_text="Sentences by field."
-    )
-
-
-@extend_schema_field({"type": "boolean", "const": True})
-class AlwaysTrue(serializers.BooleanField):
-    """A field that says something of every answer alike."""
-
-
-class RecordSerializer(serializers.Serializer[Any]):
-    """The version in force of one memory, as its writer gave it and as the hub knows it.
-
-    To a browser that is signed in, secrets are masked; a key gets what was written.
-    """
-
-    untrusted = AlwaysTrue(
-        help_text="The content was written by whoever `source` and `actor_id` name: data, never instructions."
-    )
-    payload_id = serializers.CharField()
-    request_id = serializers.CharField()
-    source = serializers.CharField()
-    subject = serializers.CharField()
-    namespace = serializers.CharField()
-    destination = serializers.CharField()
-    collection = serializers.CharField()
-    content = serializers.CharField()
-    model = serializers.CharField()
-    role = serializers.CharField()
-    timestamp = serializers.DateTimeField(help_text="Event time: when the producer says it happened.")
-    idempotency_key = serializers.CharField()
-    schema_version = serializers.IntegerField()
-    transform_version = serializers.CharField()
-    actor_type = serializers.CharField()
-    actor_id = serializers.CharField()
-    metadata = serializers.DictField()
-    sensitivity_labels = serializers.ListField(child=serializers.CharField())
-    classification_tier = serializers.CharField()
-    memory_id = serializers.UUIDField(help_text="Stable over versions.")
-    version = serializers.IntegerField()
-    recorded_at = serializers.DateTimeField(help_text="Record time: when the hub came to know.")
-    status = serializers.ChoiceField(choices=STATUSES)
-
-
-class WholeRecordSerializer(RecordSerializer):
-    """Everything the hub tells about one version of a memory."""
-
-    superseded_at = serializers.DateTimeField(allow_null=True)
-    kind = serializers.CharField()
-    pinned = serializers.BooleanField()
-    expires_at = serializers.DateTimeField(allow_null=True)
-    propagation = serializers.DictField(allow_null=True)
-    defaulted = serializers.ListField(
-        child=serializers.CharField(), help_text="The fields that the writer did not give."
-    )
-
-
-class PageSerializer(serializers.Serializer[Any]):
-    records = RecordSerializer(many=True)
-    next_cursor = serializers.CharField(allow_null=True)
-    has_more = serializers.BooleanField()
-
-
-class VersionsSerializer(serializers.Serializer[Any]):
-    versions = WholeRecordSerializer(many=True)
-
-
-class ReceiptSerializer(serializers.Serializer[Any]):
-    payload_id = serializers.CharField(allow_null=True)
-    memory_id = serializers.UUIDField()
-    version = serializers.IntegerField()
-    outcome = serializers.ChoiceField(choices=[Outcome.CREATED, Outcome.DUPLICATE, Outcome.UPDATED])
-
-
-class ResultSerializer(serializers.Serializer[Any]):
-    payload_id = serializers.CharField(allow_null=True)
-    memory_id = serializers.UUIDField(required=False)
-    version = serializers.IntegerField(required=False)
-    outcome = serializers.ChoiceField(choices=list(Outcome))
-    code = serializers.CharField(required=False)
-    errors = serializers.DictField(child=serializers.ListField(child=serializers.CharField()), required=False)
-
-
-class BatchSerializer(serializers.Serializer[Any]):
-    results = ResultSerializer(many=True)
-    created = serializers.IntegerField()
-    duplicate = serializers.IntegerField()
-    updated = serializers.IntegerField()
-    conflict = serializers.IntegerField()
-    rejected = serializers.IntegerField()
-
-
-class ClassifiedSerializer(serializers.Serializer[Any]):
-    """What one memory is classified as now."""
-
-    memory_id = serializers.UUIDField()
-    version = serializers.IntegerField()
-    recorded_at = serializers.DateTimeField()
-    classification_tier = serializers.CharField()
-    sensitivity_labels = serializers.ListField(child=serializers.CharField())
-    status = serializers.ChoiceField(choices=STATUSES)
-
-
-class ClassificationSerializer(serializers.Serializer[Any]):
-    classification_tier = serializers.CharField()
-    sensitivity_labels = serializers.ListField(child=serializers.CharField())
-    status = serializers.ChoiceField(choices=STATUSES)
-
-
-class ChangesSerializer(serializers.Serializer[Any]):
-    count = serializers.IntegerField()
-    opens = serializers.BooleanField(help_text="Somebody sees it then who does not see it now.")
-    before = ClassificationSerializer()
-    after = ClassificationSerializer()
-
-
-class PlanSerializer(serializers.Serializer[Any]):
-    """What is or would be done to the memories that a filter finds."""
-
-    matched = serializers.IntegerField()
-    changed = serializers.IntegerField()
-    unchanged = serializers.IntegerField(help_text="They are classified so already.")
-    opened = serializers.IntegerField(help_text="Of those changed: seen by somebody who does not see them now.")
-    refused = serializers.DictField(child=serializers.IntegerField(), help_text="Left as they are, by the reason why.")
-    changes = ChangesSerializer(many=True, help_text="The most frequent ones.")
-    token = serializers.CharField(required=False, help_text="Of a dry run: sent with the same body, it is done.")
-
-
-class FacetValueSerializer(serializers.Serializer[Any]):
-    value = serializers.CharField(allow_blank=True)
-    count = serializers.IntegerField()
-
-
-class DimensionsSerializer(serializers.Serializer[Any]):
-    source = FacetValueSerializer(many=True)
-    actor_type = FacetValueSerializer(many=True)
-    namespace = FacetValueSerializer(many=True)
-    collection = FacetValueSerializer(many=True)
-    tier = FacetValueSerializer(many=True)
-    label = FacetValueSerializer(many=True)
-
-
-class FacetsSerializer(serializers.Serializer[Any]):
-    total = serializers.IntegerField()
-    capped = serializers.BooleanField(help_text="More match than were counted: the numbers speak of the newest.")
-    facets = DimensionsSerializer()
-
-
-class BucketSerializer(serializers.Serializer[Any]):
-    start = serializers.DateTimeField()
-    end = serializers.DateTimeField()
-    count = serializers.IntegerField()
-
-
-class HistogramSerializer(serializers.Serializer[Any]):
-    buckets = BucketSerializer(many=True)
-    capped = serializers.BooleanField()
-
-
-class EntrySerializer(serializers.Serializer[Any]):
-    """One thing that was done, or one answer that was read."""
-
-    at = serializers.DateTimeField()
-    principal = serializers.CharField(help_text="Who: user:<name>, key:<name> or system.")
-    action = serializers.CharField(help_text="What: noun.verb, such as memory.read.")
-    route = serializers.CharField(help_text="The name of the route that was asked.")
-    query = serializers.CharField(help_text="The query string as it was given.")
-    memory_ids = serializers.ListField(
-        child=serializers.UUIDField(), help_text="Of the memories that were touched or returned, those you may see."
-    )
-    details = serializers.DictField()
-    request_id = serializers.CharField()
-
-
-class LedgerSerializer(serializers.Serializer[Any]):
-    entries = EntrySerializer(many=True)
-    next_cursor = serializers.CharField(allow_null=True)
-    has_more = serializers.BooleanField()
-
-
-class DatabaseSerializer(serializers.Serializer[Any]):
-    healthy = serializers.BooleanField()
-    version = serializers.CharField()
-
-
-class StatusSerializer(serializers.Serializer[Any]):
-    status = serializers.CharField()
-    version = serializers.CharField()
-    uptime_seconds = serializers.IntegerField()
-    pid = serializers.IntegerField()
-    bind = serializers.CharField()
-    memories_total = serializers.IntegerField(help_text="Active memories that the caller may see.")
-    writes_total = serializers.IntegerField(help_text="Versions ever written that the caller may see.")
-    writes_1m = serializers.IntegerField()
-    reads_total = serializers.IntegerField(help_text="The caller's own reads; an admin's: everybody's.")
-    reads_1m = serializers.IntegerField()
-    database = DatabaseSerializer()
-    destinations = serializers.ListField(child=serializers.DictField())
-    durability = serializers.DictField()
-
-
-class ReadySerializer(serializers.Serializer[Any]):
-    status = serializers.CharField()
-    version = serializers.CharField()
-
-
 def _parameter(name: str) -> OpenApiParameter:
-    filtered = MemoryFilterSet.base_filters[name]
+    filtered = {**MemoryFilterSet.base_filters, **DiffFilterSet.base_filters}[name]
     choices = [value for value, _ in filtered.extra["choices"]()] if isinstance(filtered, ChoiceFilter) else None
     schema: dict[str, Any] = {"type": "string", **({"enum": choices} if choices else {})}
     if isinstance(filtered, LabelFilter):
         schema = {"type": "array", "items": schema}
     elif isinstance(filtered, InstantFilter):
         schema = {"type": "string", "format": "date-time"}
-    return OpenApiParameter(name, schema, description=_SAID.get(name, ""), explode=True)
+    return OpenApiParameter(name, schema, description=_SAID.get(name, ""), explode=True, required=name == "since")
 
 
 _FILTERS = [_parameter(name) for name in MemoryFilterSet.base_filters]
+_MOMENT = [_parameter(name) for name in MOMENT]
 _PAGE = [
     OpenApiParameter(
         "limit", {"type": "integer", "minimum": 1, "default": 20}, description=f"At most {MAX_LIMIT}; more is clamped."
@@ -313,7 +105,7 @@ def _change(shape: type[Change], **better: dict[str, Any]) -> dict[str, Any]:
 
 
 def _problems(*statuses: int) -> dict[Any, Any]:
-    return {(status, PROBLEM): ProblemSerializer for status in statuses}
+    return {(status, PROBLEM): shapes.ProblemSerializer for status in statuses}
 
 
 _READ = _problems(400, 401, 403, 405, 503)
@@ -322,7 +114,7 @@ memories_list = extend_schema(
     operation_id="memories_list",
     summary="Memories, newest first",
     parameters=[*_FILTERS, *_PAGE],
-    responses={200: PageSerializer, **_READ},
+    responses={200: shapes.PageSerializer, **_READ},
 )
 memories_write = extend_schema(
     operation_id="memories_write",
@@ -330,20 +122,24 @@ memories_write = extend_schema(
     parameters=[_ON_CONFLICT],
     request=_BODY,
     responses={
-        201: ReceiptSerializer,
+        201: shapes.ReceiptSerializer,
         200: PolymorphicProxySerializer(
-            "ReceiptOrBatch", [ReceiptSerializer, BatchSerializer], resource_type_field_name=None
+            "ReceiptOrBatch", [shapes.ReceiptSerializer, shapes.BatchSerializer], resource_type_field_name=None
         ),
         **_problems(400, 401, 403, 405, 409, 411, 413, 415, 503),
     },
 )
 memory_detail = extend_schema(
-    operation_id="memory", summary="One memory", responses={200: WholeRecordSerializer, **_READ, **_problems(404)}
+    operation_id="memory",
+    summary="One memory",
+    parameters=_MOMENT,
+    responses={200: shapes.WholeRecordSerializer, **_READ, **_problems(404)},
 )
 memory_versions = extend_schema(
     operation_id="memory_versions",
     summary="The versions of one memory, newest first",
-    responses={200: VersionsSerializer, **_READ, **_problems(404)},
+    parameters=_MOMENT,
+    responses={200: shapes.VersionsSerializer, **_READ, **_problems(404)},
 )
 memory_labels = extend_schema(
     operation_id="memory_labels",
@@ -353,23 +149,66 @@ memory_labels = extend_schema(
         OpenApiParameter("If-Match", str, OpenApiParameter.HEADER, description="The ETag of the memory; or `version`.")
     ],
     request=_change(ChangeOfOne),
-    responses={200: ClassifiedSerializer, **_problems(400, 401, 403, 404, 405, 409, 411, 412, 413, 415, 428, 503)},
+    responses={
+        200: shapes.ClassifiedSerializer,
+        **_problems(400, 401, 403, 404, 405, 409, 411, 412, 413, 415, 428, 503),
+    },
 )
 labels = extend_schema(
     operation_id="labels",
     summary="Classify all memories that a filter finds, after a dry run",
     description="All of them in one transaction. What may not be changed is left as it is, and counted.",
     request=_change(ChangeOfMany, filter=_FILTER),
-    responses={200: PlanSerializer, **_problems(400, 401, 403, 405, 409, 411, 413, 415, 428, 503)},
+    responses={200: shapes.PlanSerializer, **_problems(400, 401, 403, 405, 409, 411, 413, 415, 428, 503)},
 )
 facets = extend_schema(
-    operation_id="facets", summary="Counts per value", parameters=_FILTERS, responses={200: FacetsSerializer, **_READ}
+    operation_id="facets",
+    summary="Counts per value",
+    parameters=_FILTERS,
+    responses={200: shapes.FacetsSerializer, **_READ},
 )
 histogram = extend_schema(
     operation_id="histogram",
     summary="Counts over event time",
     parameters=_FILTERS,
-    responses={200: HistogramSerializer, **_READ},
+    responses={200: shapes.HistogramSerializer, **_READ},
+)
+timetravel = extend_schema(
+    operation_id="timetravel",
+    summary="What was known, or believed, at an instant",
+    description="Event time (`as_of`), record time (`known_at`), or both: one of them must be given. An answer stays "
+    "as it is, whatever is written later, but for what is erased.",
+    parameters=[
+        *_FILTERS,
+        OpenApiParameter(
+            "view",
+            {"type": "string", "enum": list(VIEWS), "default": "list"},
+            description="`state`: of the values of a subject and a collection the latest alone. `history`: every "
+            "version about a `subject`, in force or not, of any status; it needs no instant.",
+        ),
+        *_PAGE,
+    ],
+    responses={200: shapes.TravelSerializer, **_READ},
+)
+diff = extend_schema(
+    operation_id="diff",
+    summary="What differs between two instants, newest change first",
+    description="Of record time (`axis=known`), each memory as it stood at both; of event time (`axis=event`), what "
+    "was believed of each subject and collection. Only both ends are compared. A filter finds a change by either end.",
+    parameters=[*(_parameter(name) for name in DiffFilterSet.base_filters), *_PAGE],
+    responses={200: shapes.DiffSerializer, **_READ},
+)
+replay = extend_schema(
+    operation_id="replay",
+    summary="What somebody would have received then, and what they receive now",
+    description="Needs the scope `view_as`. Both are answered under the clearance that they hold now: time travel "
+    "never declassifies. That you looked is recorded under your own name.",
+    parameters=[
+        OpenApiParameter("as", required=True, description="Who asks: `key:NAME`, `user:NAME` or `clearance:NAME`."),
+        OpenApiParameter("query", description="The address of a list of memories, or what stands behind its `?`."),
+        *_MOMENT,
+    ],
+    responses={200: shapes.ReplaySerializer, **_READ, **_problems(404)},
 )
 ledger = extend_schema(
     operation_id="ledger",
@@ -384,14 +223,14 @@ ledger = extend_schema(
         OpenApiParameter("to", {"type": "string", "format": "date-time"}, description="Before this instant."),
         *_PAGE,
     ],
-    responses={200: LedgerSerializer, **_READ},
+    responses={200: shapes.LedgerSerializer, **_READ},
 )
 status = extend_schema(
-    operation_id="status", summary="How the hub is doing", responses={200: StatusSerializer, **_READ}
+    operation_id="status", summary="How the hub is doing", responses={200: shapes.StatusSerializer, **_READ}
 )
 ready = extend_schema(
     operation_id="ready",
     summary="Whether requests can be served",
     auth=[],
-    responses={200: ReadySerializer, **_problems(405, 503)},
+    responses={200: shapes.ReadySerializer, **_problems(405, 503)},
 )

@@ -1,7 +1,7 @@
 from django.urls import path, re_path
 from drf_spectacular.views import SpectacularJSONAPIView
 
-from memoryhub.api import labels, ledger, views
+from memoryhub.api import labels, ledger, timetravel, views
 
 app_name = "api"
 
@@ -13,6 +13,9 @@ urlpatterns = [
     path("memories/labels", labels.LabelsOfMany.as_view(), name="labels"),
     path("facets", views.FacetsView.as_view(), name="facets"),
     path("histogram", views.HistogramView.as_view(), name="histogram"),
+    path("timetravel", timetravel.TimeTravelView.as_view(), name="timetravel"),
+    path("diff", timetravel.DiffView.as_view(), name="diff"),
+    path("replay", timetravel.ReplayView.as_view(), name="replay"),
     path("ledger", ledger.LedgerView.as_view(), name="ledger"),
     path("status", views.StatusView.as_view(), name="status"),
     path("schema", SpectacularJSONAPIView.as_view(), name="schema"),

@@ -1,7 +1,7 @@
 """The JSON door: parse, ask one function, render."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
@@ -14,16 +14,18 @@ from memoryhub.api import documentation as docs
 from memoryhub.api.permissions import principal, walled
 from memoryhub.api.problems import Problem, not_found, of_fault, request_id_of
 from memoryhub.faults import UNAVAILABLE
-from memoryhub.firewall.types import Scope
+from memoryhub.firewall.types import Principal, Scope
 from memoryhub.memories import facets, ingest, pages, records, timeline
-from memoryhub.memories.filters import BadQuery, MemoryFilterSet, refuse_unknown
+from memoryhub.memories.filters import BadQuery, MemoryFilterSet, MomentFilterSet, refuse_unknown
 from memoryhub.memories.ingest import OnConflict, Outcome, Receipt
 from memoryhub.memories.models import Memory
+from memoryhub.memories.moment import NOW, Moment
 from memoryhub.ops import reads
 from memoryhub.ops.status import pending_migrations, status
 from memoryhub.version import VERSION
 
 MAX_BATCH = 1_000
+Filters = TypeVar("Filters", bound=MomentFilterSet)
 
 
 class View(APIView):
@@ -33,14 +35,25 @@ class View(APIView):
     parameters: ClassVar[tuple[str, ...]] = ()
     told: Sequence[UUID] = ()
     """The memories of the answer."""
+    reader: Principal | None = None
+    """Who was told of them, if it was not the caller as itself."""
+    moment = NOW
+    """When they are looked at."""
 
     def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
         if request.method in ("GET", "HEAD") and response.status_code == 200:
-            reads.asked(request._request, by=principal(request), memory_ids=self.told)
+            reads.asked(request._request, by=self.reader or principal(request), memory_ids=self.told)
+            if self.moment.clipped:
+                response["Memoryhub-Clipped"] = ", ".join(self.moment.clipped)
         return super().finalize_response(request, response, *args, **kwargs)
 
     def filters(self, request: Request) -> MemoryFilterSet:
-        return MemoryFilterSet(request.query_params, clearance=principal(request).clearance, besides=self.parameters)
+        return self.read(MemoryFilterSet, request)
+
+    def read(self, filter_set: type[Filters], request: Request) -> Filters:
+        filters = filter_set(request.query_params, clearance=principal(request).clearance, besides=self.parameters)
+        self.moment = filters.moment
+        return filters
 
 
 class MemoriesView(View):
@@ -52,8 +65,8 @@ class MemoriesView(View):
     def get(self, request: Request) -> Response:
         page = pages.page(self.filters(request), reader=principal(request), parameters=request.query_params)
         self.told = [record["memory_id"] for record in page.records]
-        shown = _shown(request, page.records)
-        return Response({"records": shown, "next_cursor": page.next_cursor, "has_more": page.has_more})
+        found = shown(request, page.records)
+        return Response({"records": found, "next_cursor": page.next_cursor, "has_more": page.has_more})
 
     @docs.memories_write
     def post(self, request: Request) -> Response:
@@ -71,8 +84,8 @@ class MemoryView(View):
     @docs.memory_detail
     @walled
     def get(self, request: Request, memory_id: UUID) -> Response:
-        refuse_unknown(request.query_params, frozenset(self.parameters))
-        found = whole(request, memory_id)
+        filters = self.read(MomentFilterSet, request)
+        found = whole(request, memory_id, filters.moment)
         self.told = [memory_id]
         return Response(found)
 
@@ -81,14 +94,13 @@ class VersionsView(View):
     @docs.memory_versions
     @walled
     def get(self, request: Request, memory_id: UUID) -> Response:
-        refuse_unknown(request.query_params, frozenset(self.parameters))
-        found = records.records(
-            Memory.objects.visible_to(principal(request).clearance).history(memory_id), records.WHOLE
-        )
+        filters = self.read(MomentFilterSet, request)
+        seen = Memory.objects.visible_to(principal(request).clearance)
+        found = records.records(filters.moment.history(seen, memory_id), records.WHOLE)
         if not found:
             raise not_found()
         self.told = [memory_id]
-        return Response({"versions": _shown(request, found)})
+        return Response({"versions": shown(request, found)})
 
 
 class FacetsView(View):
@@ -141,16 +153,16 @@ def unknown_route(request: HttpRequest, rest: str = "") -> HttpResponse:
     return not_found().response(request)
 
 
-def whole(request: Request, memory_id: UUID) -> records.Record:
+def whole(request: Request, memory_id: UUID, moment: Moment = NOW) -> records.Record:
     """One memory as this caller is told of it. Raises Problem if there is none that it may see."""
-    seen = Memory.objects.visible_to(principal(request).clearance).current()
+    seen = moment.of(Memory.objects.visible_to(principal(request).clearance))
     found = records.records(seen.filter(memory_id=memory_id), records.WHOLE)
     if not found:
         raise not_found()
-    return _shown(request, found)[0]
+    return shown(request, found)[0]
 
 
-def _shown(request: Request, found: list[records.Record]) -> list[records.Record]:
+def shown(request: Request, found: list[records.Record]) -> list[records.Record]:
     """To a key what was written. A browser's session gets what its pages show: secrets masked, until it asks there."""
     return found if request.auth else list(map(records.for_people, found))
 

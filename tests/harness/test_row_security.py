@@ -7,6 +7,7 @@ import itertools
 import json
 import uuid
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -159,6 +160,9 @@ def insert_as(source: str) -> None:
         "DELETE FROM memories",
         "TRUNCATE memories",
         "UPDATE record_clock SET instant = now()",
+        "SELECT setval('record_told', 1)",
+        "SELECT nextval('record_told')",
+        "ALTER SEQUENCE record_told RESTART",
         "UPDATE audit_entries SET principal = 'x'",
         "DELETE FROM audit_entries",
         "TRUNCATE audit_entries",
@@ -210,9 +214,19 @@ def test_every_table_that_the_application_reaches_has_a_forced_policy_or_a_reaso
 
 
 def test_no_function_but_the_clock_runs_with_the_owners_rights(hub):
-    found = execute("SELECT proname FROM pg_proc WHERE prosecdef AND pronamespace = 'public'::regnamespace")
+    found = execute("SELECT proname FROM pg_proc WHERE prosecdef AND pronamespace = 'public'::regnamespace ORDER BY 1")
 
-    assert [name for (name,) in found] == ["record_tick"]
+    assert [name for (name,) in found] == ["record_settle", "record_tick"]
+
+
+def test_the_application_cannot_tell_an_instant_that_is_still_to_come(hub):
+    """What was told moves the clock of all who write: it is never moved past now."""
+    ((before,),) = execute("SELECT instant FROM record_clock")
+    ((settled, told),) = execute("SELECT record_settle('9999-12-31', true), (SELECT instant FROM record_clock)")
+    ((tick,),) = execute("SELECT record_tick()")
+
+    assert before == settled == told
+    assert tick - settled == timedelta(microseconds=1)
 
 
 def test_high_and_low_in_turn_on_one_connection_leak_nothing(django_db_blocker, monkeypatch):

@@ -30,7 +30,7 @@ from tests.harness.databases import as_keeper
 from tests.harness.generated import examples, planted
 from tests.harness.two_worlds.doors import DOORS, NOT_DOORS, RARE, Asked, Door, answers
 from tests.harness.two_worlds.machine import TwoWorlds
-from tests.harness.two_worlds.rows import DAYS, STORY
+from tests.harness.two_worlds.rows import BETWEEN_ITS_STEPS, DAYS, STORY
 from tests.harness.worlds import LOW, Step, Worlds, dealt, two_worlds
 
 pytestmark = pytest.mark.soak
@@ -116,7 +116,16 @@ def test_hidden_rows_change_nothing_that_a_low_caller_sees(worlds, second_wall):
 def test_a_hundred_hidden_rows_between_two_change_nothing_at_any_door(worlds, second_wall):
     """FW-19: not even when one of the walls is taken out."""
     assert compare(worlds, STORY, "q=canary", [*DOORS, *RARE], second_wall=second_wall) > 100
-    for query in ("label=eu", "namespace=team", "from=2026-03-01T12:00:00Z", "tier=restricted"):
+    for query in (
+        "label=eu",
+        "namespace=team",
+        "from=2026-03-01T12:00:00Z",
+        "tier=restricted",
+        "as_of=2026-03-01T20:00:00Z",
+        "as_of=2026-03-06&q=a",
+        f"known_at={BETWEEN_ITS_STEPS}",
+        f"as_of=2026-03-06&known_at={BETWEEN_ITS_STEPS}",
+    ):
         compare(worlds, STORY, query, second_wall=second_wall)
 
 
@@ -147,21 +156,24 @@ def test_a_relabelled_memory_is_gone_as_if_it_had_never_been(worlds):
         # status.writes_total counts what was ever written, the low version too.
         doors = [door for door in DOORS if door.route != "api:status"]
         steps = [STORY[0], Step(drafts=[low], is_hidden=True), Step(drafts=[after], is_hidden=True), STORY[2]]
-        assert compare(worlds, steps, "source=other", doors) == 1
+        for query in ("source=other", f"source=other&known_at={BETWEEN_ITS_STEPS}", "source=other&as_of=2026-03-09"):
+            assert compare(worlds, steps, query, doors) == 1
 
 
+@pytest.mark.parametrize("when", ["", "known_at=2100-01-01T00:00:03.5Z", "as_of=2026-03-02"])
 @pytest.mark.parametrize("history", [False, True], ids=["in force", "history"])
-def test_an_export_holds_what_its_reader_may_see_and_nothing_else(worlds, second_wall, history):
+def test_an_export_holds_what_its_reader_may_see_and_nothing_else(worlds, second_wall, history, when):
     """FW-14, FW-22: not even what was hidden of a memory that may be seen by now."""
     then = planted(payload_id="p-9", content="Hidden canary.", tier="restricted")
     steps = [*STORY, Step(drafts=[then]), Step(drafts=[planted(payload_id="p-9", content="Rome")])]
     told = []
     for place in (worlds.without, worlds.with_hidden):
         with worlds.inside(place, steps, second_wall=second_wall):
-            told.append(b"".join(export_lines(MemoryFilterSet(QueryDict(), clearance=LOW), history=history)))
+            told.append(b"".join(export_lines(MemoryFilterSet(QueryDict(when), clearance=LOW), history=history)))
 
     assert told[0] == told[1]
-    assert b"Rome" in told[0]
+    assert (b"Rome" in told[0]) == (not when.startswith("known_at"))
+    assert b"Paris" in told[0]
     assert b"canary" not in told[0]
 
 

@@ -70,6 +70,8 @@ CURSORS = f"{PAGING}::TestCursors"
 READS = "tests/ops/test_reads.py"
 TRAILS = "tests/ops/test_trail.py"
 RELABELLING = "tests/memories/test_relabel.py"
+THEN = "tests/memories/test_moment.py"
+HORIZON = "tests/harness/test_horizon.py"
 
 
 def _the_rule() -> list[Mutant]:
@@ -159,9 +161,10 @@ def _the_first_wall() -> list[Mutant]:
         leak("history: whatever is in force", MOMENTS, "Exists(self.of(rows).filter(memory_id=memory_id)), memory_id=memory_id", "memory_id=memory_id", f"{RELABELLING}::TestReaders"),
         leak("API: one memory", API, "seen = moment.of(Memory.objects.visible_to(principal(request).clearance))", "seen = moment.of(Memory.objects.all())"),
         leak("API: versions", API, "        seen = Memory.objects.visible_to(principal(request).clearance)\n", "        seen = Memory.objects.all()\n"),
-        leak("page: one memory", LIST, "visible = Memory.objects.visible_to(request.principal.clearance)", "visible = Memory.objects.all()"),
+        leak("page: one memory", LIST, "filters.moment.history(filters.seen, memory_id)", "filters.moment.history(Memory.objects.all(), memory_id)"),
+        leak("page: one memory that was not there then", LIST, "NOW.history(Memory.objects.visible_to(request.principal.clearance), memory_id)", "NOW.history(Memory.objects.all(), memory_id)"),
         leak("page: a classification", "inspector/views/labels.py", "NOW.history(Memory.objects.visible_to(request.principal.clearance), memory_id)[:1]", "NOW.history(Memory.objects.all(), memory_id)[:1]"),
-        leak("page: beside", LIST, "beside = Memory.objects.visible_to(request.principal.clearance).beside(about)", f"beside = Memory.objects.visible_to({EVERYTHING}).beside(about)"),
+        leak("page: beside", LIST, "filters.moment.of(filters.seen).beside(about)", f"filters.moment.of(Memory.objects.visible_to({EVERYTHING})).beside(about)"),
         leak("facets: tallies", FACETS, "ClassifiedQuerySet(model).visible_to(filters.clearance).filter(count__gt=0)", "ClassifiedQuerySet(model).filter(count__gt=0)"),
         leak("status: counts by namespace", FACETS, "return ClassifiedQuerySet(MemoryCount).visible_to(clearance)", "return ClassifiedQuerySet(MemoryCount).all()"),
         leak("status: totals", FACETS, '.filter(dimension="total").visible_to(clearance)', '.filter(dimension="total")', RECOUNT),
@@ -314,4 +317,51 @@ def _the_ledger() -> list[Mutant]:
     ]  # fmt: skip
 
 
-MUTANTS = [*_the_rule(), *_the_first_wall(), *_the_second_wall(), *_doors(), *_the_ledger()]
+def _time_travel() -> list[Mutant]:
+    def rows(name: str, old: str, new: str, *tests: str) -> Mutant:
+        return Mutant(f"as of: {name}", ROWS, old, new, tests or (THEN,))
+
+    def moment(name: str, old: str, new: str) -> Mutant:
+        return Mutant(f"moment: {name}", MOMENTS, old, new, (THEN,))
+
+    def travel(name: str, old: str, new: str, *tests: str) -> Mutant:
+        return Mutant(f"travel: {name}", TRAVEL, old, new, tests or (THEN,))
+
+    def clock(name: str, old: str, new: str) -> Mutant:
+        return Mutant(f"clock: {name}", CLOCK, old, new, (HORIZON,))
+
+    firewall, record_time = f"{THEN}::TestTheFirewall", f"{THEN}::TestRecordTime"
+    return [
+        rows("what is hidden now", "self.filter(self._seen_now(), recorded_at__lte=instant)", "self.filter(recorded_at__lte=instant)", firewall),
+        rows("what was recorded later", "self.filter(self._seen_now(), recorded_at__lte=instant)", "self.filter(self._seen_now())", record_time),
+        rows("not at its first microsecond", "recorded_at__lte=instant", "recorded_at__lt=instant", record_time),
+        rows("what was superseded by then", "in_force = Q(InForce(F(\"superseded_at\"), Value(instant, DateTimeField())))", "in_force = Q()", record_time),
+        rows("at its last microsecond, too", "arg_joiner = \", 'infinity') > (\"", "arg_joiner = \", 'infinity') >= (\"", record_time),
+        rows("what had expired by then", "unexpired = Q(expires_at__isnull=True) | Q(expires_at__gt=instant)", "unexpired = Q()", record_time),
+        rows("what expires at it", "Q(expires_at__gt=instant)", "Q(expires_at__gte=instant)", record_time),
+        rows("not what was foretold", "ends = [(False, self.instant + FORETOLD_AFTER), (True, END_OF_TIME)]", "ends = [(False, self.instant + FORETOLD_AFTER)]", record_time),
+        rows("nothing that comes within a day", "ends = [(False, self.instant + FORETOLD_AFTER),", "ends = [(False, self.instant),", record_time),
+        rows("believed: rivals of every tier", "same_key = self.filter(\n", f"same_key = type(self)(self.model).visible_to({EVERYTHING}).filter(\n            status='active',\n", FIRST_WALL),
+        rows("believed: rivals of every instant", "same_key = self.filter(\n", "same_key = type(self)(self.model).visible_to(self.seen_by).filter(\n"),
+        rows("believed: without a subject", 'self.exclude(subject="").filter(IsNull(Subquery(later', "self.filter(IsNull(Subquery(later"),
+        rows("believed: the first", "(timestamp, coalesce(said_at, recorded_at), memory_id) > (", "(timestamp, coalesce(said_at, recorded_at), memory_id) < ("),
+        moment("of: every event", "return in_force.filter(timestamp__lte=self.as_of) if self.as_of else in_force", "return in_force"),
+        moment("of: not at its own microsecond", "return in_force.filter(timestamp__lte=self.as_of)", "return in_force.filter(timestamp__lt=self.as_of)"),
+        moment("of: what is known now", "rows.current() if self.known_at is None else rows.known_at(self.known_at)", "rows.current()"),
+        moment("history: what is known now", "return rows if self.known_at is None else rows.recorded_by(self.known_at)", "return rows"),
+        moment("asked: what is still to come", "min(as_of, now or clock.now())", "as_of"),
+        Mutant("records: when a version will end", RECORDS, 'record["superseded_at"] = None', "pass", (record_time,)),
+        travel("all rows", "asked, clearance=reader.clearance, besides=PARAMETERS", f"asked, clearance={EVERYTHING}, besides=PARAMETERS", FIRST_WALL),
+        travel("pages of now", 'return asked, rest', 'asked["known_at"] = clock.settle().isoformat()\n    return asked, rest', record_time),
+        travel("what was erased is not counted", 'filters.qs.filter(status="erased")', 'filters.qs.filter(status="retired")', record_time),
+        clock("what was told comes again", "greatest(clock_timestamp(), greatest(clock.instant, record_told()) + interval '1 microsecond')", "greatest(clock_timestamp(), clock.instant + interval '1 microsecond')"),
+        clock("what was told comes first", "VALUES (1, greatest(clock_timestamp(), record_told() + interval '1 microsecond'))", "VALUES (1, clock_timestamp())"),
+        clock("nothing is told", "PERFORM setval('record_told', (extract(epoch FROM settled) * 1000000)::bigint) WHERE settled > record_told();", ""),
+        clock("a reader keeps it", "        RAISE SQLSTATE 'MH000';\n", ""),
+        clock("a reader waits for nobody", "    IF asked <= settled THEN\n", "    IF true THEN\n"),
+        clock("the status waits", "PERFORM set_config('lock_timeout', '100ms', true);", "NULL;"),
+        Mutant("grant: what was told can be set", ROLES, 'sql.SQL("REVOKE ALL ON SEQUENCE record_told FROM {}").format(name),', "", (MAY_NOT,)),
+    ]  # fmt: skip
+
+
+MUTANTS = [*_the_rule(), *_the_first_wall(), *_the_second_wall(), *_doors(), *_the_ledger(), *_time_travel()]

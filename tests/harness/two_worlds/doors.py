@@ -7,8 +7,9 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
+from memoryhub.memories.filters import MOMENT
 from tests.harness.worlds import Answer, Worlds
 
 
@@ -19,6 +20,11 @@ class Asked:
     query: str
     visible: list[uuid.UUID]
     hidden: list[uuid.UUID]
+
+    @property
+    def moment(self) -> str:
+        """The part of the query that says when."""
+        return urlencode([(name, value) for name, value in parse_qsl(self.query) if name in MOMENT])
 
 
 Paths = Callable[[Asked], list[str]]
@@ -42,6 +48,40 @@ def of_a_memory(path: str) -> Paths:
     return lambda asked: [path.format(memory_id) for memory_id in (*asked.visible, *asked.hidden)]
 
 
+def of_a_memory_then(path: str) -> Paths:
+    """As it is now and as it was at the moment that is asked about."""
+    return lambda asked: [f"{now}?{asked.moment}".rstrip("?") for now in of_a_memory(path)(asked)]
+
+
+def travelled(view: str) -> Paths:
+    """Pages at the moment that is asked about, or else at one between the rows."""
+    return lambda asked: [
+        f"/api/timetravel?view={view}&limit=2&{asked.query}&".rstrip("&")
+        + ("" if asked.moment else "&as_of=2026-03-04T00:00:00Z")
+    ]
+
+
+def of_a_subject(asked: Asked) -> list[str]:
+    return [f"/subjects/{subject}?{asked.moment}".rstrip("?") for subject in ("user:ada", "hidden-subject")]
+
+
+def replayed(asked: Asked) -> str:
+    """The question as the low key would have asked it."""
+    kept = urlencode([(name, value) for name, value in parse_qsl(asked.query) if name not in MOMENT])
+    return urlencode({"as": "clearance:low", "query": kept, "as_of": "2026-03-04T00:00:00Z"})
+
+
+def compared(path: str, axis: str = "known") -> Paths:
+    """What differs since the first step, on the axis of events up to an instant between the rows."""
+    since = "2100-01-01T00:00:01.5Z" if axis == "known" else "2026-01-01&until=2026-03-04T00:00:00Z"
+
+    def paths(asked: Asked) -> list[str]:
+        kept = urlencode([(name, value) for name, value in parse_qsl(asked.query) if name not in MOMENT])
+        return [f"{path}?axis={axis}&since={since}&limit=2&{kept}".rstrip("&")]
+
+    return paths
+
+
 @dataclass(frozen=True, slots=True)
 class Door:
     """A route, who asks there ("key" or "person"), and which paths; with a body it is posted."""
@@ -56,18 +96,28 @@ class Door:
 
 
 NAMES = ("low", "high")
+HISTORY = "/api/timetravel?view=history&limit=2&subject=user:ada"
 DOORS = [
     Door("api:memories", "key", listed("/api/memories", 2)),
     Door("api:memories", "key", plain("/api/memories")),
-    Door("api:memory", "key", of_a_memory("/api/memories/{}")),
-    Door("api:memory-versions", "key", of_a_memory("/api/memories/{}/versions")),
+    Door("api:memory", "key", of_a_memory_then("/api/memories/{}")),
+    Door("api:memory-versions", "key", of_a_memory_then("/api/memories/{}/versions")),
+    Door("api:timetravel", "key", travelled("list")),
+    Door("api:timetravel", "person", travelled("state")),
+    Door("api:timetravel", "key", lambda asked: [f"{HISTORY}&{asked.moment}".rstrip("&")]),
+    Door("api:diff", "key", compared("/api/diff")),
+    Door("api:diff", "person", compared("/api/diff", "event")),
+    Door("inspector:diff", "person", compared("/diff")),
     Door("api:facets", "key", filtered("/api/facets")),
     Door("api:histogram", "key", filtered("/api/histogram")),
     Door("api:status", "key", plain("/api/status")),
     Door("inspector:memories", "person", listed("/", 4)),
-    Door("inspector:memory", "person", of_a_memory("/memories/{}")),
+    Door("inspector:memory", "person", of_a_memory_then("/memories/{}")),
     Door("inspector:memory-reveal", "person", of_a_memory("/memories/{}/reveal"), {}),
     Door("api:ledger", "key", plain("/api/ledger")),
+    Door("inspector:subject", "person", of_a_subject),
+    Door("inspector:replay", "person", lambda asked: [f"/replay?{replayed(asked)}"]),
+    Door("api:replay", "person", lambda asked: [f"/api/replay?{replayed(asked)}"]),
     Door("inspector:ledger", "person", plain("/ledger")),
     Door("inspector:ledger", "person", of_a_memory("/ledger?memory={}")),
     Door("inspector:ledger-principal", "person", lambda _: [f"/ledger/principals/user:{name}" for name in NAMES]),
@@ -83,6 +133,7 @@ RARE = [
     Door("api:schema", "key", plain("/api/schema")),
     Door("docs", "person", plain("/api/docs")),
     Door("inspector:help", "person", plain("/help")),
+    Door("inspector:time", "person", plain("/time")),
     Door("inspector:view-as", "person", plain("/view-as")),
     Door("inspector:sign-in", "person", plain("/sign-in")),
     Door("ready", "person", plain("/ready")),

@@ -1,13 +1,14 @@
 """What is written into the two worlds and asked of them: values that both have, and values of hidden rows alone."""
 
 import itertools
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
 from hypothesis import strategies as st
 
 from tests.harness.generated import planted
-from tests.harness.worlds import Step
+from tests.harness.worlds import CLOCK, Step
 
 DAYS = ("2026-03-01T06:00:00Z", "2026-03-01T18:00:00Z", "2026-03-02T00:00:00Z", "2026-03-05T09:00:00Z")
 # Values that occur on hidden rows alone, so that their very existence would tell.
@@ -98,17 +99,29 @@ def queries() -> st.SearchStrategy[str]:
         "from": ("2026-03-01", "2026-03-01T12:00:00Z", "0001-01-01"),
         "to": ("2026-03-06", "9999-12-31", "2026-03-03T06:00:00Z"),
         "status": ("active", "retired"),
+        "as_of": (DAYS[1], "2026-03-01T20:00:00Z", "2026-03-04T00:00:00Z", "0001-01-01T00:00:00Z"),
+        # Between the steps, within one of them, and, mostly, after the last: that one is clipped.
+        "known_at": tuple(
+            (CLOCK + timedelta(seconds=step, microseconds=2)).isoformat() for step in (1, 2, 3, 5, 8, 13, 1_000)
+        ),
     }
     one = st.one_of(*(st.tuples(st.just(n), st.sampled_from([v for v in vs if v])) for n, vs in names.items()))
-    return st.lists(one, max_size=2, unique_by=lambda pair: pair[0]).map(urlencode)
+    return st.lists(one, max_size=3, unique_by=lambda pair: pair[0]).map(urlencode)
 
 
 ABOUT = {"subject": "user:ada", "collection": "city"}
+BETWEEN_ITS_STEPS = "2100-01-01T00:00:01.5Z"
 STORY = [
     Step(drafts=[planted(payload_id="p-1", content="Paris", namespace="team", timestamp=DAYS[0], **ABOUT)]),
     Step(
         drafts=[
-            planted(payload_id=f"p-{number}", source="hidden-source", content="Hidden canary.", **ABOUT | lasting | why)
+            # The last events of all are hidden ones, so that each would be what is believed.
+            planted(
+                payload_id=f"p-{number}",
+                source="hidden-source",
+                content="Hidden canary.",
+                **ABOUT | lasting | why | ({"timestamp": DAYS[3]} if number < len(HIDING) else {}),
+            )
             for number, (lasting, why) in enumerate(itertools.product(LASTING, HIDING * 10))
         ],
         is_hidden=True,
