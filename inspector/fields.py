@@ -8,9 +8,9 @@ from typing import Any
 
 import orjson
 
-from inspector.diff import Piece, words_changed
 from inspector.text import shorten
 from memoryhub.memories.records import Record, for_people
+from memoryhub.timetravel.text import Piece, words_changed
 
 MOST_VERSIONS = 20
 MOST_OF_A_DIFF = 8_000
@@ -164,14 +164,14 @@ def _version(memory: Record, before: Mapping[str, Any] | None) -> Version:
         is_current=memory["superseded_at"] is None,
         recorded_at=memory["recorded_at"],
         superseded_at=memory["superseded_at"],
-        changes=_changes(before, memory) if before else [],
-        pieces=_short(words_changed(before["content"], memory["content"]))
+        changes=changes_between(before, memory) if before else [],
+        pieces=short(words_changed(before["content"], memory["content"]))
         if before and before["content"] != memory["content"]
         else [],
     )
 
 
-def _short(pieces: list[Piece]) -> list[Piece]:
+def short(pieces: list[Piece]) -> list[Piece]:
     """As many of the pieces as people read, each cut where it is longer: two versions may share nothing in 1 MB."""
     kept: list[Piece] = []
     left = MOST_OF_A_DIFF
@@ -186,7 +186,7 @@ def _short(pieces: list[Piece]) -> list[Piece]:
     return kept
 
 
-def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
+def changes_between(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
     pairs = ((name, _text(before[name]), _text(after[name])) for name in TRACKED)
     return [
         Change(label=name, before=shorten(old, MOST_OF_A_CHANGE), after=shorten(new, MOST_OF_A_CHANGE))

@@ -7,11 +7,14 @@ from functools import cached_property
 
 from django.http import QueryDict
 from django.urls import reverse
+from django.utils.http import urlencode
 
+from inspector.moment import instants
 from memoryhub.firewall.types import label_key
 from memoryhub.memories.facets import Facets
-from memoryhub.memories.filters import MemoryFilterSet
+from memoryhub.memories.filters import MOMENT, MemoryFilterSet
 from memoryhub.memories.pages import PARAMETERS
+from memoryhub.memories.suspicion import masked
 
 FACETS_FIRST = 8
 LABELS = {
@@ -29,6 +32,8 @@ WORDS = {
     "payload_id": "payload ID is",
     "from": "from",
     "to": "before",
+    "as_of": "as of",
+    "known_at": "as known at",
 }
 # How an input without a value reads: the list shows the active memories unless it is asked for others.
 UNSET = {"status": "the active ones"}
@@ -106,9 +111,14 @@ class Search:
                 remove_url=self.without(name, value),
             )
             for name, values in self.params.lists()
-            if name in MemoryFilterSet.base_filters
+            if name in MemoryFilterSet.base_filters and name not in MOMENT
             for value in values
         ]
+
+    @property
+    def instants(self) -> dict[str, str]:
+        """The instants at which the list is looked at. They are no filters: every address here keeps them."""
+        return instants(self.params)
 
     @property
     def title(self) -> str:
@@ -124,7 +134,10 @@ class Search:
         return [f"{name} {' '.join(said)}" for name, said in self.errors.items()]
 
     def fields(self, suggested: Mapping[str, Iterable[str]]) -> list[Field]:
-        """One input for each filter, filled in as the address says; labels have one more, for the next."""
+        """One input for each filter, filled in as the address says; labels have one more, for the next.
+
+        None for the instants, which are chosen elsewhere.
+        """
         fields = []
         for name, chosen in MemoryFilterSet.base_filters.items():
             values = self.params.getlist(name)
@@ -143,7 +156,7 @@ class Search:
                         error=" ".join(self.errors.get(name, ())) if value else "",
                     )
                 )
-        return [field for field in fields if field.name != "q"]
+        return [field for field in fields if field.name not in ("q", *MOMENT)]
 
     def facets(self, counted: Facets) -> list[Facet]:
         """The counted values as links that ask for them, or, where they are asked for, no longer do."""
@@ -189,6 +202,14 @@ class Search:
             changed.pop(name, None)
         return address(changed)
 
+    def as_of(self, instant: str) -> str:
+        """As of another instant of event time; without one, up to the latest event."""
+        changed = self._first_page()
+        changed.pop("as_of", None)
+        if instant:
+            changed["as_of"] = instant
+        return address(changed)
+
     def older(self, cursor: str | None) -> str | None:
         if cursor is None:
             return None
@@ -206,11 +227,21 @@ class Search:
 
     @property
     def cleared_url(self) -> str:
-        return reverse("inspector:memories")
+        """Without any filter, at the same instants."""
+        kept = QueryDict(mutable=True)
+        kept.update(self.instants)
+        return address(kept)
 
     @property
     def json_url(self) -> str:
         return "/api/memories" + (f"?{self.params.urlencode()}" if self.params else "")
+
+    @property
+    def replay_url(self) -> str:
+        asked = self._first_page()
+        for name in MOMENT:
+            asked.pop(name, None)
+        return f"{reverse('inspector:replay')}?{urlencode({'query': asked.urlencode(), **self.instants})}"
 
     @property
     def classify_url(self) -> str:
@@ -235,9 +266,13 @@ def cleaned(data: QueryDict) -> QueryDict:
 
 
 def known(data: QueryDict) -> QueryDict:
-    """What of `data` the list knows: an address that came in from outside leads nowhere else."""
+    """What of `data` the list knows: an address that came in from outside leads nowhere else.
+
+    Without instants: those of the page that leads there hold.
+    """
     kept = cleaned(data)
-    for name in [name for name in kept if name not in MemoryFilterSet.base_filters and name not in PARAMETERS]:
+    names = {*MemoryFilterSet.base_filters, *PARAMETERS} - {*MOMENT}
+    for name in [name for name in kept if name not in names]:
         del kept[name]
     return kept
 
@@ -245,6 +280,24 @@ def known(data: QueryDict) -> QueryDict:
 def address(params: QueryDict) -> str:
     query = cleaned(params).urlencode()
     return reverse("inspector:memories") + (f"?{query}" if query else "")
+
+
+def kept(params: QueryDict, asked: Mapping[str, str] | None = None) -> str:
+    """The list's state as a query that other pages carry, so that they lead back there; and the instants they show."""
+    listed = cleaned(params)
+    for name in MOMENT:
+        listed.pop(name, None)
+    query = {**({"list": listed.urlencode()} if listed else {}), **(asked or {})}
+    return "?" + urlencode(query) if query else ""
+
+
+def life_of(subject: str) -> str:
+    """The address of a subject's page; "" where no address can hold its name."""
+    # Secrets do not belong into addresses, browsers take away parts that are dots before they ask, and a route ends
+    # with its line.
+    is_path = not {".", "..", ""} & set(subject.split("/")) and "\n" not in subject
+    is_fit = is_path and masked(subject) == subject
+    return reverse("inspector:subject", args=[subject]) if is_fit else ""
 
 
 def as_parameter(moment: datetime) -> str:

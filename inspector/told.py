@@ -41,6 +41,8 @@ ROUTES = {
     "inspector:memories-list": "the list",
     "inspector:memory": "a memory's page",
     "inspector:memory-reveal": "a memory's page",
+    "inspector:subject": "a subject's page",
+    "inspector:replay": "a replay",
     "inspector:ledger": "the ledger",
     "inspector:ledger-principal": "the ledger",
     "api:memories": "the API's list",
@@ -49,6 +51,7 @@ ROUTES = {
     "api:facets": "the API's counts",
     "api:histogram": "the API's histogram",
     "api:status": "the API's status",
+    "api:replay": "the API's replay",
     "api:ledger": "the API's ledger",
 }
 # How a page was shown, and not what was asked for.

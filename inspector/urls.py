@@ -1,6 +1,6 @@
 from django.urls import path
 
-from inspector.views import labels, ledger, memories, session, view_as
+from inspector.views import diff, labels, ledger, memories, replay, session, subjects, time, view_as
 
 app_name = "inspector"
 urlpatterns = [
@@ -9,6 +9,10 @@ urlpatterns = [
     path("memories/<uuid:memory_id>", memories.memory, name="memory"),
     path("memories/<uuid:memory_id>/reveal", memories.reveal, name="memory-reveal"),
     path("memories/<uuid:memory_id>/labels", labels.classify_one, name="memory-labels"),
+    path("subjects/<path:subject>", subjects.subject, name="subject"),
+    path("time", time.time, name="time"),
+    path("replay", replay.replay, name="replay"),
+    path("diff", diff.diff, name="diff"),
     path("labels", labels.classify_many, name="labels"),
     path("labels/undo", labels.undo, name="labels-undo"),
     path("ledger", ledger.ledger, name="ledger"),

@@ -11,9 +11,11 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from inspector import text
-from inspector.diff import Piece
+from inspector.moment import Standpoint, stand
+from inspector.search import life_of
 from memoryhub.firewall.types import ACTOR_TYPES, Scope, tier_order
 from memoryhub.memories.suspicion import masked, why_instructing
+from memoryhub.timetravel.text import Piece
 
 register = template.Library()
 
@@ -25,6 +27,7 @@ STEPS = (("year", 31_557_600), ("month", 2_629_800), ("day", 86_400), ("hour", 3
 register.filter("hides_characters", text.hides_characters)
 register.filter("imitates_letters", text.imitates_letters)
 register.filter("why_instructing", why_instructing)
+register.filter("life_of", life_of)
 
 
 @register.filter
@@ -70,6 +73,19 @@ def may(context: template.Context, scope: str) -> bool:
     """Whether whoever the page is made for may do that; a page that asks nobody anything is for nobody."""
     principal = getattr(context.get("request"), "principal", None)
     return principal is not None and bool(principal.may(Scope(scope)))
+
+
+@register.simple_tag(takes_context=True)
+def standpoint(context: template.Context) -> Standpoint:
+    """Where in time the page stands."""
+    request = context.get("request")
+    return stand(request) if isinstance(request, HttpRequest) else Standpoint(asked={})
+
+
+@register.filter
+def at(here: Standpoint, url: str) -> str:
+    """`url`, looked at from here in time."""
+    return here.keep(url)
 
 
 @register.simple_tag

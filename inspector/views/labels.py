@@ -9,18 +9,21 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse, HttpResponseRedirect, QueryDict
 from django.shortcuts import render
 from django.urls import reverse
-from django.utils.http import url_has_allowed_host_and_scheme, urlencode
+from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_http_methods, require_POST
 
 from inspector import fields
 from inspector.access import PageRequest, reader
 from inspector.forms import BESIDE, FIELDS, ClassifyForm
+from inspector.moment import stand
 from inspector.search import Search, address, known
+from inspector.search import kept as kept_by
 from memoryhub.firewall.types import Scope
 from memoryhub.memories import facets, relabel
 from memoryhub.memories.envelope import Rejected
 from memoryhub.memories.filters import BadQuery, MemoryFilterSet
 from memoryhub.memories.models import Memory
+from memoryhub.memories.moment import NOW
 from memoryhub.memories.records import WHOLE, records
 from memoryhub.memories.relabel import Change, Plan, Relabelled
 from memoryhub.ops import reads
@@ -38,13 +41,13 @@ STATUSES = {
 @reader
 def classify_one(request: PageRequest, memory_id: UUID) -> HttpResponse:
     _judge(request)
-    found = records(Memory.objects.visible_to(request.principal.clearance).history(memory_id)[:1], WHOLE)
+    found = records(NOW.history(Memory.objects.visible_to(request.principal.clearance), memory_id)[:1], WHOLE)
     if not found:
         raise Http404
     (memory,) = found
     form = ClassifyForm.of_memory(memory, by=request.principal, data=request.POST)
     listed = known(QueryDict(request.GET.get("list", "")))
-    kept = "?" + urlencode({"list": listed.urlencode()}) if listed else ""
+    kept = kept_by(listed, stand(request).asked)
     try:
         if request.POST.get("version") != str(memory["version"]):
             raise relabel.stale()

@@ -12,17 +12,19 @@ from django.urls import reverse
 from django.utils.http import urlencode
 from django.views.decorators.http import require_POST, require_safe
 
-from inspector import chart, fields, text
+from inspector import chart, fields, moment, text
 from inspector.access import PageRequest, reader
 from inspector.forms import ClassifyForm
-from inspector.search import Search, address, known
+from inspector.moment import Standpoint
+from inspector.search import Search, address, kept, known
 from inspector.views.ledger import of_memory
 from memoryhub.audit import ledger
 from memoryhub.firewall.reach import reach_of
 from memoryhub.firewall.types import Scope
 from memoryhub.memories import facets, pages, timeline
-from memoryhub.memories.filters import BadQuery, MemoryFilterSet
+from memoryhub.memories.filters import BadQuery, MemoryFilterSet, MomentFilterSet
 from memoryhub.memories.models import Memory
+from memoryhub.memories.moment import NOW
 from memoryhub.memories.records import WHOLE, Record, newest, records
 from memoryhub.memories.suspicion import masked
 from memoryhub.ops import reads
@@ -43,6 +45,7 @@ def memories(request: PageRequest) -> HttpResponse:
     search = Search(request.GET)
     if search.is_untidy and not request.htmx:
         return HttpResponseRedirect(address(search.params))
+    here = moment.stand(request, filters.moment)
     reads.asked(request, by=request.principal, memory_ids=_ids(page.records))
     counted = facets.count(filters).for_people()
     suggested = {name: [value.value for value in values] for name, values in counted.dimensions.items()}
@@ -56,12 +59,22 @@ def memories(request: PageRequest) -> HttpResponse:
             "total": counted.total,
             "capped": counted.capped,
             "facets": search.facets(counted),
-            "chart": chart.draw(timeline.histogram(filters), search),
-            "kept": _kept(search.params),
-            "may_classify": request.principal.may(Scope.INSPECT),
+            "chart": chart.draw(timeline.histogram(_beyond(filters)), search, filters.moment.as_of),
+            "kept": kept(search.params, here.asked),
+            "may_classify": request.principal.may(Scope.INSPECT) and not here.is_known_then,
+            "may_replay": request.principal.may(Scope.VIEW_AS),
             "origin": request.build_absolute_uri("/").rstrip("/"),
         },
     )
+
+
+def _beyond(filters: MemoryFilterSet) -> MemoryFilterSet:
+    """The same without an end on event time: whoever slides along it wants to see where it leads."""
+    if filters.moment.as_of is None:
+        return filters
+    asked = filters.data.copy()
+    asked.pop("as_of")
+    return MemoryFilterSet(asked, clearance=filters.clearance, besides=pages.PARAMETERS)
 
 
 def _answer(request: PageRequest, context: dict[str, Any]) -> HttpResponse:
@@ -104,18 +117,20 @@ def reveal(request: PageRequest, memory_id: UUID) -> HttpResponse:
 
 
 def _page_of(request: PageRequest, memory_id: UUID, *, is_revealed: bool) -> HttpResponse:
-    if not set(request.GET) <= {"list", "whole"}:
-        raise BadRequest("This page knows the parameters list and whole.")
-    visible = Memory.objects.visible_to(request.principal.clearance)
-    written = records(visible.history(memory_id)[: fields.MOST_VERSIONS + 1], WHOLE)
+    try:
+        filters = MomentFilterSet(request.GET, clearance=request.principal.clearance, besides=("list", "whole"))
+    except BadQuery as error:
+        raise BadRequest(str(error)) from error
+    here = moment.stand(request, filters.moment)
+    listed = known(QueryDict(request.GET.get("list", "")))
+    written = records(filters.moment.history(filters.seen, memory_id)[: fields.MOST_VERSIONS + 1], WHOLE)
     if not written:
-        raise Http404
-    related = _related(request, written[0])
+        return _not_then(request, memory_id, listed, here)
+    related = _related(filters, written[0])
     reads.asked(request, by=request.principal, memory_ids=[memory_id, *_ids(related)])
     shown = list(map(fields.shown, written))
     versions = written if is_revealed else shown
     found = versions[0]
-    listed = known(QueryDict(request.GET.get("list", "")))
     is_whole = is_revealed or "whole" in request.GET
     content = found["content"] if is_whole else text.shorten(found["content"], SHOWN_AT_FIRST)
     context = {
@@ -125,42 +140,54 @@ def _page_of(request: PageRequest, memory_id: UUID, *, is_revealed: bool) -> Htt
         "is_whole": is_whole,
         "content_length": len(written[0]["content"]),
         "is_cut": len(content) < len(found["content"]),
-        "whole_url": "?" + urlencode({"list": listed.urlencode(), "whole": "1"}),
+        "whole_url": "?" + urlencode({"list": listed.urlencode(), "whole": "1", **here.asked}),
         "versions": fields.compared(versions)[: fields.MOST_VERSIONS],
         "more_versions": len(versions) > fields.MOST_VERSIONS,
         "groups": fields.grouped(found),
         "metadata": fields.pretty(found["metadata"]),
         "propagation": fields.pretty(found["propagation"]),
         "related": related,
-        "kept": _kept(listed),
-        "list_url": address(listed),
-        "subject_url": _listing(written[0], "subject"),
-        "collection_url": _listing(written[0], "subject", "collection"),
-        "json_url": reverse("api:memory", args=[memory_id]),
+        "kept": kept(listed, here.asked),
+        "is_listed": bool(listed),
+        "list_url": here.keep(address(listed)),
+        "subject_url": here.keep(_listing(written[0], "subject")),
+        "collection_url": here.keep(_listing(written[0], "subject", "collection")),
+        "json_url": here.keep(reverse("api:memory", args=[memory_id])),
+        "versions_url": here.keep(reverse("api:memory-versions", args=[memory_id])),
         "has_secrets": any(version["has_secrets"] for version in shown),
         "is_revealed": is_revealed,
         "trail": of_memory(request, memory_id),
         "may_reveal": request.principal.may(Scope.INSPECT),
+        "may_classify": request.principal.may(Scope.INSPECT) and not here.is_known_then,
         "form": ClassifyForm.of_memory(written[0], by=request.principal),
     }
     return render(request, "memories/detail.html", context)
+
+
+def _not_then(request: PageRequest, memory_id: UUID, listed: QueryDict, here: Standpoint) -> HttpResponse:
+    """What is not there at an instant, be it that it never was: with a way to it if it is there now."""
+    if here.is_now:
+        raise Http404
+    is_there_now = NOW.history(Memory.objects.visible_to(request.principal.clearance), memory_id).exists()
+    reads.asked(request, by=request.principal, memory_ids=[memory_id] if is_there_now else [])
+    context = {
+        "section": "memories",
+        "now_url": reverse("inspector:memory", args=[memory_id]) + kept(listed) if is_there_now else "",
+        "list_url": here.keep(address(listed)),
+    }
+    return render(request, "memories/absent.html", context, status=HTTPStatus.NOT_FOUND)
 
 
 def _ids(shown: list[Record]) -> list[UUID]:
     return [record["memory_id"] for record in shown]
 
 
-def _related(request: PageRequest, found: Record) -> list[Record]:
+def _related(filters: MomentFilterSet, found: Record) -> list[Record]:
     if not found["subject"] and not found["collection"]:
         return []
     about = Memory(**{name: found[name] for name in ("memory_id", "subject", "collection")})
-    beside = Memory.objects.visible_to(request.principal.clearance).beside(about)
+    beside = filters.moment.of(filters.seen).beside(about)
     return list(map(fields.shown, newest(beside, RELATED, WHOLE)))
-
-
-def _kept(params: QueryDict) -> str:
-    """The list's state as a query that a memory's page carries, so that it leads back there."""
-    return "?" + urlencode({"list": params.urlencode()}) if params else ""
 
 
 def _listing(found: Record, *names: str) -> str:

@@ -57,6 +57,44 @@
 
   setInterval(refreshTimes, 30000);
 
+  // ---- The time machine: what an instant is on this browser's own clock, and where its form and its way back lead.
+
+  const ownZone = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "short" });
+  const inOwnZone = (text) => {
+    const instant = new Date(text);
+    return Number.isNaN(instant.getTime()) || !instant.getTimezoneOffset() ? "" : `${ownZone.format(instant)} on your clock`;
+  };
+
+  function showOwnZone() {
+    for (const element of document.querySelectorAll("time[data-local]")) {
+      const words = inOwnZone(element.dateTime);
+      if (words) element.title = words;
+    }
+    for (const hint of document.querySelectorAll("[data-local-of]")) {
+      const typed = document.getElementById(hint.dataset.localOf)?.value;
+      hint.textContent = typed ? inOwnZone(/(z|[+-]\d\d:?\d\d)$/i.test(typed) ? typed : `${typed}Z`) : "";
+      hint.hidden = !hint.textContent;
+    }
+  }
+
+  // The list changes its address without a new page; what stands in the frame of the page follows.
+  function followAddress() {
+    const here = new URL(location.href);
+    for (const field of document.querySelectorAll(".machine-menu [data-here]")) field.value = here.pathname + here.search;
+    for (const name of ["as_of", "known_at", "cursor"]) here.searchParams.delete(name);
+    for (const link of document.querySelectorAll("[data-now]")) link.href = here.pathname + here.search;
+  }
+
+  function openMachine() {
+    const menu = find(".machine-menu");
+    if (!menu) return;
+    menu.open = true;
+    find("[data-moment-input]", menu).focus();
+  }
+
+  document.addEventListener("input", (event) => { if (event.target.matches("[data-moment-input]")) showOwnZone(); });
+  showOwnZone();
+
   // ---- Copy: always the text as it was written, with everything invisible in it.
 
   async function copy(button) {
@@ -128,6 +166,12 @@
     k: () => move(-1),
     n: () => find("#older")?.click(),
     p: () => find("#newest")?.click(),
+    "[": () => find("[data-earlier]")?.click(),
+    "]": () => find("[data-later]")?.click(),
+    ",": () => find("[data-previous]")?.click(),
+    ".": () => find("[data-following]")?.click(),
+    b: () => find("[data-now]")?.click(),
+    w: openMachine,
     t: switchTheme,
     u: () => find("[data-up]")?.click(),
     "?": () => help && openHelp(),
@@ -139,6 +183,9 @@
     if (event.key === "Escape") return escape(activeElement);
     const bar = activeElement?.closest(".timeline svg a");
     if (bar && event.key.startsWith("Arrow")) return moveBar(bar, event.key === "ArrowRight" || event.key === "ArrowDown" ? 1 : -1);
+    if (activeElement?.closest("[data-play]") && (event.key === "ArrowLeft" || event.key === "ArrowRight")) {
+      return find(event.key === "ArrowLeft" ? "[data-previous]" : "[data-following]")?.click();
+    }
     const isTyping = activeElement?.matches("input:not([type=checkbox]), select, textarea, [contenteditable]");
     if (isTyping || help?.open || !keysAreOn() || !Object.hasOwn(keys, event.key)) return;
     event.preventDefault();
@@ -170,8 +217,10 @@
   const on = (name, handle) => document.addEventListener(`htmx:${name}`, handle);
   on("beforeRequest", () => { banner.hidden = true; });
   on("beforeSwap", () => { focused = document.activeElement?.dataset.key ?? document.activeElement?.id ?? null; });
+  on("pushedIntoHistory", followAddress);
   on("afterSwap", () => {
     refreshTimes();
+    showOwnZone();
     announce(find("#results-summary")?.textContent.trim() ?? "");
     if (focused === null || document.activeElement !== document.body) return;
     const again = find(`[data-key="${CSS.escape(focused)}"]`) ?? document.getElementById(focused) ?? find("#results-title");

@@ -1,0 +1,259 @@
+"""The page of one subject: what was said of it, from when to when, and what of that was believed at an instant."""
+
+import html
+import re
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.http import QueryDict
+
+from inspector import lanes, moment
+from memoryhub.firewall import wall
+from memoryhub.firewall.types import Clearance, everything
+from memoryhub.memories import clock, relabel
+from memoryhub.memories.filters import MomentFilterSet
+from memoryhub.memories.relabel import Change
+from memoryhub.timetravel import life as lives
+from memoryhub.timetravel.life import Life, life
+from tests.builders import WRITER, at, make_memory
+from tests.inspector.pages import signed_in, text
+
+pytestmark = pytest.mark.django_db
+
+
+def life_of(subject: str, query: str = "", *, held: Clearance | None = None) -> Life | None:
+    held = held or everything()
+    with wall.behind(held):
+        return life(subject, MomentFilterSet(QueryDict(query), clearance=held))
+
+
+def told(found: Life | None) -> list[tuple[Any, ...]]:
+    """(collection, content, kind, from, until) of everything, in the order of a lane."""
+    assert found is not None
+    return [
+        (key.collection, spell.record["content"], spell.kind, spell.start.day, spell.end and spell.end.day)
+        for key in found.keys
+        for spell in key.spells
+    ]
+
+
+def say(content: str, day: int, **fields: Any) -> Any:
+    return make_memory(
+        **{
+            "subject": "user:bob",
+            "collection": "city",
+            "content": content,
+            "timestamp": at(f"2026-03-{day:02d}"),
+            **fields,
+        }
+    )
+
+
+def test_a_value_holds_until_the_next_one_of_its_key():
+    say("London", 5)
+    say("Paris", 1)
+    say("engineer", 3, collection="job")
+    say("Rome", 2, subject="user:eve")
+
+    assert told(life_of("user:bob")) == [
+        ("city", "Paris", "believed", 1, 5),
+        ("city", "London", "believed", 5, None),
+        ("job", "engineer", "believed", 3, None),
+    ]
+
+
+def test_what_was_replaced_held_until_what_replaced_it():
+    say("Paris", 1, payload_id="p")
+    say("London", 4, payload_id="p")
+    say("Rome", 6)
+
+    assert told(life_of("user:bob")) == [
+        ("city", "Paris", "replaced", 1, 4),
+        ("city", "London", "believed", 4, 6),
+        ("city", "Rome", "believed", 6, None),
+    ]
+
+
+def test_what_is_quarantined_expired_or_erased_stands_in_nobodys_way():
+    say("Paris", 1)
+    bad = say("Mars", 2)
+    say("Oslo", 3, expires_at=at("2026-03-04").isoformat())
+    say("London", 5)
+    plan = relabel.plan_one(bad.memory_id, relabel.read({"status": "quarantined", "reason": "No."}, Change), by=WRITER)
+    relabel.carry_out(plan, reason="No.", route="", request_id="")
+
+    found = told(life_of("user:bob"))
+
+    assert [(what, until) for _, what, kind, _, until in found if kind == "believed"] == [
+        ("Paris", 5),
+        ("London", None),
+    ]
+    assert sorted(kind for _, _, kind, _, _ in found) == ["believed", "believed", "expired", "quarantined", "replaced"]
+
+
+def test_at_an_instant_of_record_time_nothing_later_is_known():
+    say("Paris", 1, payload_id="p")
+    then = moment.as_parameter(clock.settle())
+    say("London", 2, payload_id="p")
+
+    found = life_of("user:bob", f"known_at={then}")
+
+    assert told(found) == [("city", "Paris", "believed", 1, None)]
+    assert found is not None
+    assert [record["content"] for record in found.believed] == ["Paris"]
+
+
+def test_at_an_instant_of_event_time_the_later_part_is_drawn_and_not_believed():
+    say("Paris", 1)
+    say("London", 5)
+
+    found = life_of("user:bob", "as_of=2026-03-04")
+
+    assert found is not None
+    assert [record["content"] for record in found.believed] == ["Paris"]
+    assert len(told(found)) == 2
+
+
+def test_what_is_believed_is_what_the_lanes_say_at_every_event():
+    for number, day in enumerate((3, 1, 4, 1, 5, 9, 2, 6)):
+        say(f"v{number}", day, collection=f"c{number % 2}", payload_id=f"p{number % 5}")
+    whole = life_of("user:bob")
+    assert whole is not None
+
+    for event in whole.events:
+        found = life_of("user:bob", f"as_of={moment.as_parameter(event)}")
+        assert found is not None
+        drawn = {
+            (key.collection, spell.record["memory_id"])
+            for key in whole.keys
+            for spell in key.spells
+            if spell.kind == "believed" and spell.start <= event and (spell.end is None or event < spell.end)
+        }
+        assert {(record["collection"], record["memory_id"]) for record in found.believed} == drawn
+
+
+def test_a_hidden_version_leaves_no_gap():
+    low = Clearance(max_tier="internal")
+    say("Paris", 1, tier="public", payload_id="p")
+    say("Secret base", 3, tier="restricted")
+    say("London", 5, tier="public")
+    seen = told(life_of("user:bob", held=low))
+
+    assert seen == [("city", "Paris", "believed", 1, 5), ("city", "London", "believed", 5, None)]
+    assert life_of("user:eve", held=low) is None
+
+
+def test_a_memory_that_was_closed_is_gone_from_the_life_with_all_its_versions():
+    low = Clearance(max_tier="internal")
+    say("Paris", 1, tier="public", payload_id="p")
+    then = moment.as_parameter(clock.settle())
+    say("Paris", 1, tier="restricted", payload_id="p")
+
+    assert life_of("user:bob", held=low) is None
+    assert life_of("user:bob", f"known_at={then}", held=low) is None
+    assert signed_in("low", max_tier="internal").get("/subjects/user:bob").status_code == 404
+
+
+def test_a_long_life_is_cut_and_says_so(monkeypatch):
+    monkeypatch.setattr(lives, "MOST_VERSIONS", 3)
+    for day in range(1, 6):
+        say(f"Day {day}", day)
+
+    found = life_of("user:bob")
+
+    assert found is not None
+    assert found.has_more
+    assert [content for _, content, *_ in told(found)] == ["Day 3", "Day 4", "Day 5"]
+    assert "This page tells of the" in text(signed_in().get("/subjects/user:bob"))
+
+
+def test_the_page_tells_and_draws_it_all():
+    say("Paris", 1)
+    say("London <script>alert(1)</script>", 5)
+    say("engineer", 3, collection="job")
+
+    page = text(signed_in().get("/subjects/user:bob"))
+
+    assert page.count('class="lane"') == 2
+    assert page.count('class="lane__believed"') == 3
+    assert "<script>alert" not in page
+    assert "3 events, all of them" in page
+    assert "Believed now" in page
+    assert 'style="' not in page
+
+
+def test_steps_lead_from_event_to_event_and_to_the_end():
+    client = signed_in()
+    for day in (1, 3, 5):
+        say(f"Day {day}", day)
+
+    def follow(page: str, name: str) -> str:
+        found = re.search(rf'href="([^"]*)" data-{name}', page)
+        return html.unescape(found[1]) if found else ""
+
+    url, seen = "/subjects/user:bob?list=limit%3D5", []
+    while url:
+        page = text(client.get(url))
+        seen.append(page.split('class="believed"')[1].split("Day ")[1][0])
+        url = follow(page, "previous")
+    assert seen == ["5", "5", "3", "1"]
+
+    forward = []
+    for _ in range(3):
+        url = follow(page, "following")
+        page = text(client.get(url))
+        forward.append(page.split('class="believed"')[1].split("Day ")[1][0])
+    assert forward == ["3", "5", "5"]
+    assert url == "/subjects/user:bob?list=limit%3D5"
+
+
+@pytest.mark.parametrize(
+    "subject",
+    ["user:bob", "Ünï cødé/with/slashes", "a?b#c%d&e=f", "\u202eevil", "a\\b", "x" * 200, " space ", "<b>&'\""],
+)
+def test_whatever_a_subject_is_called_its_links_lead_to_its_page(subject):
+    client = signed_in()
+    say("Paris", 1, subject=subject)
+
+    (found,) = re.findall(r'row__life" href="([^"]*)"', text(client.get("/")))
+    url = html.unescape(found)
+
+    assert client.get(url).status_code == 200
+    assert "Paris" in text(client.get(url))
+
+
+def test_nobody_has_no_page():
+    client = signed_in()
+    make_memory(subject="")
+
+    assert client.get("/subjects/nobody").status_code == 404
+    assert client.get("/subjects/a%00b").status_code == 404
+    assert client.get("/subjects/user:bob?x=1").status_code == 400
+    assert client.get("/subjects/user:bob?as_of=x").status_code == 400
+
+
+@pytest.mark.parametrize(
+    "days", [("0001-01-01", "9999-12-31"), ("9999-12-31", "9999-12-31"), ("0001-01-01", "0001-01-01")]
+)
+def test_events_at_the_ends_of_time_are_drawn(days):
+    for number, day in enumerate(days):
+        say(f"Value {number}", 1, timestamp=f"{day}T23:00:00Z")
+
+    page = signed_in().get("/subjects/user:bob")
+
+    assert page.status_code == 200
+    found = life_of("user:bob")
+    assert found is not None
+    drawn = lanes.draw(found, None)
+    assert all(
+        0 <= segment.x <= segment.x + segment.width <= drawn.width for lane in drawn.lanes for segment in lane.segments
+    )
+
+
+def test_a_life_takes_as_many_questions_however_long_it_is(django_assert_max_num_queries):
+    for day in range(1, 20):
+        say(f"Day {day}", day, collection=f"c{day % 3}")
+
+    with django_assert_max_num_queries(12, connection=connection):
+        life_of("user:bob")
