@@ -1,7 +1,10 @@
 """`make bench`: what the product's pages and writes cost over HTTP, beside the same SQL straight through psycopg.
 
 python -m tests.benchmarks [--rows 1000000] [--small 100000] [--queries 200] [--write RESULTS.md]
+python -m tests.benchmarks detector
 python -m tests.benchmarks hidden [--visible 100000] [--hidden 100000] [--pairs 2000]
+python -m tests.benchmarks history [--rows 1000000] [--queries 200]
+python -m tests.benchmarks ledger [--rows 1000000]
 python -m tests.benchmarks walls URL KEY URL KEY [--pairs 2000]     (the first without the walls, the second with them)
 """
 
@@ -19,7 +22,8 @@ RESULTS = Path(__file__).with_name("RESULTS.md")
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("section", nargs="?", choices=("all", "hidden", "walls"), default="all")
+    sections = ("all", "detector", "hidden", "history", "ledger", "walls")
+    parser.add_argument("section", nargs="?", choices=sections, default="all")
     parser.add_argument("servers", nargs="*", help="of walls: two addresses, each with a key")
     parser.add_argument("--visible", type=int, default=100_000)
     parser.add_argument("--hidden", type=int, default=100_000)
@@ -32,15 +36,31 @@ def main() -> None:
 
     # The filters are compiled to SQL in this process; the rows are asked for in the stores' own databases.
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "memoryhub.settings")
-    os.environ["MEMORYHUB_HOME"] = str(load().home / f"bench-{options.rows}")
+    of_history = "-history" if options.section == "history" else ""
+    os.environ["MEMORYHUB_HOME"] = str(load().home / f"bench-{options.rows}{of_history}")
     import django
 
     django.setup()
     from tests.benchmarks.hidden import measure_hidden, measure_walls
+    from tests.benchmarks.history import CHANGED, EVERY, measure_history
+    from tests.benchmarks.ledger import WRITERS, measure_appends
     from tests.benchmarks.pages import measure_growth, measure_pages
-    from tests.benchmarks.report import hidden_section, replace_section, walls_section, write_report
+    from tests.benchmarks.report import (
+        hidden_section,
+        history_section,
+        ledger_section,
+        replace_section,
+        walls_section,
+        write_report,
+    )
     from tests.benchmarks.store import Store
     from tests.benchmarks.writes import measure_throughput, measure_writes
+
+    if options.section == "detector":
+        from tests.benchmarks.conflicts import detector_section, evaluate
+
+        replace_section(options.write, detector_section(evaluate()))
+        return
 
     if options.section == "walls":
         (one, one_key, other, other_key) = options.servers
@@ -55,6 +75,14 @@ def main() -> None:
 
     if options.section == "hidden":
         hidden()
+        return
+    if options.section == "ledger":
+        replace_section(options.write, ledger_section(measure_appends(Store(options.rows)), WRITERS))
+        return
+    if options.section == "history":
+        found = measure_history(options.rows, options.queries)
+        changed = options.rows * CHANGED // EVERY
+        replace_section(options.write, history_section(found, rows=options.rows, changed=changed))
         return
     large, small = Store(options.rows), Store(options.small)
     with large.served() as client:

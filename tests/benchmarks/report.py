@@ -5,6 +5,7 @@ from pathlib import Path
 from statistics import median
 
 from tests.benchmarks.hidden import Pair
+from tests.benchmarks.ledger import Appends
 from tests.benchmarks.pages import Timing, p95
 from tests.benchmarks.writes import rows_per_second
 
@@ -89,6 +90,44 @@ def walls_section(pair: Pair) -> list[str]:
         "| page | without walls and ledger | with | ratio |",
         "|---|---|---|---|",
         f"| {pair.name} | {median(pair.without):.2f} | {median(pair.hidden):.2f} | {ratio:.2f} |",
+    ]
+
+
+def ledger_section(appends: list[Appends], writers: int) -> list[str]:
+    """The lines of "Appending to the ledger"."""
+    return [
+        "## Appending to the ledger",
+        "",
+        f"{writers} writers at once, each in transactions of its own; milliseconds until COMMIT has returned.",
+        "",
+        "| asked for | appended | p50 / p95 |",
+        "|---|---|---|",
+        *(
+            f"| {f'{a.wanted:,} a second' if a.wanted else 'as many as go'} | {a.per_second:,.0f} a second"
+            f" | {_pair(a.spent)} |"
+            for a in appends
+        ),
+    ]
+
+
+def history_section(timings: list[tuple[Timing, str]], *, rows: int, changed: int) -> list[str]:
+    """The lines of "Time travel"."""
+    by_name = {timing.name: timing for timing, _ in timings}
+
+    def line(timing: Timing, beside: str) -> str:
+        ratio = f"{median(timing.http) / median(by_name[beside].http):.2f}" if beside else ""
+        bare = _pair(timing.sql) if any(timing.sql) else ""
+        return f"| {timing.name} | {_pair(timing.http)} | {bare} | {ratio} |"
+
+    return [
+        "## Time travel",
+        "",
+        f"{rows:,} memories and {changed:,} superseded versions of them; record time follows event time within minutes,"
+        " a change within a month. Pages of 50 over HTTP at instants so far into it; beside them the same SQL.",
+        "",
+        "| question | HTTP p50 / p95 | SQL p50 / p95 | p50 of the same page now |",
+        "|---|---|---|---|",
+        *(line(timing, beside) for timing, beside in timings),
     ]
 
 

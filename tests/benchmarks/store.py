@@ -7,7 +7,7 @@ import sys
 import time
 import uuid
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
 from itertools import islice
@@ -71,6 +71,13 @@ class Store:
         """The memories that this store holds."""
         return rows(self.count, dimensions=DIMENSIONS)
 
+    def load(self, connection: psycopg.Connection[Any]) -> Iterator[int]:
+        """Copy the memories into the table, and tell from time to time how many are there."""
+        generated, done = self.generated(), 0
+        while chunk := list(islice(generated, CHUNK)):
+            copy_rows(connection, chunk)
+            yield (done := done + len(chunk))
+
     def fill(self) -> float | None:
         """Load the memories if they are not there yet. Answers the seconds it took."""
         with embedded.running(self.config), self.connect() as connection:
@@ -79,11 +86,7 @@ class Store:
                 return None
             started = time.perf_counter()
             indexes = _drop_gin(connection)
-            generated = self.generated()
-            done = 0
-            while chunk := list(islice(generated, CHUNK)):
-                copy_rows(connection, chunk)
-                done += len(chunk)
+            for done in self.load(connection):
                 print(f"\r{done:,} of {self.count:,} memories", end="", file=sys.stderr, flush=True)
             print(file=sys.stderr)
             for definition in indexes:
@@ -115,20 +118,25 @@ def _drop_gin(connection: psycopg.Connection[Any]) -> list[Any]:
 
 
 def copy_rows(connection: psycopg.Connection[Any], chunk: list[Row]) -> None:
+    write_rows(connection, COLUMNS, (values_of(row) for row in chunk))
+
+
+def write_rows(
+    connection: psycopg.Connection[Any], columns: Mapping[str, str], values: Iterable[Mapping[str, Any]]
+) -> None:
     register_vector(connection)
-    statement = f"COPY memories ({', '.join(COLUMNS)}) FROM STDIN (FORMAT BINARY)"
+    statement = f"COPY memories ({', '.join(columns)}) FROM STDIN (FORMAT BINARY)"
     with connection.transaction(), connection.cursor() as cursor, cursor.copy(statement) as copy:
-        copy.set_types(list(COLUMNS.values()))
-        for row in chunk:
-            copy.write_row(_values(row))
+        copy.set_types(list(columns.values()))
+        for given in values:
+            copy.write_row([given.get(name, "") for name in columns])
 
 
-def _values(row: Row) -> list[Any]:
-
-    given = row._asdict() | {
+def values_of(row: Row) -> dict[str, Any]:
+    return row._asdict() | {
         "memory_id": uuid.uuid4(),
         "version": 1,
-        "embedding": vector(array("f", row.embedding or b"")),
+        "embedding": vector(array("f", row.embedding)) if row.embedding else None,
         "metadata": Jsonb({}),
         "sensitivity_labels": list(row.sensitivity_labels),
         "label_keys": sorted(row.sensitivity_labels),
@@ -140,4 +148,3 @@ def _values(row: Row) -> list[Any]:
         "fingerprint": sha256(f"{row.source}/{row.payload_id}".encode()).digest(),
         "status": "active",
     }
-    return [given.get(name, "") for name in COLUMNS]
