@@ -1,0 +1,200 @@
+"""Whether two values of one key disagree, and why.
+
+Three questions are asked one after the other, each of a logistic model over few features: do both speak of one matter;
+are they incompatible; does the later one take the place of the earlier one. Without a yes to the first they are
+`unrelated`, without one to the second a `paraphrase`, and the third tells an `update` from a `contradiction`. The terms
+are those of natural language inference and of record linkage; the weights are data, `weights.py`.
+
+Nothing is learned, fetched or read from a database, and `compare` never raises. It reads English; of other languages
+what needs no words: duplicates, numbers, dates, short values, shared words, who and when.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from itertools import combinations
+from math import exp
+from typing import Literal
+
+from memoryhub.conflicts import features, lexicon
+from memoryhub.conflicts.normalise import normalised
+from memoryhub.conflicts.reading import Reading, read, stem
+from memoryhub.conflicts.weights import WEIGHTS, Question, Weights
+
+Class = Literal["contradiction", "update", "paraphrase", "duplicate", "unrelated"]
+CLASSES: tuple[Class, ...] = ("contradiction", "update", "paraphrase", "duplicate", "unrelated")
+"""The most serious first."""
+
+TRUST = {"user": 3, "system": 2, "agent": 1}
+MOST_CHARACTERS = 4_000
+"""Of a longer text so much is compared, from where it begins to differ. Duplicates are told by the whole."""
+MOST_VALUES = 12
+"""Of a larger group the newest distinct values are compared."""
+AT_ONCE_SECONDS = 1.0
+"""What happened so close together has no order."""
+
+_LEAD_IN = 500
+_BIAS: dict[Question, str] = {
+    "related": "two values of one key are taken for unrelated until enough speaks against it",
+    "incompatible": "both can be true until something shows that they cannot",
+    "replaces": "neither takes the place of the other until order and actor say so",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Value:
+    """One value of a key: what was said, when, by whom."""
+
+    content: str
+    timestamp: datetime
+    actor_type: str = ""
+    actor_id: str = ""
+    source: str = ""
+    collection: str = ""
+    embedding: Sequence[float] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feature:
+    """One bar of the waterfall: `contribution` = `value` x `weight`, in log-odds of the question's yes.
+
+    The bars of a question add up to its log-odds: above zero the answer is yes.
+    """
+
+    question: Question
+    name: str
+    value: float
+    weight: float
+    contribution: float
+    words: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    klass: Class
+    confidence: float
+    """How likely the answers that led here are, by the model's own odds: 0-1."""
+    features: tuple[Feature, ...]
+    version: str
+
+
+def compare(a: Value, b: Value, *, weights: Weights = WEIGHTS) -> Verdict:
+    """The class of two values and what speaks for it. The order of the two makes no difference."""
+    if a.content == b.content or _normalised(a.content) == _normalised(b.content):
+        words = "the same apart from case, space, punctuation and Unicode form"
+        same = Feature(question="related", name="same_text", value=1.0, weight=1.0, contribution=1.0, words=words)
+        return Verdict(klass="duplicate", confidence=1.0, features=(same,), version=weights.version)
+    is_cut = max(len(a.content), len(b.content)) > MOST_CHARACTERS
+    # The window of a long text may begin within a secret, where nothing tells that it is one.
+    pair = features.Pair(*_readings(a.content, b.content), may_quote=not is_cut)
+    told: list[Feature] = []
+    confidence = 1.0
+    asked: tuple[tuple[Question, Iterator[features.Measured], Class], ...] = (
+        ("related", _related(pair, a, b), "unrelated"),
+        ("incompatible", pair.incompatible(), "paraphrase"),
+        ("replaces", _replaces(pair, a, b), "contradiction"),
+    )
+    for question, measured, otherwise in asked:
+        bars = list(_bars(question, measured, weights))
+        told += bars
+        odds = sum(bar.contribution for bar in bars)
+        confidence *= _likely(abs(odds))
+        if odds < 0:
+            return Verdict(klass=otherwise, confidence=confidence, features=tuple(told), version=weights.version)
+    return Verdict(klass="update", confidence=confidence, features=tuple(told), version=weights.version)
+
+
+def group_class(values: Iterable[Value], *, weights: Weights = WEIGHTS) -> Class:
+    """The most serious class among the pairs of a group; of its distinct values the newest twelve are compared."""
+    newest = sorted(values, key=lambda value: (_instant(value), value.content), reverse=True)
+    distinct = list({value.content: value for value in reversed(newest)}.values())[::-1][:MOST_VALUES]
+    found = {compare(a, b, weights=weights).klass for a, b in combinations(distinct, 2)}
+    return next((klass for klass in CLASSES if klass in found), "duplicate")
+
+
+def _related(pair: features.Pair, a: Value, b: Value) -> Iterator[features.Measured]:
+    yield from pair.related()
+    key = a.collection if a.collection == b.collection else ""
+    if not _holds_many(key):
+        yield "specific_key", 1.0, "the key names one thing"
+    elif pair.are_apart:
+        yield "many_valued_key", 1.0, "several values may stand under this key beside each other"
+    angle = features.cosine(a.embedding, b.embedding)
+    if angle is not None:
+        # Sentences about one subject rarely fall below a half, whatever they say of it.
+        yield "cosine", angle - 0.5, f"embeddings have a cosine of {angle:.2f}"
+
+
+def _replaces(pair: features.Pair, a: Value, b: Value) -> Iterator[features.Measured]:
+    earlier, later = sorted((a, b), key=_instant)
+    seconds = (_instant(later) - _instant(earlier)).total_seconds()
+    if seconds < AT_ONCE_SECONDS:
+        return
+    yield "later", 1.0, "one was said later than the other"
+    step = TRUST.get(later.actor_type, 0) - TRUST.get(earlier.actor_type, 0)
+    if step > 0:
+        yield "more_trusted", 1.0, f"the later one is from a more trusted actor: {later.actor_type}"
+    elif step < 0:
+        yield "less_trusted", 1.0, f"the later one is from a less trusted actor: {later.actor_type}"
+    elif _is_same_actor(a, b):
+        yield "same_actor", 1.0, "both are from the same actor"
+    if (pair.are_short or pair.is_cleared) and a.source == b.source:
+        yield "same_record", 1.0, "one source keeps the value up to date"
+
+
+def _is_same_actor(a: Value, b: Value) -> bool:
+    return a.actor_id == b.actor_id if a.actor_id or b.actor_id else a.source == b.source
+
+
+@lru_cache(maxsize=1_024)
+def _holds_many(key: str) -> bool:
+    words = key[:200].casefold().replace("_", " ").replace("-", " ").split()
+    if not words:
+        return True
+    last = words[-1]
+    is_plural = last.endswith("s") and not last.endswith(("ss", "us", "is", "news"))
+    return is_plural or bool(lexicon.ANYTHING & {last, stem(last), *words})
+
+
+def _bars(question: Question, measured: Iterator[features.Measured], weights: Weights) -> Iterator[Feature]:
+    weighed = {"bias": weights.biases[question], **weights.weights[question]}
+    for name, value, words in ("bias", 1.0, _BIAS[question]), *measured:
+        if value:
+            bar = value * weighed[name]
+            yield Feature(
+                question=question, name=name, value=value, weight=weighed[name], contribution=bar, words=words
+            )
+
+
+def _likely(odds: float) -> float:
+    return 1 / (1 + exp(-min(odds, 50.0)))
+
+
+def _instant(value: Value) -> datetime:
+    return value.timestamp if value.timestamp.tzinfo else value.timestamp.replace(tzinfo=UTC)
+
+
+def _readings(one: str, other: str) -> tuple[Reading, Reading]:
+    if max(len(one), len(other)) > MOST_CHARACTERS:
+        start = max(0, _common(one, other) - _LEAD_IN)
+        one, other = one[start:], other[start:]
+    return read(one[:MOST_CHARACTERS]), read(other[:MOST_CHARACTERS])
+
+
+def _common(one: str, other: str) -> int:
+    """How many characters both begin with, found by halving."""
+    low, high = 0, min(len(one), len(other))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+# Few, for they may be long: enough for the pairs of one group.
+@lru_cache(maxsize=32)
+def _normalised(text: str) -> str:
+    return normalised(text)

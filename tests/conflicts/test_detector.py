@@ -1,0 +1,346 @@
+import re
+import time
+import unicodedata
+from datetime import UTC, datetime, timedelta
+from itertools import permutations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from memoryhub.conflicts.detector import CLASSES, MOST_VALUES, Value, compare, group_class
+from memoryhub.conflicts.weights import WEIGHTS
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def value(
+    content: str, *, days: float = 0, actor: str = "agent:a", source: str = "notes", key: str = "", **more
+) -> Value:
+    kind, _, name = actor.partition(":")
+    return Value(
+        content=content,
+        timestamp=NOON + timedelta(days=days),
+        actor_type=kind,
+        actor_id=name,
+        source=source,
+        collection=key,
+        **more,
+    )
+
+
+def at_once(one: str, other: str, key: str = "") -> str:
+    """The class of two values that two agents gave at one instant."""
+    return compare(value(one, key=key), value(other, key=key, actor="agent:b")).klass
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Grace keeps bees.", "grace KEEPS bees"),
+        ("Grace keeps bees.", "  Grace\tkeeps\n bees!"),
+        ("Grace’s bees – all of them", "Grace's bees - all of them"),
+        ("The café is open.", "The cafe\u0301 is open."),
+        ("The ﬁle is large", "The file is large"),
+        ("\uff27\uff52\uff41\uff43\uff45", "Grace"),
+        ("Straße", "STRASSE"),
+        ("in_progress", "In Progress"),
+        ("zero\u200bwidth", "zerowidth"),
+        ("The limit is 1,000.", "The limit is 1000"),
+        ("!?", "!?"),
+        ("", "  "),
+    ],
+)
+def test_case_space_punctuation_and_unicode_form_make_no_second_value(one: str, other: str) -> None:
+    assert at_once(one, other) == "duplicate"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("-5", "5"), ("1.5", "15"), ("1 2", "12"), ("C", "C++"), ("C#", "C"), ("$5", "€5"), ("No table", "Notable")],
+)
+def test_signs_that_change_a_value_are_no_punctuation(one: str, other: str) -> None:
+    assert at_once(one, other) != "duplicate"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("The library is located in Leeds.", "The library lies in Leeds."),
+        ("Grace doesn't eat fish.", "Grace does not eat fish."),
+        ("The team has three testers.", "The team has 3 testers."),
+        ("In 2019, Grace moved to Leeds.", "Grace moved to Leeds in 2019."),
+        ("The cable is 2 km long.", "The cable is 2,000 metres long."),
+        ("The audit starts on March 3, 2026.", "The audit begins on 2026-03-03."),
+        ("Grace was hired by Kofi.", "Kofi hired Grace."),
+        ("It is not possible to log in.", "It is impossible to log in."),
+        ("The gate is not open.", "The gate is closed."),
+        ("Kofi is older than Grace.", "Grace is younger than Kofi."),
+        ("Grace married Kofi.", "Kofi married Grace."),
+        ("Grace works for the post.", "Grace works for the post as a courier."),
+        ("10 GB", "10,000 MB"),
+        ("1 hour", "60 minutes"),
+        ("Leeds", "Leeds, England"),
+        ("tea, milk, sugar", "sugar, tea, milk"),
+    ],
+)
+def test_the_same_said_otherwise_is_a_paraphrase(one: str, other: str) -> None:
+    assert at_once(one, other) == "paraphrase"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("The gate is open.", "The gate is not open."),
+        ("Grace has seen the report.", "Grace has never seen the report."),
+        ("Every test passes.", "Not every test passes."),
+        ("The signing key is known.", "The signing key is unknown."),
+        ("Deploys on Friday are allowed.", "Deploys on Friday are forbidden."),
+        ("The review is on Monday.", "The review is on Thursday."),
+        ("The cable is 2 km long.", "The cable is 3 km long."),
+        ("The rate limit is 1,000 requests a minute.", "The rate limit is 500 requests a minute."),
+        ("The audit starts on March 3, 2026.", "The audit starts on 2026-03-04."),
+        ("Grace lives in Leeds.", "Grace lives in York."),
+        ("We use PostgreSQL for billing.", "We use MySQL for billing."),
+        ("Indent with tabs.", "Indent with spaces."),
+        ("Kofi is older than Grace.", "Grace is older than Kofi."),
+        ("Grace manages Kofi.", "Kofi manages Grace."),
+        ("Grace lives in Leeds. She keeps bees.", "Kofi called. Grace lives in York."),
+        ("The deploy failed.", "The deploy succeeded."),
+        ("Das Tor ist offen.", "Das Tor ist nicht offen."),
+        ("tea, milk", "tea, sugar"),
+        ("8080", "8081"),
+        ("v1.2.3", "v1.2.4"),
+        ("true", "false"),
+        ("👍", "👎"),
+        ("grace@example.org", "kofi@example.org"),
+    ],
+)
+def test_what_cannot_both_be_true_is_a_contradiction(one: str, other: str) -> None:
+    assert at_once(one, other, key="state") == "contradiction"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Grace keeps bees.", "Grace works for the post."),
+        ("Grace likes tea.", "Grace likes coffee."),
+        ("The user prefers dark mode.", "The user's laptop has 16 GB of memory."),
+        ("The bridge was painted.", "Interest rates rose sharply."),
+        ("Grace does not eat fish.", "Grace and Kofi went to Leeds by train."),
+    ],
+)
+def test_facts_that_merely_share_a_key_are_unrelated(one: str, other: str) -> None:
+    assert at_once(one, other, key="notes") == "unrelated"
+
+
+def test_a_key_that_names_many_things_holds_many_values() -> None:
+    assert at_once("bees", "chess", key="hobbies") == "unrelated"
+    assert at_once("Leeds", "York", key="city") == "contradiction"
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later", "klass"),
+    [
+        ("agent:a", "agent:a", "update"),
+        ("agent:a", "agent:b", "contradiction"),
+        ("agent:a", "system:s", "update"),
+        ("agent:a", "user:u", "update"),
+        ("system:s", "user:u", "update"),
+        ("user:u", "agent:a", "contradiction"),
+        ("user:u", "system:s", "contradiction"),
+        ("system:s", "agent:a", "contradiction"),
+    ],
+)
+def test_a_later_value_updates_an_earlier_one_by_the_same_or_a_more_trusted_actor(
+    earlier: str, later: str, klass: str
+) -> None:
+    before = value("Grace lives in Leeds.", actor=earlier)
+    after = value("Grace lives in York.", actor=later, days=30, source="mail")
+
+    assert compare(before, after).klass == compare(after, before).klass == klass
+
+
+def test_the_state_of_one_record_is_updated_by_whoever_keeps_it() -> None:
+    before = value("open", key="status", source="tracker")
+
+    assert compare(before, value("closed", key="status", source="tracker", actor="agent:b", days=1)).klass == "update"
+    assert (
+        compare(before, value("closed", key="status", source="mail", actor="agent:b", days=1)).klass == "contradiction"
+    )
+
+
+@pytest.mark.parametrize("gone", ["(none)", "null", "N/A", ""])
+def test_a_value_that_is_cleared_is_updated(gone: str) -> None:
+    assert compare(value("Grace", key="assignee"), value(gone, key="assignee", days=1)).klass == "update"
+    assert compare(value("Grace keeps bees in Leeds."), value(gone, days=1)).klass == "update"
+
+
+def test_what_was_said_within_a_second_has_no_order() -> None:
+    before = value("Grace lives in Leeds.")
+
+    assert compare(before, value("Grace lives in York.", days=0.5 / 86_400)).klass == "contradiction"
+    assert compare(before, value("Grace lives in York.", days=2 / 86_400)).klass == "update"
+
+
+def test_embeddings_speak_for_or_against_one_matter() -> None:
+    texts = ("The invoice was settled promptly.", "Payment of the bill arrived without delay.")
+    near, far = ([1.0, 0.1], [1.0, 0.0]), ([1.0, 0.0], [-1.0, 0.2])
+    told = [
+        [bar.contribution for bar in compare(*map(_embedded, texts, pair)).features if bar.name == "cosine"]
+        for pair in (near, far)
+    ]
+
+    assert told[0][0] > 0 > told[1][0]
+
+
+@pytest.mark.parametrize("embedding", [[], [0.0, 0.0], [float("nan"), 1.0], [float("inf"), 1.0], [1.0], [1e308, 1e308]])
+def test_an_embedding_that_says_nothing_is_left_out(embedding: list[float]) -> None:
+    verdict = compare(_embedded("one thing", [1.0, 2.0]), _embedded("another matter entirely", embedding))
+
+    assert "cosine" not in {bar.name for bar in verdict.features}
+
+
+def _embedded(content: str, embedding: list[float]) -> Value:
+    return value(content, embedding=embedding)
+
+
+def test_the_bars_of_a_question_add_up_to_its_answer() -> None:
+    verdict = compare(value("Grace lives in Leeds."), value("Grace lives in York.", days=1))
+    sums = {
+        question: sum(bar.contribution for bar in verdict.features if bar.question == question)
+        for question in ("related", "incompatible", "replaces")
+    }
+
+    assert verdict.klass == "update"
+    assert all(total > 0 for total in sums.values())
+    assert all(bar.contribution == bar.value * bar.weight and bar.words for bar in verdict.features)
+    assert verdict.version == WEIGHTS.version
+
+
+def test_a_verdict_says_why_in_words() -> None:
+    verdict = compare(value("Grace lives in Leeds."), value("Grace lives in York.", days=1))
+
+    assert {"leeds / york", "both are from the same actor"} <= {bar.words for bar in verdict.features}
+
+
+def test_no_word_of_a_text_with_a_secret_is_told() -> None:
+    one, other = (value(f"The key is sk-{part * 12} today, red.") for part in ("Ab1", "Cd2"))
+    told = " ".join(bar.words for bar in compare(one, other).features)
+
+    assert not any(part in told.lower() for part in ("ab", "cd", "sk", "red", "today"))
+
+
+# ---- Groups
+
+
+def test_a_group_is_as_serious_as_its_most_serious_pair() -> None:
+    rivals = [value("Grace lives in Leeds."), value("Grace lives in York.", actor="agent:b")]
+    others = [value("grace lives in leeds"), value("Grace resides in Leeds."), value("Kofi plays chess.")]
+
+    assert group_class([*others, *rivals]) == "contradiction"
+    assert group_class([rivals[0], *others]) == "paraphrase"
+    assert group_class([rivals[0], others[0]]) == "duplicate"
+    assert group_class([rivals[0], others[2]]) == "unrelated"
+    assert group_class([value("open", key="state"), value("closed", key="state", days=1)]) == "update"
+
+
+def test_a_group_has_one_class_in_whatever_order_it_is_read() -> None:
+    values = [value("Leeds", days=1), value("York"), value("leeds!", days=2), value("Grace keeps bees.")]
+
+    assert len({group_class(order) for order in permutations(values)}) == 1
+
+
+def test_of_a_large_group_the_newest_values_are_compared() -> None:
+    old = [value("Grace lives in Leeds."), value("Grace lives in York.", actor="agent:b")]
+    new = [value(f"{name} {name}ology {name}ist {name}ful", days=5) for name in map("abc{}".format, "defghijklmno")]
+
+    assert len(new) == MOST_VALUES
+    assert group_class(old) == "contradiction"
+    assert group_class([*old, *new]) == "unrelated"
+
+
+# ---- Whatever is written
+
+TOKENS = """
+    Grace Kofi is not never no open closed 3 3.5 2026-03-01 March , . and likes in Leeds than before km $ un impossible
+    possible 不 n't cannot - red blue 5 GB MB
+""".split()  # noqa: SIM905  -  prose is easier to keep than a list of strings
+texts = st.text(max_size=80) | st.lists(st.sampled_from(TOKENS), max_size=14).map(" ".join)
+instants = st.datetimes(timezones=st.none() | st.timezones())
+vectors = st.none() | st.lists(st.floats(), max_size=3)
+values = st.builds(
+    Value,
+    content=texts,
+    timestamp=instants,
+    actor_type=st.sampled_from(["user", "agent", "system", "", "ghost"]),
+    actor_id=st.sampled_from(["", "a", "b"]),
+    source=st.sampled_from(["", "s", "t"]),
+    collection=st.sampled_from(["", "status", "notes", "hobbies"]) | st.text(max_size=5),
+    embedding=vectors,
+)
+
+
+@given(values, values)
+def test_the_order_of_the_two_makes_no_difference(a: Value, b: Value) -> None:
+    one, other = compare(a, b), compare(b, a)
+
+    assert one.klass in CLASSES
+    assert one.klass == other.klass
+    assert one.confidence == pytest.approx(other.confidence)
+    assert {bar.name: bar.words for bar in one.features} == {bar.name: bar.words for bar in other.features}
+
+
+@given(values)
+def test_every_value_is_its_own_duplicate(a: Value) -> None:
+    assert compare(a, a).klass == group_class([a, a]) == "duplicate"
+
+
+letters = st.text("abcXYZéÄñøЖ中ひ가 .,!?'0123456789", min_size=1, max_size=60).filter(
+    lambda text: re.search(r"\w", text)
+)
+
+
+@given(
+    letters,
+    st.sampled_from(
+        [
+            str.lower,
+            str.upper,
+            str.casefold,
+            lambda text: f" {text}\n",
+            lambda text: text.replace(" ", "  \u00a0"),
+            lambda text: text + "!",
+            lambda text: f"“{text}”",
+            "\u200b".join,
+            *(lambda text, form=form: unicodedata.normalize(form, text) for form in ("NFC", "NFD", "NFKC", "NFKD")),
+        ]
+    ),
+)
+def test_a_duplicate_stays_one_under_each_normalisation(text: str, spell) -> None:
+    assert at_once(text, spell(text)) == "duplicate"
+
+
+@pytest.mark.parametrize(
+    "part",
+    ["a\u0300\u0345", "not ", "1:", ".!", "a b ", "Ada, ", "\u0f73", "#a", "\n", "x@", "http://", "-", "一", "9"],
+)
+def test_a_megabyte_of_anything_is_compared_in_bounded_time(part: str) -> None:
+    whole = (part * (1_000_000 // len(part) + 1))[:1_000_000]
+    began = time.process_time()
+
+    compare(value(whole), value(whole[:-9] + "different"))
+
+    assert time.process_time() - began < 5
+
+
+def test_long_texts_are_compared_where_they_part() -> None:
+    same = "The minutes say nothing new. " * 1_000
+
+    assert at_once(f"{same}Grace lives in Leeds.", f"{same}Grace does not live in Leeds.") == "contradiction"
+
+
+@settings(max_examples=25)
+@given(st.lists(values, max_size=15))
+def test_every_group_has_a_class(group: list[Value]) -> None:
+    assert group_class(group) in CLASSES
