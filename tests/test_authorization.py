@@ -23,6 +23,7 @@ from django.urls import URLResolver, get_resolver
 from django.utils import timezone
 
 from memoryhub.audit.models import AuditEntry
+from memoryhub.conflicts.groups import id_of
 from memoryhub.firewall.models import ApiKey, ClearanceRecord, UserClearance
 from memoryhub.memories.models import Memory
 from tests.api.answers import refused, told
@@ -72,6 +73,8 @@ TABLE: dict[str, Row] = {
     "GET api:histogram": READ,
     "GET api:timetravel": READ,
     "GET api:diff": READ,
+    "GET api:conflicts": READ,
+    "GET api:conflict": READ,
     "GET api:replay": door(403, 200, 200, 403, 403, 403, 200),
     "GET api:status": READ,
     # Anybody may read what the API is; a key that is none is told so.
@@ -288,6 +291,8 @@ class World:
         _person("left", "admin", is_staff=True, is_superuser=True)
         User.objects.create(username="owner")
         make_clearance(name="spare", max_tier="public")
+        for content in ("Paris", "Berlin"):
+            make_memory(subject="user:eve", collection="city", content=content)
         scopes = {"write": "write", "read": "read", "inspect": "inspect", "admin key": "admin"}
         self.secrets = {name: _key(scope) for name, scope in scopes.items()}
         self.secrets |= {name: _key("read write inspect admin") for name in ("expired", "revoked")}
@@ -303,6 +308,7 @@ class World:
             "apikey/<path:object_id>": f"apikey/{ApiKey.objects.get(name='spare').pk}",
             "<path:name>": "user:analyst",
             "<path:subject>": "user:ada",
+            "<str:conflict_id>": id_of("user:eve", "city"),
             "api/timetravel": "api/timetravel?as_of=2026-03-01",
             "api/diff": "api/diff?since=2026-03-01",
             "api/replay": "api/replay?as=user:analyst&as_of=2026-03-01",

@@ -12,6 +12,7 @@ from drf_spectacular.utils import (
 
 from memoryhub.api import shapes
 from memoryhub.api.bodies import ChangeOfMany, ChangeOfOne
+from memoryhub.conflicts.groups import GroupFilterSet
 from memoryhub.firewall.types import tier_order
 from memoryhub.memories.envelope import Envelope
 from memoryhub.memories.filters import MOMENT, InstantFilter, LabelFilter, MemoryFilterSet
@@ -36,6 +37,9 @@ _SAID = {
     "until": "The later instant; a change at it is one. Without it: now, to which a future one is clipped.",
     "axis": "Of which time the instants are: `known` (record time, the default) or `event`.",
     "change": "Changes of this kind alone.",
+    "subject_contains": "A part of the subject, without regard to case.",
+    "class": "Groups of which this is the most serious class.",
+    "scope": "What a group shares besides the subject and the collection: `namespace` splits by it.",
     "known_at": "What was known at this instant of record time. A future one is clipped to now.",
 }
 
@@ -57,7 +61,7 @@ class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-
 
 
 def _parameter(name: str) -> OpenApiParameter:
-    filtered = {**MemoryFilterSet.base_filters, **DiffFilterSet.base_filters}[name]
+    filtered = {**GroupFilterSet.base_filters, **MemoryFilterSet.base_filters, **DiffFilterSet.base_filters}[name]
     choices = [value for value, _ in filtered.extra["choices"]()] if isinstance(filtered, ChoiceFilter) else None
     schema: dict[str, Any] = {"type": "string", **({"enum": choices} if choices else {})}
     if isinstance(filtered, LabelFilter):
@@ -197,6 +201,30 @@ diff = extend_schema(
     "was believed of each subject and collection. Only both ends are compared. A filter finds a change by either end.",
     parameters=[*(_parameter(name) for name in DiffFilterSet.base_filters), *_PAGE],
     responses={200: shapes.DiffSerializer, **_READ},
+)
+conflicts = extend_schema(
+    operation_id="conflicts",
+    summary="Groups of memories about one thing that do not say the same",
+    description="Memories in force with the same subject and collection, and more than one content. A filter selects "
+    "the groups that hold a match; it takes no memory out of a group. With `class` a page may hold fewer groups than "
+    "its limit, or none, and still go on.",
+    parameters=[
+        *(_parameter(name) for name in GroupFilterSet.base_filters),
+        OpenApiParameter("min_values", {"type": "integer", "minimum": 1, "default": 2}, description="Distinct values."),
+        OpenApiParameter(
+            "unkeyed",
+            {"type": "string", "enum": ["true", "false"], "default": "false"},
+            description="With empty subjects.",
+        ),
+        *_PAGE,
+    ],
+    responses={200: shapes.ConflictPageSerializer, **_READ},
+)
+conflict = extend_schema(
+    operation_id="conflict",
+    summary="One such group, and what speaks for its class",
+    parameters=[*_MOMENT, _parameter("scope")],
+    responses={200: shapes.WholeConflictSerializer, **_READ, **_problems(404)},
 )
 replay = extend_schema(
     operation_id="replay",

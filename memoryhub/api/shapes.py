@@ -5,6 +5,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from memoryhub.conflicts.detector import CLASSES
 from memoryhub.memories.ingest import Outcome
 from memoryhub.memories.models import STATUSES
 from memoryhub.timetravel.changes import KINDS
@@ -296,6 +297,76 @@ class DiffSerializer(serializers.Serializer[Any]):
     next_cursor = serializers.CharField(allow_null=True)
     has_more = serializers.BooleanField()
     counts = DiffCountsSerializer()
+
+
+class MemberSerializer(serializers.Serializer[Any]):
+    memory_id = serializers.UUIDField()
+    payload_id = serializers.CharField()
+    version = serializers.IntegerField()
+    source = serializers.CharField()
+    actor_type = serializers.CharField()
+    actor_id = serializers.CharField(allow_blank=True)
+    namespace = serializers.CharField(allow_blank=True)
+    timestamp = serializers.DateTimeField()
+    recorded_at = serializers.DateTimeField()
+    classification_tier = serializers.CharField(allow_blank=True)
+    sensitivity_labels = serializers.ListField(child=serializers.CharField())
+
+
+class WholeMemberSerializer(MemberSerializer):
+    ts = serializers.DateTimeField(help_text="As `timestamp`.")
+    content = serializers.CharField()
+
+
+class SupportSerializer(serializers.Serializer[Any]):
+    content = serializers.CharField()
+    memories = MemberSerializer(many=True, help_text="Those that say it, the newest first.")
+
+
+class ConflictSerializer(serializers.Serializer[Any]):
+    untrusted = AlwaysTrue()
+    id = serializers.CharField(help_text="Stable: the same key, the same id.")
+    locals()["class"] = serializers.ChoiceField(choices=CLASSES, help_text="The most serious of its pairs.")
+    status = serializers.ChoiceField(choices=["open"])
+    subject = serializers.CharField(allow_blank=True)
+    entity_key = serializers.CharField(allow_blank=True, help_text="The collection.")
+    entity = serializers.CharField(allow_blank=True, help_text="As `entity_key`.")
+    namespace = serializers.CharField(required=False, allow_blank=True, help_text="With `scope=namespace`.")
+    conflicting_values = serializers.ListField(child=serializers.CharField())
+    sources = serializers.ListField(child=serializers.CharField())
+    timestamps = serializers.ListField(child=serializers.DateTimeField(), help_text="When each value was said last.")
+    count = serializers.IntegerField(help_text="Distinct values.")
+    group_size = serializers.IntegerField(help_text="As `count`.")
+    memory_count = serializers.IntegerField(help_text="Memories; the newest of them are told.")
+    values = SupportSerializer(many=True)
+    memories = WholeMemberSerializer(many=True)
+
+
+class FeatureSerializer(serializers.Serializer[Any]):
+    question = serializers.CharField()
+    name = serializers.CharField()
+    value = serializers.FloatField()
+    weight = serializers.FloatField()
+    contribution = serializers.FloatField(help_text="`value` times `weight`, in log-odds of the question's yes.")
+    words = serializers.CharField()
+
+
+class PairSerializer(serializers.Serializer[Any]):
+    values = serializers.ListField(child=serializers.IntegerField(), help_text="Their places in `values`.")
+    locals()["class"] = serializers.ChoiceField(choices=CLASSES)
+    confidence = serializers.FloatField()
+    version = serializers.CharField(help_text="Of the detector's weights.")
+    features = FeatureSerializer(many=True)
+
+
+class WholeConflictSerializer(ConflictSerializer):
+    pairs = PairSerializer(many=True, help_text="Of the newest values, with what speaks for the class of each.")
+
+
+class ConflictPageSerializer(serializers.Serializer[Any]):
+    conflicts = ConflictSerializer(many=True)
+    next_cursor = serializers.CharField(allow_null=True)
+    has_more = serializers.BooleanField()
 
 
 class ReadySerializer(serializers.Serializer[Any]):

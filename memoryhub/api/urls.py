@@ -1,7 +1,7 @@
 from django.urls import path, re_path
 from drf_spectacular.views import SpectacularJSONAPIView
 
-from memoryhub.api import labels, ledger, timetravel, views
+from memoryhub.api import conflicts, labels, ledger, timetravel, views
 
 app_name = "api"
 
@@ -15,6 +15,8 @@ urlpatterns = [
     path("histogram", views.HistogramView.as_view(), name="histogram"),
     path("timetravel", timetravel.TimeTravelView.as_view(), name="timetravel"),
     path("diff", timetravel.DiffView.as_view(), name="diff"),
+    path("conflicts", conflicts.ConflictsView.as_view(), name="conflicts"),
+    path("conflicts/<str:conflict_id>", conflicts.ConflictView.as_view(), name="conflict"),
     path("replay", timetravel.ReplayView.as_view(), name="replay"),
     path("ledger", ledger.LedgerView.as_view(), name="ledger"),
     path("status", views.StatusView.as_view(), name="status"),

@@ -186,6 +186,8 @@ class Memory(models.Model):
             _index("history", "foretold", "timestamp", "memory_id", "recorded_at"),
             _index("history_namespace", "namespace", "foretold", "timestamp", "memory_id", "recorded_at"),
             _index("history_key", "subject", "collection", "timestamp", "memory_id", "recorded_at"),
+            # Contents of one key stand beside each other, so that those which differ are found in passing.
+            _index("keyed", "subject", "collection", "content_sha256", condition=CURRENT & Q(status="active")),
             _index("superseded", "superseded_at", condition=Q(superseded_at__isnull=False)),
             _index("erased", "timestamp", condition=Q(status="erased")),
             _index("mortal", "expires_at", condition=CURRENT & Q(expires_at__isnull=False)),

@@ -18,6 +18,7 @@ from schemathesis.checks import CHECKS, load_all_checks
 from schemathesis.generation import GenerationMode
 from schemathesis.schemas import BaseSchema
 
+from memoryhub.conflicts.groups import id_of
 from memoryhub.memories.envelope import FIELDS
 from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.models import Memory
@@ -39,6 +40,8 @@ DOCUMENTED = {
     ("get", "/api/histogram"): "api:histogram",
     ("get", "/api/timetravel"): "api:timetravel",
     ("get", "/api/diff"): "api:diff",
+    ("get", "/api/conflicts"): "api:conflicts",
+    ("get", "/api/conflicts/{conflict_id}"): "api:conflict",
     ("get", "/api/replay"): "api:replay",
     ("get", "/api/ledger"): "api:ledger",
     ("get", "/api/status"): "api:status",
@@ -133,6 +136,8 @@ def test_a_real_answer_is_what_the_document_says(document, key, method, path, st
     )
     for memory in (everything, envelope(), envelope(payload_id="known", content="One.")):
         make_memory(**memory)
+    for content in ("Paris", "Berlin"):
+        make_memory(subject="user:eve", collection="city", content=content)
 
     answer = _provoke(key, method, path, status)
 
@@ -146,7 +151,9 @@ def test_a_real_answer_is_what_the_document_says(document, key, method, path, st
 
 def _provoke(key: str, method: str, path: str, status: int) -> Any:
     caller = Client(headers={"Authorization": f"Bearer {key}"} if status != 401 else {})
-    address = path.format(memory_id=Memory.objects.values_list("memory_id", flat=True).first())
+    address = path.format(
+        memory_id=Memory.objects.values_list("memory_id", flat=True).first(), conflict_id=id_of("user:eve", "city")
+    )
     if path == "/api/timetravel":
         address += "?as_of=2999-01-01"
     if path == "/api/diff":

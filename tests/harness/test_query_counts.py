@@ -36,6 +36,7 @@ DOORS = [
     "/api/diff?limit=200&since=2000-01-01",
     "/api/diff?limit=200&since=2000-01-01&axis=event",
     "/diff?limit=200&since=2000-01-01",
+    "/api/conflicts?limit=200",
     "/api/status",
     "/?limit=200",
     "/?limit=200&subject=user:ada&label=eu&q=paris",
@@ -73,7 +74,7 @@ def plant(number: int) -> str:
             [
                 planted(
                     payload_id=f"p-{row}",
-                    content=f"Paris, {turn}",
+                    content=f"Paris {row}, {turn}",
                     subject="user:ada",
                     collection="city",
                     labels=["eu"],

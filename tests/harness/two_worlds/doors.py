@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
+from memoryhub.conflicts.groups import id_of
 from memoryhub.memories.filters import MOMENT
 from tests.harness.worlds import Answer, Worlds
 
@@ -65,6 +66,16 @@ def of_a_subject(asked: Asked) -> list[str]:
     return [f"/subjects/{subject}?{asked.moment}".rstrip("?") for subject in ("user:ada", "hidden-subject")]
 
 
+def disputed(asked: Asked) -> list[str]:
+    moment = f"&{asked.moment}".rstrip("&")
+    return [f"/api/conflicts?{query}{moment}" for query in ("limit=2", "unkeyed=true", "scope=namespace&source=agent")]
+
+
+def disputes(asked: Asked) -> list[str]:
+    keys = [("user:ada", "city"), ("user:bob", "city"), ("user:ada", ""), ("hidden-subject", "hidden-collection")]
+    return [f"/api/conflicts/{id_of(*key)}?{asked.moment}".rstrip("?") for key in keys]
+
+
 def replayed(asked: Asked) -> str:
     """The question as the low key would have asked it."""
     kept = urlencode([(name, value) for name, value in parse_qsl(asked.query) if name not in MOMENT])
@@ -115,6 +126,8 @@ DOORS = [
     Door("inspector:memory", "person", of_a_memory_then("/memories/{}")),
     Door("inspector:memory-reveal", "person", of_a_memory("/memories/{}/reveal"), {}),
     Door("api:ledger", "key", plain("/api/ledger")),
+    Door("api:conflicts", "key", disputed),
+    Door("api:conflict", "key", disputes),
     Door("inspector:subject", "person", of_a_subject),
     Door("inspector:replay", "person", lambda asked: [f"/replay?{replayed(asked)}"]),
     Door("api:replay", "person", lambda asked: [f"/api/replay?{replayed(asked)}"]),

@@ -1,0 +1,102 @@
+"""Conflicts over HTTP: what older clients read, what speaks for a class, and nothing of what is hidden."""
+
+from typing import Any
+
+import pytest
+
+from memoryhub.audit.models import AuditEntry
+from memoryhub.ops import reads
+from tests.api.answers import problem
+from tests.builders import make_key, make_memory
+
+pytestmark = pytest.mark.django_db
+
+CONFLICTS = "/api/conflicts"
+
+
+def test_a_group_carries_the_names_that_older_clients_read(reader):
+    paris = make_memory(subject="user:bob", collection="facts", content="Bob has a dog.", source="crm")
+    berlin = make_memory(subject="user:bob", collection="facts", content="Bob does not have a dog.", source="mail")
+
+    answer = reader.get(CONFLICTS).json()
+
+    (group,) = answer["conflicts"]
+    assert (answer["has_more"], answer["next_cursor"]) == (False, None)
+    assert {name: group[name] for name in ("subject", "entity", "entity_key", "group_size", "count", "status")} == {
+        "subject": "user:bob", "entity": "facts", "entity_key": "facts", "group_size": 2, "count": 2, "status": "open",
+    }  # fmt: skip
+    assert group["class"] == "contradiction"
+    assert group["sources"] == ["crm", "mail"]
+    assert set(group["conflicting_values"]) == {"Bob has a dog.", "Bob does not have a dog."}
+    assert {member["memory_id"] for member in group["memories"]} == {str(paris.memory_id), str(berlin.memory_id)}
+    for member in group["memories"]:
+        assert {"source", "actor_type", "ts", "content", "payload_id"} <= member.keys()
+
+
+def test_one_group_says_what_speaks_for_its_class(reader):
+    for content in ("Bob has a dog.", "Bob does not have a dog."):
+        make_memory(subject="user:bob", collection="facts", content=content)
+    (listed,) = reader.get(CONFLICTS).json()["conflicts"]
+
+    told = reader.get(f"{CONFLICTS}/{listed['id']}").json()
+
+    pairs = told.pop("pairs")
+    assert told == listed
+    assert [(pair["values"], pair["class"]) for pair in pairs] == [([0, 1], "contradiction")]
+    assert {"negation", "bias"} <= {feature["name"] for feature in pairs[0]["features"]}
+
+
+def test_pages_go_on_where_the_one_before_ended(reader):
+    for number in range(5):
+        for content in ("Paris", "Berlin"):
+            make_memory(subject=f"user:{number}", collection="city", content=content)
+
+    walked: list[str] = []
+    page: dict[str, Any] = {"next_cursor": ""}
+    while page["next_cursor"] is not None:
+        page = reader.get(CONFLICTS, limit=2, cursor=page["next_cursor"]).json()
+        walked += [group["subject"] for group in page["conflicts"]]
+
+    assert walked == [f"user:{number}" for number in range(5)]
+
+
+class TestWhatIsHidden:
+    def test_makes_no_conflict(self, reader, outsider):
+        make_memory(subject="user:ada", collection="city", content="Paris")
+        make_memory(subject="user:ada", collection="city", content="Berlin", tier="restricted")
+        (group,) = reader.get(CONFLICTS).json()["conflicts"]
+
+        assert outsider.get(CONFLICTS).json() == {"conflicts": [], "next_cursor": None, "has_more": False}
+        hidden = outsider.get(f"{CONFLICTS}/{group['id']}")
+        problem(hidden, 404, "not_found")
+        problem(outsider.get(f"{CONFLICTS}/cf_none"), 404, "not_found")
+
+    def test_is_no_member(self, reader, outsider):
+        for content in ("Paris", "Berlin"):
+            make_memory(subject="user:ada", collection="city", content=content)
+        make_memory(subject="user:ada", collection="city", content="Hidden canary", tier="restricted")
+
+        answer = outsider.get(CONFLICTS)
+
+        assert answer.json()["conflicts"][0]["count"] == 2
+        assert b"canary" not in answer.content
+        assert reader.get(CONFLICTS).json()["conflicts"][0]["count"] == 3
+
+
+def test_who_was_told_of_a_conflict_stands_in_the_ledger(api):
+    told = [make_memory(subject="user:ada", collection="city", content=content) for content in ("Paris", "Berlin")]
+
+    api(make_key()).get(CONFLICTS)
+    reads.flush()
+
+    entry = AuditEntry.objects.get(route="api:conflicts")
+    assert set(entry.memory_ids) == {memory.memory_id for memory in told}
+
+
+@pytest.mark.parametrize("query", ["class=none", "scope=x", "min_values=-1", "unkeyed=1", "q=paris", "from=now"])
+def test_a_bad_question_is_named(reader, query):
+    name, value = query.split("=")
+
+    told = problem(reader.get(CONFLICTS, **{name: value}), 400, "invalid_parameter")
+
+    assert list(told["errors"]) == [name]
