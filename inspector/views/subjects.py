@@ -79,7 +79,7 @@ def _rows(
                 "is_later": is_later,
                 # Where it was not there yet, its page is that of its own beginning.
                 "kept": kept(listed, at_its_start if is_later else here.asked),
-                "is_linked": spell.kind not in ("replaced", "expired"),
+                "is_linked": spell.kind != "replaced",
             }
         )
     return rows

@@ -1,10 +1,10 @@
 """When memories are looked at: event time, which the producers tell, and record time, which is the hub's own."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
-from django.db.models import Exists
+from django.db.models import Exists, OuterRef
 
 from memoryhub.memories import clock
 from memoryhub.memories.querysets import MemoryQuerySet
@@ -37,6 +37,11 @@ class Moment:
     def recorded(self, rows: MemoryQuerySet) -> MemoryQuerySet:
         """All versions that were known then, in force or not."""
         return rows if self.known_at is None else rows.recorded_by(self.known_at)
+
+    def alive(self, rows: MemoryQuerySet) -> MemoryQuerySet:
+        """All versions that were known then, of memories that had not outlived their time to live by then."""
+        in_force = replace(self, as_of=None).of(rows).filter(memory_id=OuterRef("memory_id"))
+        return self.recorded(rows).filter(Exists(in_force))
 
     def history(self, rows: MemoryQuerySet, memory_id: UUID) -> MemoryQuerySet:
         """All versions of one memory that were known then, of events up to then, the newest first.

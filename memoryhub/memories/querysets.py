@@ -273,10 +273,6 @@ class MemoryQuerySet(ClassifiedQuerySet[Any]):
         known.instant = instant
         return known
 
-    def seen_now(self) -> Self:
-        """All versions of memories that may be seen as they stand now."""
-        return self.filter(self._seen_now())
-
     def _seen_now(self) -> Q:
         """Versions of memories whose latest version may be seen as well. (No join, whose way would be a guess.)"""
         if self.seen_by is None:

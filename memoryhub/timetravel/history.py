@@ -1,11 +1,10 @@
 """The history of a subject: every version that was known of it, whatever became of it."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
 
-from django.db.models import BooleanField, DateTimeField, Exists, Func, IntegerField, OuterRef, UUIDField, Value
+from django.db.models import BooleanField, DateTimeField, Func, IntegerField, UUIDField, Value
 from django.http import QueryDict
 
 from memoryhub.firewall.types import Clearance, Principal
@@ -39,8 +38,7 @@ class HistoryFilterSet(MemoryFilterSet):
         super().__init__(data, clearance=clearance, besides=besides, now=now)
         if "subject" not in self.values:
             raise BadQuery({"subject": ["is needed for a history."]}, "missing_parameter")
-        in_force = replace(self.moment, as_of=None).of(self.seen).filter(memory_id=OuterRef("memory_id"))
-        known = self.moment.recorded(self.seen).filter(Exists(in_force))
+        known = self.moment.alive(self.seen)
         self.queryset = known.filter(timestamp__lte=self.moment.as_of) if self.moment.as_of else known
 
     @cached_property

@@ -10,14 +10,13 @@ from datetime import datetime
 from itertools import groupby, pairwise
 from typing import Any, Literal
 
-from memoryhub.memories import clock
 from memoryhub.memories.filters import MomentFilterSet
 from memoryhub.memories.records import WHOLE, Record, newest
 
 MOST_VERSIONS = 500
 MOST_KEYS = 100
 
-Kind = Literal["believed", "replaced", "retired", "quarantined", "erased", "expired"]
+Kind = Literal["believed", "replaced", "retired", "quarantined", "erased"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,22 +69,19 @@ class Life:
 def life(subject: str, filters: MomentFilterSet) -> Life | None:
     """The life of `subject` as `filters` see it; None if they see nothing of it."""
     moment, about = filters.moment, filters.seen.filter(subject=subject)
-    # Without an instant, too, nothing shows as it was that may not be seen any more.
-    recorded = moment.recorded(about) if moment.known_at else about.seen_now()
-    said = newest(recorded, MOST_VERSIONS + 1, (*WHOLE, "id"))
+    said = newest(moment.alive(about), MOST_VERSIONS + 1, (*WHOLE, "said_at"))
     if not said:
         return None
-    known_at = moment.known_at or clock.now()
     believed = newest(moment.of(about).filter(status="active").believed(), MOST_KEYS + 1, WHOLE)
     return Life(
-        keys=list(_keys(said[:MOST_VERSIONS], known_at)),
+        keys=list(_keys(said[:MOST_VERSIONS])),
         believed=sorted(believed[:MOST_KEYS], key=_collection),
         has_more=len(said) > MOST_VERSIONS,
         has_more_keys=len(believed) > MOST_KEYS,
     )
 
 
-def _keys(said: Sequence[Record], known_at: datetime) -> Iterator[Key]:
+def _keys(said: Sequence[Record]) -> Iterator[Key]:
     replaced_by: dict[tuple[Any, int], Record] = {}
     for memory_id, versions in groupby(sorted(said, key=_version), key=lambda record: record["memory_id"]):
         written = list(versions)
@@ -94,7 +90,7 @@ def _keys(said: Sequence[Record], known_at: datetime) -> Iterator[Key]:
     # The order in which values supersede each other (MemoryQuerySet.believed).
     for collection, values in groupby(sorted(said, key=_order), key=_collection):
         in_order = list(values)
-        kinds = [_kind(record, known_at) for record in in_order]
+        kinds = [_kind(record) for record in in_order]
         starts = [record["timestamp"] for record, kind in zip(in_order, kinds, strict=True) if kind == "believed"]
         yield Key(collection=collection, spells=list(_spells(in_order, kinds, iter(starts[1:]), replaced_by)))
 
@@ -108,17 +104,15 @@ def _spells(
     for record, kind in zip(values, kinds, strict=True):
         later = replaced_by.get((record["memory_id"], record["version"]))
         end = next(following, None) if kind == "believed" else later["timestamp"] if later else None
-        known = {name: value for name, value in record.items() if name != "id"}
+        known = {name: value for name, value in record.items() if name != "said_at"}
         yield Spell(record=known, kind=kind, start=record["timestamp"], end=end)
 
 
-def _kind(record: Record, known_at: datetime) -> Kind:
+def _kind(record: Record) -> Kind:
     if record["status"] == "erased":
         return "erased"
     if record["superseded_at"] is not None:
         return "replaced"
-    if record["expires_at"] is not None and record["expires_at"] <= known_at:
-        return "expired"
     kinds: dict[str, Kind] = {"retired": "retired", "quarantined": "quarantined"}
     return kinds.get(record["status"], "believed")
 
@@ -128,7 +122,8 @@ def _collection(record: Record) -> str:
 
 
 def _order(record: Record) -> tuple[Any, ...]:
-    return record["collection"], record["timestamp"], record["recorded_at"], record["id"]
+    told = record["said_at"] or record["recorded_at"]
+    return record["collection"], record["timestamp"], told, record["memory_id"], record["version"]
 
 
 def _version(record: Record) -> tuple[Any, ...]:

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+from collections import Counter
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
@@ -50,6 +51,14 @@ def _take(browser: Browser, wanted: argparse.Namespace, theme: str, width: str) 
     picture("filters")
     page.goto(f"/memories/{_changed_memory(page)}")
     picture("memory", whole=True)
+    page.goto(f"/memories?as_of={_halfway(page)}")
+    picture("list-then")
+    page.goto(f"/subjects/{_busiest(page)}")
+    picture("subject", whole=True)
+    page.goto(f"/diff?axis=event&since={_halfway(page)}")
+    picture("changes")
+    page.goto(f"/replay?as=clearance:public&as_of={_halfway(page)}")
+    picture("replay")
     page.goto("/memories?q=no+such+words")
     picture("no-match")
     page.goto("/help")
@@ -67,6 +76,19 @@ def _changed_memory(page: Page) -> str:
             break
         path = f"/api/memories?limit=200&cursor={answer['next_cursor']}"
     return str(found["memory_id"])
+
+
+def _halfway(page: Page) -> str:
+    """A day in the middle of what happened."""
+    buckets = page.request.get("/api/histogram").json()["buckets"]
+    return str(buckets[len(buckets) // 2]["start"][:10])
+
+
+def _busiest(page: Page) -> str:
+    """The subject of which most was said lately."""
+    records = page.request.get("/api/memories?limit=200").json()["records"]
+    ((subject, _),) = Counter(record["subject"] for record in records if record["subject"]).most_common(1)
+    return str(subject)
 
 
 def _arguments() -> argparse.Namespace:
