@@ -129,6 +129,7 @@ class Memory(models.Model):
         blank=True,
         help_text="Record time of the version that said it, where this one only classifies it anew.",
     )
+    said_id = models.BigIntegerField(null=True, blank=True, help_text="The id of that version; internal as id is.")
     superseded_at = models.DateTimeField(null=True, blank=True, help_text="When a next version replaced this one.")
     foretold = models.GeneratedField(
         expression=Foretold(F("timestamp"), F("recorded_at")),

@@ -126,11 +126,15 @@ class Beyond(Func):
     template = "(timestamp, memory_id) < (%(expressions)s)"
 
 
+# A version that only classifies anew tells when, and by which row, it was said.
+SAID = {"said_at": "recorded_at", "said_id": "id"}
+
+
 class Supersedes(Func):
-    """Whether a value of the same key comes after another: by event time, by when it was told, by its memory's id."""
+    """Whether a value of the same key comes after another: by event time, by record time, then as it was written."""
 
     output_field = BooleanField()
-    template = "(timestamp, coalesce(said_at, recorded_at), memory_id) > (%(expressions)s)"
+    template = "(timestamp, coalesce(said_at, recorded_at), coalesce(said_id, id)) > (%(expressions)s)"
 
 
 class InForce(Func):
@@ -291,8 +295,8 @@ class MemoryQuerySet(ClassifiedQuerySet[Any]):
         same_key = self.filter(
             subject=OuterRef("subject"), collection=OuterRef("collection"), timestamp__gte=OuterRef("timestamp")
         )
-        told = Coalesce(OuterRef("said_at"), OuterRef("recorded_at"))
-        later = same_key.filter(Supersedes(OuterRef("timestamp"), told, OuterRef("memory_id")))
+        told = [Coalesce(OuterRef(said), OuterRef(own)) for said, own in SAID.items()]
+        later = same_key.filter(Supersedes(OuterRef("timestamp"), *told))
         return self.exclude(subject="").filter(IsNull(Subquery(later.values("id")[:1]), True))
 
     def mortal(self) -> Self:

@@ -388,8 +388,9 @@ _CHANGED = {
 _CLOSE = "UPDATE memories SET superseded_at = now() WHERE id = ANY(%s)"
 # The fingerprint stays: the writer's own write sent again is the same write, whatever it was classified as since.
 _ADD = f"""
-INSERT INTO memories ({", ".join(COLUMNS)}, said_at)
-SELECT {", ".join(_CHANGED.get(name, f"m.{name}") for name in COLUMNS)}, coalesce(m.said_at, m.recorded_at)
+INSERT INTO memories ({", ".join(COLUMNS)}, said_at, said_id)
+SELECT {", ".join(_CHANGED.get(name, f"m.{name}") for name in COLUMNS)},
+       coalesce(m.said_at, m.recorded_at), coalesce(m.said_id, m.id)
 FROM jsonb_to_recordset(%s) AS next (
     id bigint, classification_tier varchar, sensitivity_labels varchar[], label_keys varchar[], defaulted varchar[],
     status varchar

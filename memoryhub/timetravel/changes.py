@@ -16,6 +16,7 @@ from django.db.models.functions import Coalesce
 from memoryhub.memories.querysets import (
     ANY_TIER,
     LOOKED_UP,
+    SAID,
     MemoryQuerySet,
     OfPart,
     Sought,
@@ -39,7 +40,17 @@ _BESIDES = ("kind", "pinned", "expires_at", "propagation", "defaulted")
 SHOWN = (*RECORD, *_BESIDES)
 """What is shown of either end. A difference in it is a change, but for what a version has of its own."""
 _COMPARED = (*(name for name in ENVELOPE if name != "content"), "status", *_BESIDES[:-1])
-_COLUMNS = ("id", "memory_id", "version", "recorded_at", "said_at", "superseded_at", "content_sha256", *_COMPARED)
+_COLUMNS = (
+    "id",
+    "memory_id",
+    "version",
+    "recorded_at",
+    "said_at",
+    "said_id",
+    "superseded_at",
+    "content_sha256",
+    *_COMPARED,
+)
 # As texts: jsonb takes 1 and 1.0 for the same number, and who reads them does not.
 _AS_TEXT = {"metadata", "propagation"}
 
@@ -241,7 +252,7 @@ class Changes:
         if not side.is_of_events:
             return compiled(side.other.values(*_COLUMNS)[:1])
         # The latest of each tier, and of these the latest: a key may have had many values.
-        order = ("-timestamp", Coalesce("said_at", "recorded_at").desc(), "-memory_id")
+        order = [F("timestamp").desc(), *(Coalesce(*pair).desc() for pair in SAID.items())]
         part = side.other.filter(classification_tier=Of(end="kin", name="tier")).order_by(*order)
         sql, params = compiled(part.values(*_COLUMNS)[:1])
         return _LATEST.format(part=sql), [list(self.tiers), *params]
@@ -274,8 +285,8 @@ def of_versions(seen: MemoryQuerySet, since: datetime, until: datetime, among: Q
 def of_events(known: MemoryQuerySet, since: datetime, until: datetime) -> list[Side]:
     """What is believed at `until` of what happened after `since`. What is said of no subject has no rival."""
     same_key = known.exclude(subject="").filter(**{name: Of(end="a", name=name) for name in ("subject", "collection")})
-    told = Coalesce(Of(end="a", name="said_at"), Of(end="a", name="recorded_at"), output_field=DateTimeField())
-    later = Supersedes(Of(end="a", name="at"), told, Of(end="a", name="memory_id"))
+    told = [Coalesce(*(Of(end="a", name=name) for name in pair), output_field=Field()) for pair in SAID.items()]
+    later = Supersedes(Of(end="a", name="at"), *told)
     return [
         Side(
             end="a",
@@ -317,7 +328,7 @@ SELECT part.* FROM unnest(%s::varchar[], %s::boolean[]) AS parts(tier, foretold)
 """
 _LATEST = """
 SELECT part.* FROM unnest(%s::varchar[]) AS kin(tier) CROSS JOIN LATERAL ({part}) AS part
-ORDER BY timestamp DESC, coalesce(said_at, recorded_at) DESC, memory_id DESC
+ORDER BY timestamp DESC, coalesce(said_at, recorded_at) DESC, coalesce(said_id, id) DESC
 LIMIT 1
 """
 _LAST = "SELECT * FROM ({parts}) AS found ORDER BY at DESC, memory_id DESC LIMIT 1 OFFSET %s"

@@ -11,6 +11,7 @@ from itertools import groupby, pairwise
 from typing import Any, Literal
 
 from memoryhub.memories.filters import MomentFilterSet
+from memoryhub.memories.querysets import SAID
 from memoryhub.memories.records import WHOLE, Record, newest
 
 MOST_VERSIONS = 500
@@ -69,7 +70,7 @@ class Life:
 def life(subject: str, filters: MomentFilterSet) -> Life | None:
     """The life of `subject` as `filters` see it; None if they see nothing of it."""
     moment, about = filters.moment, filters.seen.filter(subject=subject)
-    said = newest(moment.alive(about), MOST_VERSIONS + 1, (*WHOLE, "said_at"))
+    said = newest(moment.alive(about), MOST_VERSIONS + 1, (*WHOLE, "id", *SAID))
     if not said:
         return None
     believed = newest(moment.of(about).filter(status="active").believed(), MOST_KEYS + 1, WHOLE)
@@ -104,7 +105,7 @@ def _spells(
     for record, kind in zip(values, kinds, strict=True):
         later = replaced_by.get((record["memory_id"], record["version"]))
         end = next(following, None) if kind == "believed" else later["timestamp"] if later else None
-        known = {name: value for name, value in record.items() if name != "said_at"}
+        known = {name: value for name, value in record.items() if name in WHOLE}
         yield Spell(record=known, kind=kind, start=record["timestamp"], end=end)
 
 
@@ -122,8 +123,8 @@ def _collection(record: Record) -> str:
 
 
 def _order(record: Record) -> tuple[Any, ...]:
-    told = record["said_at"] or record["recorded_at"]
-    return record["collection"], record["timestamp"], told, record["memory_id"], record["version"]
+    told = (record[said] or record[own] for said, own in SAID.items())
+    return record["collection"], record["timestamp"], *told, record["version"]
 
 
 def _version(record: Record) -> tuple[Any, ...]:

@@ -35,6 +35,7 @@ CHANGES = {
     "search": "to_tsvector('x')",
     "foretold": "true",
     "said_at": "now()",
+    "said_id": "0",
     "recorded_at": "recorded_at - interval '1 day'",
     "status": "'retired'",
 }

@@ -22,6 +22,7 @@ from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.ingest import Outcome
 from memoryhub.memories.models import Memory
 from memoryhub.memories.moment import NOW
+from memoryhub.memories.querysets import SAID
 from memoryhub.memories.relabel import Change, Plan, Relabelled
 from tests.builders import WRITER, envelope, make_clearance, make_memory
 from tests.harness.generated import KNOWN_TIERS, LABELS, examples, rolled_back
@@ -81,10 +82,10 @@ class TestAVersion:
         then, now = stored(memory.id), stored(after.id)
         changed = {name for name in now if now[name] != then[name]}
         assert changed == {
-            "id", "version", "recorded_at", "said_at", "superseded_at", "classification_tier", "sensitivity_labels",
-            "label_keys", "defaulted",
+            "id", "version", "recorded_at", "said_at", "said_id", "superseded_at", "classification_tier",
+            "sensitivity_labels", "label_keys", "defaulted",
         }  # fmt: skip
-        assert now["said_at"] == then["recorded_at"]
+        assert (now["said_at"], now["said_id"]) == (then["recorded_at"], then["id"])
         assert (after.version, after.classification_tier) == (2, "confidential")
         assert (after.sensitivity_labels, after.label_keys) == (["eu", "Legal"], ["eu", "legal"])
         assert set(memory.defaulted) - set(after.defaulted) == {"classification_tier"}
@@ -340,7 +341,7 @@ class TestUndo:
 
         now = [stored(row.id) for row in Memory.objects.filter(superseded_at=None).order_by("memory_id")]
         for then, after in zip(before, now, strict=True):
-            assert {name for name in after if after[name] != then[name]} == {"id", "version", "recorded_at", "said_at"}
+            assert {name for name in after if after[name] != then[name]} == {"id", "version", "recorded_at", *SAID}
         assert AuditEntry.objects.latest("seq").details["asked"] == {"undo": done.undo.rpartition(":")[0]}
 
     def test_leaves_alone_what_was_changed_since(self):
@@ -434,7 +435,7 @@ def test_whatever_is_relabelled_is_back_as_it_was_when_it_is_undone(stands, tier
             now = Memory.objects.get(memory_id=memory.memory_id, superseded_at=None)
             assert now.version == 3
             same = {name for name in stored(now.id) if stored(now.id)[name] == stored(memory.id)[name]}
-            assert stored(now.id).keys() - same == {"id", "version", "recorded_at", "said_at", "superseded_at"}
+            assert stored(now.id).keys() - same == {"id", "version", "recorded_at", "superseded_at", *SAID}
 
 
 def test_an_unknown_tier_is_as_closed_as_can_be_and_none_as_open():

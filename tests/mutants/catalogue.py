@@ -344,7 +344,7 @@ def _time_travel() -> list[Mutant]:
         rows("believed: rivals of every tier", "same_key = self.filter(\n", f"same_key = type(self)(self.model).visible_to({EVERYTHING}).filter(\n            status='active',\n", FIRST_WALL),
         rows("believed: rivals of every instant", "same_key = self.filter(\n", "same_key = type(self)(self.model).visible_to(self.seen_by).filter(\n"),
         rows("believed: without a subject", 'self.exclude(subject="").filter(IsNull(Subquery(later', "self.filter(IsNull(Subquery(later"),
-        rows("believed: the first", "(timestamp, coalesce(said_at, recorded_at), memory_id) > (", "(timestamp, coalesce(said_at, recorded_at), memory_id) < ("),
+        rows("believed: the first", "(timestamp, coalesce(said_at, recorded_at), coalesce(said_id, id)) > (", "(timestamp, coalesce(said_at, recorded_at), coalesce(said_id, id)) < ("),
         moment("of: every event", "return in_force.filter(timestamp__lte=self.as_of) if self.as_of else in_force", "return in_force"),
         moment("of: not at its own microsecond", "return in_force.filter(timestamp__lte=self.as_of)", "return in_force.filter(timestamp__lt=self.as_of)"),
         moment("of: what is known now", "rows.current() if self.known_at is None else rows.known_at(self.known_at)", "rows.current()"),

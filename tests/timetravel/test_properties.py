@@ -130,7 +130,7 @@ def newest(versions: Iterator[Memory]) -> list[Memory]:
 
 
 def _told(version: Memory) -> tuple[Any, ...]:
-    return version.timestamp, version.said_at or version.recorded_at, version.memory_id
+    return version.timestamp, version.said_at or version.recorded_at, version.said_id or version.id
 
 
 def believed(versions: Iterator[Memory]) -> list[Memory]:

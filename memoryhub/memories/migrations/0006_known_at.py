@@ -117,6 +117,11 @@ class Migration(migrations.Migration):
             name='said_at',
             field=models.DateTimeField(blank=True, help_text='Record time of the version that said it, where this one only classifies it anew.', null=True),
         ),
+        migrations.AddField(
+            model_name='memory',
+            name='said_id',
+            field=models.BigIntegerField(blank=True, help_text='The id of that version; internal as id is.', null=True),
+        ),
         migrations.AddConstraint(
             model_name='memory',
             constraint=models.UniqueConstraint(condition=models.Q(('superseded_at__isnull', True)), fields=('memory_id',), name='memories_latest'),
