@@ -327,7 +327,7 @@ class ConflictSerializer(serializers.Serializer[Any]):
     untrusted = AlwaysTrue()
     id = serializers.CharField(help_text="Stable: the same key, the same id.")
     locals()["class"] = serializers.ChoiceField(choices=CLASSES, help_text="The most serious of its pairs.")
-    status = serializers.ChoiceField(choices=["open"])
+    status = serializers.CharField(help_text="`open`: it waits for somebody to decide.")
     subject = serializers.CharField(allow_blank=True)
     entity_key = serializers.CharField(allow_blank=True, help_text="The collection.")
     entity = serializers.CharField(allow_blank=True, help_text="As `entity_key`.")
