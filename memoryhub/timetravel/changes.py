@@ -292,7 +292,7 @@ def of_events(known: MemoryQuerySet, since: datetime, until: datetime) -> list[S
             end="a",
             ways=[(known.filter(timestamp__gt=since, timestamp__lte=until), "timestamp")],
             other=same_key.filter(timestamp__lte=since),
-            rivals=same_key.filter(later, timestamp__lte=until),
+            rivals=same_key.filter(later, timestamp__gte=Of(end="a", name="at"), timestamp__lte=until),
             is_of_events=True,
         )
     ]

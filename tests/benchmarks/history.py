@@ -27,7 +27,7 @@ EVERY, CHANGED = 10, 3
 """Of so many memories so many have been changed once."""
 PAGE = 1_000
 QUANTILES = {"1 %": 0.01, "50 %": 0.5, "99 %": 0.99}
-WARM_UP, PLAIN_TIMES = 10, 5
+WARM_UP, PLAIN_TIMES = 10, 2
 TRAVEL = "/api/timetravel"
 
 
