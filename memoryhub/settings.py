@@ -20,6 +20,7 @@ INSTALLED_APPS = [
     "memoryhub.audit",
     "memoryhub.firewall",
     "memoryhub.memories",
+    "memoryhub.conflicts",
     "memoryhub.ops",
     "memoryhub.api",
     "inspector",

@@ -23,7 +23,7 @@ from django.urls import URLResolver, get_resolver
 from django.utils import timezone
 
 from memoryhub.audit.models import AuditEntry
-from memoryhub.conflicts.groups import id_of
+from memoryhub.conflicts.keys import id_of
 from memoryhub.firewall.models import ApiKey, ClearanceRecord, UserClearance
 from memoryhub.memories.models import Memory
 from tests.api.answers import refused, told

@@ -18,7 +18,7 @@ ADMIN = ROOT / "inspector" / "admin.py"
 OPERATORS = {"doctor.py", "embedded.py", "roles.py"}
 """Parts of ops that ask the catalogs about roles and rights: their SQL names these, so it is put together."""
 
-MODELS = {"Memory", "MemoryCount", "MemoryDay", "MemoryTotal"}
+MODELS = {"Decision", "Memory", "MemoryCount", "MemoryDay", "MemoryTotal"}
 QUERYSETS = {"MemoryQuerySet", "ClassifiedQuerySet", "QuerySet", "RawQuerySet", "RawSQL", "Manager"}
 MANAGERS = {"_base_manager", "_default_manager"}
 OPTIONS = {"managers", "managers_map", "base_manager", "default_manager", "base_manager_name", "default_manager_name"}

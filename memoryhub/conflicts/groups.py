@@ -5,27 +5,24 @@ are found in the order of their keys, along an index where the contents of a key
 it must, and nothing is kept that was computed from memories of which a reader may see only some.
 """
 
-import base64
-import binascii
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
 from typing import Any
 
-import orjson
 from django.core.signing import BadSignature
 from django.db.models import BooleanField, Case, F, Field, Func, Q, Value, When
 from django.http import QueryDict
 
-from memoryhub.conflicts import detector
+from memoryhub.conflicts import detector, keys
 from memoryhub.conflicts.detector import CLASSES, Class, Verdict
+from memoryhub.conflicts.keys import Key, id_of, key_of
 from memoryhub.firewall.cursors import signer_of
 from memoryhub.firewall.types import ACTOR_TYPES, Clearance, Principal
 from memoryhub.memories.filters import BadQuery, InstantFilter, MomentFilterSet, choice_filter, text_filter
 from memoryhub.memories.pages import bad_cursor, parse_limit, parse_number
 from memoryhub.memories.querysets import NEWEST_FIRST, MemoryQuerySet, Spells, compiled, fetched
-from memoryhub.memories.text import why_not_storable
 
 PARAMETERS = ("limit", "cursor", "min_values", "unkeyed")
 SCOPES = ("collection", "namespace")
@@ -33,13 +30,10 @@ MOST_MEMBERS = 200
 """Of a larger group the newest memories are told; it says how many there are."""
 MOST_PASSED = 2_000
 """Groups of other classes that are passed over, at most, to fill a page with those of one class."""
-_ID = "cf_"
 _FIELDS = (
     "memory_id", "payload_id", "version", "source", "actor_type", "actor_id", "namespace", "content", "timestamp",
     "recorded_at", "classification_tier", "sensitivity_labels", "subject", "collection",
 )  # fmt: skip
-Key = tuple[str, ...]
-"""(subject, collection), or (subject, collection, namespace)."""
 
 
 class OfKey(Func):
@@ -54,11 +48,6 @@ class BeyondKey(Func):
 
     output_field = BooleanField()
     template = "(%(columns)s) > (%(expressions)s)"
-
-
-def id_of(*key: str) -> str:
-    """The key itself, in letters of an address: stable, and the same whoever asks."""
-    return _ID + _write(key)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,13 +153,13 @@ def page(filters: GroupFilterSet, *, reader: Principal, parameters: Mapping[str,
     """
     limit = parse_limit(parameters.get("limit", ""))
     signer = signer_of(reader, "conflicts", filters.asked)
-    after = _read(signer.unsign, parameters["cursor"], filters) if parameters.get("cursor") else None
+    after = _read(signer.unsign, parameters["cursor"]) if parameters.get("cursor") else None
     wanted = filters.values.get("class")
     found: list[Group] = []
     key: Key = ()
     for number, each in enumerate(_groups(filters, after, limit + 1)):
         if len(found) == limit or number == MOST_PASSED:
-            return GroupPage(groups=found, next_cursor=signer.sign(_write(key)))
+            return GroupPage(groups=found, next_cursor=signer.sign(keys.written(key)))
         if not wanted or each.klass == wanted:
             found.append(each)
         key = each.key
@@ -180,10 +169,10 @@ def page(filters: GroupFilterSet, *, reader: Principal, parameters: Mapping[str,
 def group(filters: GroupFilterSet, group_id: str) -> Group | None:
     """One group, or None if there is none that this caller may see."""
     try:
-        key = _key(group_id.removeprefix(_ID), filters)
+        key = key_of(group_id)
+        of_key = dict(zip(filters.columns, key, strict=True))
     except ValueError:
         return None
-    of_key = dict(zip(filters.columns, key, strict=True))
     return next(_told(filters, _counted(filters, filters.rows.filter(**of_key), 1)), None)
 
 
@@ -214,9 +203,9 @@ def _told(filters: GroupFilterSet, counted: Sequence[Mapping[str, Any]]) -> Iter
     names = ", ".join(filters.columns)
     lists = ", ".join(["%s::varchar[]"] * len(filters.columns))
     sql = _MEMBERS.format(names=names, lists=lists, part=part)
-    keys = [[row[name] for row in counted] for name in filters.columns]
+    wanted = [[row[name] for row in counted] for name in filters.columns]
     members: dict[int, list[dict[str, Any]]] = {}
-    for row in fetched(sql, [*keys, *params]):
+    for row in fetched(sql, [*wanted, *params]):
         members.setdefault(row.pop("place"), []).append(row)
     for place, told in enumerate(counted, 1):
         yield Group(
@@ -244,26 +233,9 @@ def _beyond(filters: GroupFilterSet, key: Key) -> BeyondKey:
     return BeyondKey(*map(Value, key), columns=", ".join(filters.columns))
 
 
-def _write(key: Key) -> str:
-    return base64.urlsafe_b64encode(orjson.dumps(key)).decode().rstrip("=")
-
-
-def _key(text: str, filters: GroupFilterSet) -> Key:
-    """What `_write` wrote. Raises ValueError."""
+def _read(unsign: Callable[[str], str], cursor: str) -> Key:
     try:
-        key = orjson.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-    except binascii.Error as error:
-        raise ValueError(text) from error
-    if not isinstance(key, list) or len(key) != len(filters.columns):
-        raise ValueError(text)
-    if not all(isinstance(part, str) and why_not_storable(part) is None for part in key):
-        raise ValueError(text)
-    return tuple(key)
-
-
-def _read(unsign: Callable[[str], str], cursor: str, filters: GroupFilterSet) -> Key:
-    try:
-        return _key(unsign(cursor), filters)
+        return keys.read(unsign(cursor))
     except (BadSignature, ValueError):
         raise bad_cursor() from None
 

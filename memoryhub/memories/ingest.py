@@ -68,6 +68,7 @@ class _Stored:
     classification_tier: str = ""
     sensitivity_labels: Sequence[str] = ()
     status: str = "active"
+    decision: uuid.UUID | None = None
 
     def has(self, made: Draft) -> bool:
         """Whether storing `made` would add nothing."""
@@ -306,6 +307,7 @@ COLUMNS: dict[str, str] = {
     "defaulted": "varchar[]",
     "fingerprint": "bytea",
     "status": "varchar",
+    "decision": "uuid",
 }
 
 
@@ -358,6 +360,7 @@ def _row(made: Draft, version: _Stored) -> list[Any]:
         "defaulted": list(made.defaulted),
         "fingerprint": made.fingerprint,
         "status": version.status,
+        "decision": version.decision,
     }
     return [special[name] if name in special else getattr(envelope, name) for name in COLUMNS]
 

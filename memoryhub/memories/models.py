@@ -17,6 +17,8 @@ NAME_LENGTH = 255
 MAX_LABELS = 64
 
 CURRENT = Q(superseded_at__isnull=True)
+DECIDED = Q(decision__isnull=False)
+REJECTED = DECIDED & Q(status="retired")
 
 
 class Utf8(Func):
@@ -137,6 +139,11 @@ class Memory(models.Model):
         db_persist=True,
     )
     status = models.CharField(max_length=16, default="active")
+    decision = models.UUIDField(
+        null=True,
+        blank=True,
+        help_text="The decision about a conflict that this standing comes from; kept when it is classified anew.",
+    )
 
     objects: ClassVar[models.Manager["Memory"]] = MemoryQuerySet.as_manager()
 
@@ -189,6 +196,13 @@ class Memory(models.Model):
             _index("history_key", "subject", "collection", "timestamp", "memory_id", "recorded_at"),
             # Contents of one key stand beside each other, so that those which differ are found in passing.
             _index("keyed", "subject", "collection", "content_sha256", condition=CURRENT & Q(status="active")),
+            # What was rejected, for when it arrives again; and all that one decision made.
+            models.Index(
+                fields=["subject", "collection", "content_sha256"],
+                condition=CURRENT & REJECTED,
+                name="memories_rejected",
+            ),
+            models.Index(fields=["decision"], condition=CURRENT & DECIDED, name="memories_decided"),
             _index("superseded", "superseded_at", condition=Q(superseded_at__isnull=False)),
             _index("erased", "timestamp", condition=Q(status="erased")),
             _index("mortal", "expires_at", condition=CURRENT & Q(expires_at__isnull=False)),

@@ -16,6 +16,7 @@ EVERYTHING = ("SELECT", "INSERT", "UPDATE", "DELETE")
 PRIVILEGES: dict[str, tuple[str, ...]] = {
     "audit_entries": ("SELECT", "INSERT"),
     "audit_head": ("SELECT", "INSERT", "UPDATE"),
+    "decisions": ("SELECT", "INSERT"),
     "django_migrations": ("SELECT",),
     "memories": ("SELECT", "INSERT", "UPDATE (superseded_at)"),
     "memory_counts": ("SELECT", "INSERT", "UPDATE"),

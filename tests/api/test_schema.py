@@ -18,7 +18,7 @@ from schemathesis.checks import CHECKS, load_all_checks
 from schemathesis.generation import GenerationMode
 from schemathesis.schemas import BaseSchema
 
-from memoryhub.conflicts.groups import id_of
+from memoryhub.conflicts.keys import id_of
 from memoryhub.memories.envelope import FIELDS
 from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.models import Memory

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from memoryhub.conflicts import groups
 from memoryhub.conflicts.groups import GroupFilterSet
+from memoryhub.conflicts.keys import Key
 from memoryhub.firewall.types import Clearance, Principal, everything
 from memoryhub.memories import clock
 from memoryhub.memories.filters import BadQuery
@@ -35,12 +36,12 @@ def found(query: str = "", *, clearance: Clearance | None = None, limit: int = 7
         cursor = page.next_cursor
 
 
-def as_set(walked: list[groups.Group]) -> dict[groups.Key, frozenset[str]]:
+def as_set(walked: list[groups.Group]) -> dict[Key, frozenset[str]]:
     assert len({group.id for group in walked}) == len(walked)
     return {group.key: frozenset(value.content for value in group.values) for group in walked}
 
 
-def reference(seen: MemoryQuerySet, **fields: str) -> dict[groups.Key, frozenset[str]]:
+def reference(seen: MemoryQuerySet, **fields: str) -> dict[Key, frozenset[str]]:
     """What GROUP BY subject, collection HAVING count(DISTINCT content) > 1 finds."""
     contents = defaultdict(set)
     rows = seen.current().filter(status="active", **fields).exclude(subject="")

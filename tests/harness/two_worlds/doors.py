@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
-from memoryhub.conflicts.groups import id_of
+from memoryhub.conflicts.keys import id_of
 from memoryhub.memories.filters import MOMENT
 from tests.harness.worlds import Answer, Worlds
 
