@@ -36,7 +36,7 @@ def _flush_may_empty_the_memories() -> Iterator[None]:
                 " WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()"
             )
         # CASCADE, because knox's migrations make a table that refers to the users and has no model here.
-        with pgtrigger.ignore("memories.Memory:keep", "audit.AuditEntry:append_only"):
+        with pgtrigger.ignore("memories.Memory:keep", "audit.AuditEntry:append_only", "conflicts.Decision:append_only"):
             call_command("flush", verbosity=0, interactive=False, allow_cascade=True)
 
     TransactionTestCase._fixture_teardown = allowed  # type: ignore[attr-defined]

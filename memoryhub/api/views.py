@@ -211,6 +211,7 @@ def _told(receipt: Receipt) -> dict[str, Any]:
             "memory_id": receipt.memory_id,
             "version": receipt.version,
             "outcome": receipt.outcome,
+            **({"status": "retired", "decision": receipt.decision} if receipt.decision else {}),
         }
     return {
         "payload_id": receipt.payload_id,

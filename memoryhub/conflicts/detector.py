@@ -21,12 +21,12 @@ from memoryhub.conflicts import features, lexicon
 from memoryhub.conflicts.normalise import normalised
 from memoryhub.conflicts.reading import Reading, read, stem
 from memoryhub.conflicts.weights import WEIGHTS, Question, Weights
+from memoryhub.firewall.types import TRUST
 
 Class = Literal["contradiction", "update", "paraphrase", "duplicate", "unrelated"]
 CLASSES: tuple[Class, ...] = ("contradiction", "update", "paraphrase", "duplicate", "unrelated")
 """The most serious first."""
 
-TRUST = {"user": 3, "system": 2, "agent": 1}
 MOST_CHARACTERS = 4_000
 """Of a longer text so much is compared, from where it begins to differ. Duplicates are told by the whole."""
 MOST_VALUES = 12

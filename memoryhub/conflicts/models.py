@@ -1,4 +1,4 @@
-from typing import Any, ClassVar
+from typing import Any
 
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
@@ -67,7 +67,7 @@ class Decision(Keyed):
     all_labels = ArrayField(models.CharField(max_length=NAME_LENGTH * 3), default=list, help_text="Those of each.")
     namespaces = ArrayField(models.CharField(max_length=NAME_LENGTH))
 
-    objects: ClassVar[models.Manager["Decision"]] = DecisionQuerySet.as_manager()
+    objects = DecisionQuerySet.as_manager()
 
     class Meta:
         db_table = "decisions"
@@ -82,7 +82,7 @@ class Decision(Keyed):
         ]
         indexes = [
             models.Index(fields=["subject", "collection", "namespace", "id"], name="decisions_key"),
-            models.Index(fields=["at", "id"], name="decisions_newest"),
+            models.Index(fields=["at", "decision_id"], name="decisions_newest"),
             models.Index(fields=["run", "id"], condition=Q(run__isnull=False), name="decisions_run"),
             GinIndex(fields=["memory_ids"], name="decisions_memories"),
         ]
@@ -149,6 +149,7 @@ class PolicyRun(models.Model):
     seen = models.PositiveIntegerField(default=0)
     decided = models.PositiveIntegerField(default=0)
     left = models.PositiveIntegerField(default=0, help_text="Groups that the rules leave to people.")
+    undone = models.PositiveIntegerField(default=0, help_text="Decisions that were undone with the run.")
     # What whoever runs it can see: its numbers are for those who see as much (firewall.querysets.covered_by).
     reach_tiers = ArrayField(models.TextField())
     reach_blocked = ArrayField(models.TextField(), default=list)

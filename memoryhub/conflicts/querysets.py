@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, Self
 
 from django.db import models
-from django.db.models import Exists, Func, IntegerField, OuterRef, Q, Subquery, UUIDField, Value
+from django.db.models import BooleanField, Exists, F, Func, IntegerField, OuterRef, Q, Subquery, Value
 from django.db.models.functions import Now
 
 from memoryhub.firewall.querysets import stored_tiers
@@ -13,10 +13,11 @@ from memoryhub.memories.models import Memory
 
 
 class AnyOf(Func):
-    """One of an array: `column = ANY (array)`, which an index on the column answers."""
+    """Whether a value is one of an array, which an index on the value answers."""
 
-    function = "ANY"
-    output_field = UUIDField()
+    output_field = BooleanField()
+    template = "%(expressions)s)"
+    arg_joiner = " = ANY ("
 
 
 class Number(Func):
@@ -41,7 +42,7 @@ class DecisionQuerySet(models.QuerySet[Any]):
         if clearance.namespaces is not None:
             rule &= Q(namespaces__contained_by=sorted(clearance.namespaces))
         latest = Memory.objects.visible_to(clearance).filter(superseded_at__isnull=True)
-        seen = latest.filter(memory_id=AnyOf(OuterRef("memory_ids"))).annotate(number=Number(Value(1)))
+        seen = latest.filter(AnyOf(F("memory_id"), OuterRef("memory_ids"))).annotate(number=Number(Value(1)))
         return self.filter(rule, memory_ids__len=Subquery(seen.values("number")))
 
     def of(self, *key: str) -> Self:
@@ -53,9 +54,11 @@ class DecisionQuerySet(models.QuerySet[Any]):
     def in_force(self, instant: datetime | None = None) -> Self:
         """Decisions that were not undone, nor deferred to an earlier time: now, or at an instant of record time."""
         moment = Now() if instant is None else Value(instant, models.DateTimeField())
-        undone = type(self)(self.model).filter(reverses=OuterRef("decision_id"), at__lte=moment)
+        # What was decided while a transaction waited came after its now(), and is in force all the same.
+        made = Q() if instant is None else Q(at__lte=moment)
+        undone = type(self)(self.model).filter(made, reverses=OuterRef("decision_id"))
         waiting = Q(until__isnull=True) | Q(until__gt=moment)
-        return self.filter(waiting, ~Exists(undone), at__lte=moment).exclude(outcome="undo")
+        return self.filter(made, waiting, ~Exists(undone)).exclude(outcome="undo")
 
     def undone_by(self) -> Self:
         """With `undo`: the decision that undid this one, or None."""

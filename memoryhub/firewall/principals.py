@@ -1,9 +1,11 @@
 """Who is behind a request. Asked anew for every request: a clearance lowered now holds from the next request on."""
 
+from collections.abc import Iterable
+
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
 
 from memoryhub.firewall.models import ApiKey, UserClearance
-from memoryhub.firewall.types import Principal, Scope
+from memoryhub.firewall.types import Clearance, Principal, Scope
 
 
 def nobody() -> Principal:
@@ -30,3 +32,15 @@ def principal_of_account(username: str, held: UserClearance | None) -> Principal
 def account_of(username: str) -> str | None:
     """The principal's name of a user's account, None if there is none."""
     return f"user:{username}" if User.objects.filter(username=username).exists() else None
+
+
+def clearances_of(names: Iterable[str]) -> dict[str, Clearance]:
+    """What the principals of these names may see by now; whoever is not on record is missing."""
+    by_kind: dict[str, list[str]] = {"user": [], "key": []}
+    for name in names:
+        kind, _, own_name = name.partition(":")
+        by_kind.setdefault(kind, []).append(own_name)
+    people = User.objects.filter(username__in=by_kind["user"]).select_related("held_clearance__clearance")
+    found = [principal_of_account(user.get_username(), getattr(user, "held_clearance", None)) for user in people]
+    found += [key.as_principal() for key in ApiKey.objects.filter(name__in=by_kind["key"])]
+    return {principal.name: principal.clearance for principal in found}

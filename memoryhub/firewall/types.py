@@ -9,6 +9,8 @@ from typing import Protocol
 from django.conf import settings
 
 ACTOR_TYPES = ("user", "agent", "system")
+TRUST = {"user": 3, "system": 2, "agent": 1}
+"""Whom to believe, where two say otherwise."""
 
 
 class Classified(Protocol):

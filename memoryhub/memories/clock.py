@@ -19,6 +19,14 @@ def settle(asked: datetime = END_OF_TIME) -> datetime:
     return settled
 
 
+def tick() -> datetime:
+    """Wait until no other writer is under way; the instant of this transaction, which writes alone from then on."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT record_tick()")
+        instant: datetime = cursor.fetchone()[0]
+    return instant
+
+
 def now() -> datetime:
     """The database's clock: the authority, wherever this process runs."""
     with connection.cursor() as cursor:

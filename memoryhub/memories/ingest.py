@@ -6,7 +6,7 @@ import sys
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -22,6 +22,7 @@ from memoryhub.faults import OutcomeUnknown, is_lost_connection
 from memoryhub.firewall import wall
 from memoryhub.firewall.reach import reach_of
 from memoryhub.firewall.types import Principal, Scope, opens
+from memoryhub.memories import clock, rejected
 from memoryhub.memories.envelope import Draft, Errors, Numbers, Rejected, draft
 from memoryhub.memories.models import Memory
 
@@ -52,6 +53,8 @@ class Receipt:
     outcome: Outcome
     memory_id: uuid.UUID | None = None
     version: int | None = None
+    decision: uuid.UUID | None = None
+    """The decision that had rejected what it says, so that it was stored as retired."""
     code: str = ""
     errors: Errors | None = None
 
@@ -75,7 +78,13 @@ class _Stored:
         return self.fingerprint == made.fingerprint or (made.version is not None and made.version <= self.version)
 
     def answer(self, payload_id: str, outcome: Outcome) -> Receipt:
-        return Receipt(payload_id=payload_id, outcome=outcome, memory_id=self.memory_id, version=self.version)
+        return Receipt(
+            payload_id=payload_id,
+            outcome=outcome,
+            memory_id=self.memory_id,
+            version=self.version,
+            decision=self.decision,
+        )
 
 
 Identity = tuple[str, str]
@@ -186,10 +195,10 @@ def _waves(drafts: Sequence[Draft]) -> list[dict[int, Draft]]:
 
 
 def _store_wave(wave: dict[int, Draft], on_conflict: OnConflict, by: Principal) -> dict[int, Receipt]:
-    _tick()
+    clock.tick()
     stored = _lookup(_identities(wave.values()))
     receipts: dict[int, Receipt] = {}
-    rows: list[tuple[Draft, _Stored]] = []
+    written: list[tuple[int, Draft, _Stored, Outcome]] = []
     closing: list[int] = []
     for position, made in wave.items():
         known = stored.get(_identity(made))
@@ -211,11 +220,23 @@ def _store_wave(wave: dict[int, Draft], on_conflict: OnConflict, by: Principal) 
             fresh = _Stored(None, known.memory_id, known.version + 1, made.fingerprint, status=status)
             outcome = Outcome.UPDATED
             closing.append(known.id or 0)
-        rows.append((made, fresh))
-        receipts[position] = fresh.answer(made.envelope.payload_id, outcome)
+        written.append((position, made, fresh, outcome))
+    decided = rejected.decisions([made for _, made, fresh, _ in written], by.clearance) if written else []
+    rows: list[tuple[Draft, _Stored]] = []
+    for (position, made, fresh, outcome), decision in zip(written, decided, strict=True):
+        due = replace(fresh, status="retired", decision=decision) if decision and fresh.status == "active" else fresh
+        rows.append((made, due))
+        receipts[position] = due.answer(made.envelope.payload_id, outcome)
     _close(closing)
     _copy(rows)
     return receipts
+
+
+def add(made: Draft, *, decision: uuid.UUID) -> uuid.UUID:
+    """Store a memory that a decision made, in the caller's transaction after its tick; the memory's id."""
+    fresh = _Stored(None, uuid.uuid4(), 1, made.fingerprint, decision=decision)
+    _copy([(made, fresh)])
+    return fresh.memory_id
 
 
 def _conflict(made: Draft) -> Receipt:
@@ -263,11 +284,6 @@ CROSS JOIN LATERAL (
     LIMIT 1
 ) AS m
 """
-
-
-def _tick() -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT record_tick()")
 
 
 def _close(ids: list[int]) -> None:

@@ -25,6 +25,7 @@ from memoryhub.firewall import wall
 from memoryhub.firewall.models import ClearanceRecord
 from memoryhub.firewall.reach import reach_of
 from memoryhub.firewall.types import Principal, Scope, label_key, label_keys, opens
+from memoryhub.memories import clock
 from memoryhub.memories.envelope import Labels, Rejected, Text, Tier, one_of, rejected
 from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.ingest import COLUMNS, committed
@@ -53,6 +54,9 @@ def _reason(value: str) -> str:
     return value
 
 
+Reason = Annotated[Text, AfterValidator(_reason)]
+
+
 class Change(BaseModel):
     """What is to become of a classification. What is not named stays; labels are compared as policies compare them."""
 
@@ -62,7 +66,7 @@ class Change(BaseModel):
     add_labels: Labels = Field(default_factory=list)
     remove_labels: Labels = Field(default_factory=list)
     status: Annotated[str, one_of(*QUARANTINE)] = ""
-    reason: Annotated[Text, AfterValidator(_reason)] = ""
+    reason: Reason = ""
 
     @model_validator(mode="after")
     def _is_a_change(self) -> Self:
@@ -93,11 +97,11 @@ class Change(BaseModel):
         return replace(after, defaulted=tuple(name for name in before.defaulted if name not in said))
 
 
-AnyChange = TypeVar("AnyChange", bound=Change)
+Shape = TypeVar("Shape", bound=BaseModel)
 
 
-def read(given: Any, shape: type[AnyChange]) -> AnyChange:
-    """The change in `given`, a decoded JSON value. Raises Rejected with the errors of every field."""
+def read(given: Any, shape: type[Shape]) -> Shape:
+    """What is asked for in `given`, a decoded JSON value. Raises Rejected with the errors of every field."""
     if not isinstance(given, Mapping):
         raise Rejected({"": ["must be a JSON object."]})
     try:
@@ -288,7 +292,7 @@ def carry_out(plan: Plan, *, reason: str = "", route: str = "", request_id: str 
             raise Rejected({"": [REFUSALS[code]]}, code)
         return Relabelled(changed=0)
     with committed({step.row.source for step in due}):
-        instant = _tick()
+        instant = clock.tick()
         _lock(due, plan.by)
         _write(due)
         ledger.append(replace(_event(plan, reason), route=route, request_id=request_id))
@@ -359,14 +363,6 @@ def _refusal(before: Classification, after: Classification, by: Principal, *, is
     if len(after.sensitivity_labels) > MAX_LABELS:
         return "too_many_labels"
     return "declassification" if is_opened and not by.may(Scope.DECLASSIFY) else ""
-
-
-def _tick() -> datetime:
-    """Wait until no other writer is under way; the instant of this transaction."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT record_tick()")
-        instant: datetime = cursor.fetchone()[0]
-    return instant
 
 
 def _lock(due: list[Step], by: Principal) -> None:

@@ -115,7 +115,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'db_table': 'decisions',
-                'indexes': [models.Index(fields=['subject', 'collection', 'namespace', 'id'], name='decisions_key'), models.Index(fields=['at', 'id'], name='decisions_newest'), models.Index(condition=models.Q(('run__isnull', False)), fields=['run', 'id'], name='decisions_run'), django.contrib.postgres.indexes.GinIndex(fields=['memory_ids'], name='decisions_memories')],
+                'indexes': [models.Index(fields=['subject', 'collection', 'namespace', 'id'], name='decisions_key'), models.Index(fields=['at', 'decision_id'], name='decisions_newest'), models.Index(condition=models.Q(('run__isnull', False)), fields=['run', 'id'], name='decisions_run'), django.contrib.postgres.indexes.GinIndex(fields=['memory_ids'], name='decisions_memories')],
                 'constraints': [models.CheckConstraint(condition=models.Q(('outcome__in', ('keep_one', 'keep_several', 'merge', 'not_a_conflict', 'defer', 'undo'))), name='decisions_outcome'), models.CheckConstraint(condition=models.Q(models.Q(('outcome', 'undo'), ('reverses__isnull', False)), models.Q(models.Q(('outcome', 'undo'), _negated=True), ('reverses__isnull', True)), _connector='OR'), name='decisions_undo_something'), models.CheckConstraint(condition=models.Q(('reason', ''), _negated=True), name='decisions_have_a_reason')],
             },
         ),
