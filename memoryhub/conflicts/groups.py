@@ -3,6 +3,9 @@
 A group is the visible memories in force with the same subject and collection and more than one distinct content. Groups
 are found in the order of their keys, along an index where the contents of a key stand together: a page reads as far as
 it must, and nothing is kept that was computed from memories of which a reader may see only some.
+
+A group is open until a decision in force settles all that its members say; whether one does is found out as it is read.
+A key whose losers were retired holds one value and is no group any more: it is told of what was decided.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,50 +15,36 @@ from itertools import combinations
 from typing import Any
 
 from django.core.signing import BadSignature
-from django.db.models import BooleanField, Case, F, Field, Func, Q, Value, When
+from django.db.models import F, Q, Value
 from django.http import QueryDict
 
 from memoryhub.conflicts import detector, keys
 from memoryhub.conflicts.detector import CLASSES, Class, Verdict
-from memoryhub.conflicts.keys import Key, id_of, key_of
+from memoryhub.conflicts.keys import COLUMNS, Key, id_of, key_of
+from memoryhub.conflicts.listing import MOST_LISTED, Listed, Listing, Status, Support
+from memoryhub.conflicts.models import Decision
+from memoryhub.conflicts.querysets import DecisionQuerySet
 from memoryhub.firewall.cursors import signer_of
 from memoryhub.firewall.types import ACTOR_TYPES, Clearance, Principal
 from memoryhub.memories.filters import BadQuery, InstantFilter, MomentFilterSet, choice_filter, text_filter
 from memoryhub.memories.pages import bad_cursor, parse_limit, parse_number
-from memoryhub.memories.querysets import NEWEST_FIRST, MemoryQuerySet, Spells, compiled, fetched
+from memoryhub.memories.querysets import MemoryQuerySet, Spells
+
+__all__ = [
+    "MOST_LISTED", "PARAMETERS", "SCOPES", "STATUSES", "Group", "GroupFilterSet", "GroupPage", "Support", "group",
+    "page",
+]  # fmt: skip
 
 PARAMETERS = ("limit", "cursor", "min_values", "unkeyed")
 SCOPES = ("collection", "namespace")
+STATUSES = ("open", "decided", "all")
 MOST_MEMBERS = 200
-"""Of a larger group the newest memories are told; it says how many there are."""
+"""Of a larger group so many memories are told, of each value the newest first; it says how many there are."""
 MOST_PASSED = 2_000
 """Groups of other classes that are passed over, at most, to fill a page with those of one class."""
-_FIELDS = (
-    "memory_id", "payload_id", "version", "source", "actor_type", "actor_id", "namespace", "content", "timestamp",
-    "recorded_at", "classification_tier", "sensitivity_labels", "subject", "collection",
-)  # fmt: skip
-
-
-class OfKey(Func):
-    """A column of the keys that groups are asked for."""
-
-    output_field = Field()
-    template = "keys.%(name)s"
-
-
-class BeyondKey(Func):
-    """Whether a row's key comes after another."""
-
-    output_field = BooleanField()
-    template = "(%(columns)s) > (%(expressions)s)"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Support:
-    """One content, and the memories that say it: the newest first."""
-
-    content: str
-    memories: list[dict[str, Any]]
+MOST_COMPARED = 3_000
+"""Pairs of values that are compared, at most, to tell the groups of one class; what they come out as is kept."""
+AT_ONCE = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,10 +54,21 @@ class Group:
     """The distinct contents, the one that was said last first."""
     value_count: int
     memory_count: int
+    evidence: str
+    """`keys.evidence_of` all members in force: what a decision is made on."""
+    status: Status
+    """Of a group that is decided, what its decisions retired is among the members."""
+    klass: Class
+    decision: Decision | None
+    """The newest in force about this key. If the group is open, it has not seen all that is said by now."""
 
     @property
     def id(self) -> str:
         return id_of(*self.key)
+
+    @property
+    def is_reopened(self) -> bool:
+        return self.status == "open" and self.decision is not None
 
     @property
     def members(self) -> list[dict[str, Any]]:
@@ -76,15 +76,11 @@ class Group:
         return sorted(found, key=lambda memory: (memory["timestamp"], memory["memory_id"]), reverse=True)
 
     @property
-    def klass(self) -> Class:
-        return detector.group_class(_value(support) for support in self.values)
-
-    @property
     def verdicts(self) -> Iterator[tuple[int, int, Verdict]]:
         """Each pair of the newest values by their places, with its class and what speaks for it."""
         newest = list(enumerate(self.values))[: detector.MOST_VALUES]
         for (one, a), (other, b) in combinations(newest, 2):
-            yield one, other, detector.compare(_value(a), _value(b))
+            yield one, other, detector.compare(a.value, b.value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +100,7 @@ class GroupFilterSet(MomentFilterSet):
     actor_type = choice_filter(lambda: ACTOR_TYPES)
     locals()["class"] = choice_filter(lambda: CLASSES, method="leave_to_rows")
     scope = choice_filter(lambda: SCOPES, method="leave_to_rows")
+    status = choice_filter(lambda: STATUSES, method="leave_to_rows")
     locals()["from"] = InstantFilter(field_name="timestamp", lookup_expr="gte")
     to = InstantFilter(field_name="timestamp", lookup_expr="lt")
 
@@ -119,22 +116,41 @@ class GroupFilterSet(MomentFilterSet):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        return ("subject", "collection", *(("namespace",) if self.values.get("scope") == "namespace" else ()))
+        return COLUMNS if self.values.get("scope") == "namespace" else COLUMNS[:2]
+
+    @property
+    def standing(self) -> str:
+        return str(self.values.get("status", "open"))
 
     @property
     def asked(self) -> list[tuple[str, Any]]:
         """What a cursor is bound to."""
-        pairs = [(name, str(value)) for name, value in self.values.items()]
-        return sorted([*pairs, ("min_values", str(self.min_values)), ("unkeyed", str(self.is_unkeyed))])
+        told = self.values | {"min_values": self.min_values, "status": self.standing, "unkeyed": self.is_unkeyed}
+        return sorted((name, str(value)) for name, value in told.items())
 
     @cached_property
     def rows(self) -> MemoryQuerySet:
         """All memories in force that may be members: a filter by what the key is made of selects among them."""
-        rows = self.moment.of(self.seen).filter(status="active")
-        rows = rows.filter(**{name: self.values[name] for name in self.columns if name in self.values})
+        return self.moment.of(self.seen).filter(self.of_keys, status="active")
+
+    @cached_property
+    def retired(self) -> MemoryQuerySet:
+        """What was taken out of force by decisions about such keys."""
+        return self.moment.of(self.seen).filter(self.of_keys, status="retired", decision__isnull=False)
+
+    @cached_property
+    def decisions(self) -> DecisionQuerySet:
+        """All decisions in force that the caller may see."""
+        decisions: DecisionQuerySet = Decision.objects.visible_to(self.clearance)
+        return decisions.in_force(self.moment.known_at)
+
+    @property
+    def of_keys(self) -> Q:
+        """Which keys, in words that fit memories and decisions."""
+        found = Q(**{name: self.values[name] for name in self.columns if name in self.values})
         if text := self.values.get("subject_contains"):
-            rows = rows.filter(Spells(F("subject"), Value(text)))
-        return rows if self.is_unkeyed else rows.exclude(subject="")
+            found &= Q(Spells(F("subject"), Value(text)))
+        return found if self.is_unkeyed else found & ~Q(subject="")
 
     @property
     def matching(self) -> Q:
@@ -154,83 +170,65 @@ def page(filters: GroupFilterSet, *, reader: Principal, parameters: Mapping[str,
     limit = parse_limit(parameters.get("limit", ""))
     signer = signer_of(reader, "conflicts", filters.asked)
     after = _read(signer.unsign, parameters["cursor"]) if parameters.get("cursor") else None
+    listing = Listing(filters=filters, columns=filters.columns)
     wanted = filters.values.get("class")
-    found: list[Group] = []
-    key: Key = ()
-    for number, each in enumerate(_groups(filters, after, limit + 1)):
-        if len(found) == limit or number == MOST_PASSED:
-            return GroupPage(groups=found, next_cursor=signer.sign(keys.written(key)))
-        if not wanted or each.klass == wanted:
-            found.append(each)
-        key = each.key
-    return GroupPage(groups=found, next_cursor=None)
+    found, last = _of_class(listing, wanted, after, limit) if wanted else _next(listing, after, limit)
+    next_cursor = None if last is None else signer.sign(keys.written(last))
+    return GroupPage(groups=_told(listing, found, MOST_LISTED), next_cursor=next_cursor)
 
 
 def group(filters: GroupFilterSet, group_id: str) -> Group | None:
-    """One group, or None if there is none that this caller may see."""
+    """One group, open or decided, or None if there is none that this caller may see. The id alone says of which key."""
     try:
         key = key_of(group_id)
-        of_key = dict(zip(filters.columns, key, strict=True))
     except ValueError:
         return None
-    return next(_told(filters, _counted(filters, filters.rows.filter(**of_key), 1)), None)
+    listing = Listing(filters=filters, columns=COLUMNS[: len(key)])
+    return next(iter(_told(listing, listing.classified(listing.of(key)), MOST_MEMBERS)), None)
 
 
-def _groups(filters: GroupFilterSet, after: Key | None, at_once: int) -> Iterator[Group]:
-    while True:
-        rows = filters.rows if after is None else filters.rows.filter(_beyond(filters, after))
-        counted = _counted(filters, rows, at_once)
-        yield from _told(filters, counted)
-        if len(counted) < at_once:
-            return
-        after = tuple(counted[-1][name] for name in filters.columns)
+def _next(listing: Listing, after: Key | None, limit: int) -> tuple[list[Listed], Key | None]:
+    """The next groups, and the key of the last one if others follow."""
+    found = listing.after(after, limit + 1)
+    return listing.classified(found[:limit]), found[limit - 1].key if len(found) > limit else None
 
 
-def _counted(filters: GroupFilterSet, rows: MemoryQuerySet, number: int) -> list[dict[str, Any]]:
-    """The first `number` keys of groups, each with how many values and memories it has."""
-    matches = Case(When(filters.matching, then=True), default=False) if filters.matching else Value(True)
-    keyed, params = rows.in_order(filters.columns, *filters.columns, "content_sha256", matches=matches)
-    columns = ", ".join(filters.columns)
-    return fetched(_COUNTED.format(columns=columns, rows=keyed), [*params, filters.min_values, number])
+def _of_class(listing: Listing, wanted: Class, after: Key | None, limit: int) -> tuple[list[Listed], Key | None]:
+    """The next groups of a class, and the key of the last one that was looked at if others follow."""
+    chosen: list[Listed] = []
+    for _ in range(MOST_PASSED // AT_ONCE):
+        found = listing.after(after, AT_ONCE)
+        known = listing.classified(found, most=MOST_COMPARED)
+        for each in known:
+            if len(chosen) == limit:
+                return chosen, after
+            chosen += [each] if each.klass == wanted else []
+            after = each.key
+        if len(found) < AT_ONCE and len(known) == len(found):
+            return chosen, None
+        if len(known) < len(found):
+            break
+    return chosen, after
 
 
-def _told(filters: GroupFilterSet, counted: Sequence[Mapping[str, Any]]) -> Iterator[Group]:
-    """The groups of these keys with their newest members."""
-    if not counted:
-        return
-    of_key = filters.rows.filter(**{name: OfKey(name=name) for name in filters.columns})
-    part, params = compiled(of_key.order_by(*NEWEST_FIRST).values(*_FIELDS, "content_sha256")[:MOST_MEMBERS])
-    names = ", ".join(filters.columns)
-    lists = ", ".join(["%s::varchar[]"] * len(filters.columns))
-    sql = _MEMBERS.format(names=names, lists=lists, part=part)
-    wanted = [[row[name] for row in counted] for name in filters.columns]
-    members: dict[int, list[dict[str, Any]]] = {}
-    for row in fetched(sql, [*wanted, *params]):
-        members.setdefault(row.pop("place"), []).append(row)
-    for place, told in enumerate(counted, 1):
-        yield Group(
-            key=tuple(told[name] for name in filters.columns),
-            values=_values(members.get(place, [])),
-            value_count=told["value_count"],
-            memory_count=told["memory_count"],
+def _told(listing: Listing, found: Sequence[Listed], most: int) -> list[Group]:
+    """The groups with so many of their members each; all of them have a class."""
+    named = [each.decision_id for each in found if each.decision_id]
+    seen = listing.filters.decisions.filter(decision_id__in=named) if named else ()
+    decisions = {decision.decision_id: decision for decision in seen}
+    return [
+        Group(
+            key=each.key,
+            values=values,
+            value_count=each.value_count,
+            memory_count=each.memory_count,
+            evidence=each.evidence,
+            status=each.status,
+            klass=each.klass or "duplicate",
+            decision=decisions.get(each.decision_id),
         )
-
-
-def _values(members: Iterable[dict[str, Any]]) -> list[Support]:
-    by_content: dict[bytes, list[dict[str, Any]]] = {}
-    for member in members:
-        by_content.setdefault(bytes(member.pop("content_sha256")), []).append(member)
-    return [Support(content=same[0]["content"], memories=same) for same in by_content.values()]
-
-
-def _value(support: Support) -> detector.Value:
-    newest = support.memories[0]
-    told = ("content", "timestamp", "actor_type", "actor_id", "source", "collection")
-    return detector.Value(**{name: newest[name] for name in told})
-
-
-def _beyond(filters: GroupFilterSet, key: Key) -> BeyondKey:
-    return BeyondKey(*map(Value, key), columns=", ".join(filters.columns))
+        for each, values in zip(found, listing.supports(found, most), strict=True)
+    ]
 
 
 def _read(unsign: Callable[[str], str], cursor: str) -> Key:
@@ -238,19 +236,3 @@ def _read(unsign: Callable[[str], str], cursor: str) -> Key:
         return keys.read(unsign(cursor))
     except (BadSignature, ValueError):
         raise bad_cursor() from None
-
-
-# The rows come in the order of their keys, so that PostgreSQL stops at the last group that is wanted.
-_COUNTED = """
-SELECT {columns}, count(DISTINCT content_sha256) AS value_count, count(*) AS memory_count
-FROM ({rows}) AS keyed
-GROUP BY {columns}
-HAVING count(DISTINCT content_sha256) >= %s AND bool_or(matches)
-ORDER BY {columns}
-LIMIT %s
-"""
-_MEMBERS = """
-SELECT keys.place::integer, member.*
-FROM unnest({lists}) WITH ORDINALITY AS keys({names}, place) CROSS JOIN LATERAL ({part}) AS member
-ORDER BY keys.place, member.timestamp DESC, member.memory_id DESC
-"""

@@ -2,22 +2,24 @@
 
 from collections import defaultdict
 from random import Random
+from typing import Any
 
 import pytest
 from django.http import QueryDict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memoryhub.conflicts import groups
+from memoryhub.conflicts import decide, groups
+from memoryhub.conflicts.decide import Choice, Wish
 from memoryhub.conflicts.groups import GroupFilterSet
-from memoryhub.conflicts.keys import Key
-from memoryhub.firewall.types import Clearance, Principal, everything
+from memoryhub.conflicts.keys import Key, evidence_of, id_of
+from memoryhub.firewall.types import Clearance, Principal, Scope, everything
 from memoryhub.memories import clock
 from memoryhub.memories.filters import BadQuery
 from memoryhub.memories.models import Memory
 from memoryhub.memories.querysets import MemoryQuerySet
 from tests.builders import make_memory, store
-from tests.harness.generated import KNOWN_TIERS, classified, clearances, examples, planted, rolled_back
+from tests.harness.generated import KNOWN_TIERS, SOAK, classified, clearances, examples, planted, rolled_back
 
 pytestmark = pytest.mark.django_db
 
@@ -34,6 +36,19 @@ def found(query: str = "", *, clearance: Clearance | None = None, limit: int = 7
         if page.next_cursor is None:
             return walked
         cursor = page.next_cursor
+
+
+STEWARD = Principal(name="user:steward", scopes=frozenset({Scope.READ, Scope.INSPECT}), clearance=everything())
+
+
+def dispute(subject: str) -> list[Memory]:
+    return [make_memory(subject=subject, collection="city", content=content) for content in ("Paris", "Berlin")]
+
+
+def decide_about(subject: str, *rest: str, by: Principal = STEWARD, **choice: Any) -> decide.Outcome:
+    key = (subject, *(rest or ("city",)))
+    evidence = evidence_of([(member.memory_id, member.version) for member in decide.members(key, by)])
+    return decide.decide(Wish(key=key, evidence=evidence, choice=Choice(reason="Asked her.", **choice)), by=by)
 
 
 def as_set(walked: list[groups.Group]) -> dict[Key, frozenset[str]]:
@@ -75,20 +90,20 @@ def test_the_groups_are_those_of_the_plain_question(rows, clearance, subject):
         assert as_set(walked) == reference(Memory.objects.visible_to(clearance), **fields)
 
 
-def test_thousands_of_memories_hold_the_groups_of_the_plain_question():
+def test_many_memories_hold_the_groups_of_the_plain_question():
     dice = Random(5)
-    for _ in range(8):
+    for _ in range(100_000 // 1_000 if SOAK else 20):
         store(
             [
                 planted(
-                    subject=f"user:{dice.randrange(600)}",
+                    subject=f"user:{dice.randrange(3_000)}",
                     collection=f"c-{dice.randrange(3)}",
                     content=f"It is {dice.randrange(3)}.",
                     tier=dice.choice(KNOWN_TIERS),
                     namespace=dice.choice(["", "team"]),
                     labels=dice.choice([[], [], ["pii"]]),
                 )
-                for _ in range(500)
+                for _ in range(1_000)
             ]
         )
     for clearance in (
@@ -179,6 +194,135 @@ class TestKeys:
         assert groups.group(GroupFilterSet(QueryDict(), clearance=everything()), nonsense) is None
 
 
+class TestDecided:
+    def test_groups_leave_the_open_ones(self):
+        dispute("user:ada")
+        dispute("user:bob")
+        decide_about("user:ada", outcome="not_a_conflict")
+
+        assert [group.key[0] for group in found()] == ["user:bob"]
+        assert [group.key[0] for group in found("status=decided")] == ["user:ada"]
+        assert [(group.key[0], group.status) for group in found("status=all", limit=1)] == [
+            ("user:ada", "decided"),
+            ("user:bob", "open"),
+        ]
+
+    def test_groups_tell_what_was_retired(self):
+        paris, _ = dispute("user:ada")
+        outcome = decide_about("user:ada", outcome="keep_one", keep=[paris.memory_id])
+
+        (group,) = found("status=decided")
+
+        assert {member["content"]: member["status"] for member in group.members} == {
+            "Paris": "active",
+            "Berlin": "retired",
+        }
+        assert (group.value_count, group.memory_count) == (2, 2)
+        assert group.evidence == evidence_of([(paris.memory_id, 1)])
+        assert group.decision is not None
+        assert group.decision.decision_id == outcome.decision_id
+        assert groups.group(GroupFilterSet(QueryDict(), clearance=everything()), group.id) == group
+
+    def test_groups_are_open_again_when_a_value_joins(self):
+        dispute("user:ada")
+        outcome = decide_about("user:ada", outcome="not_a_conflict")
+        make_memory(subject="user:ada", collection="city", content="Paris")
+        assert found() == []
+        make_memory(subject="user:ada", collection="city", content="Rome")
+
+        (group,) = found()
+
+        assert (group.status, group.is_reopened, group.value_count) == ("open", True, 3)
+        assert group.decision is not None
+        assert group.decision.decision_id == outcome.decision_id
+        assert found("status=decided") == []
+
+    def test_groups_are_open_again_after_an_undo(self):
+        paris, _ = dispute("user:ada")
+        outcome = decide_about("user:ada", outcome="keep_one", keep=[paris.memory_id])
+        assert found() == []
+        assert outcome.decision_id is not None
+
+        decide.undo([outcome.decision_id], by=STEWARD, reason="It was wrong.")
+
+        (group,) = found()
+        assert (group.status, group.is_reopened, group.decision) == ("open", False, None)
+        assert found("status=decided") == []
+
+    def test_groups_are_decided_from_then_on(self):
+        dispute("user:ada")
+        before = clock.settle()
+        decide_about("user:ada", outcome="not_a_conflict")
+
+        then = f"known_at={before.isoformat().replace('+', '%2B')}"
+
+        assert [group.key[0] for group in found(then)] == ["user:ada"]
+        assert found(f"status=decided&{then}") == []
+        assert found() == []
+
+    def test_groups_of_hidden_members_stay_open_for_who_cannot_see_them(self):
+        dispute("user:ada")
+        make_memory(subject="user:ada", collection="city", content="Rome", tier="restricted")
+
+        decide_about("user:ada", outcome="not_a_conflict")
+
+        (group,) = found(clearance=Clearance())
+        assert (group.status, group.decision, group.value_count) == ("open", None, 2)
+        assert found("status=decided", clearance=Clearance()) == []
+        assert [group.value_count for group in found("status=decided")] == [3]
+
+    def test_keys_are_those_of_the_decision(self):
+        for content in ("Paris", "Berlin"):
+            make_memory(subject="user:ada", collection="city", namespace="team", content=content)
+
+        decide_about("user:ada", "city", "team", outcome="not_a_conflict")
+
+        assert len(found()) == 1
+        assert found("scope=namespace") == []
+        (group,) = found("scope=namespace&status=decided")
+        filters = GroupFilterSet(QueryDict(), clearance=everything())
+        assert groups.group(filters, id_of("user:ada", "city", "team")) == group
+        assert groups.group(filters, id_of("user:ada", "city")) == found()[0]
+
+    def test_groups_are_found_by_what_was_retired(self):
+        paris = make_memory(subject="user:ada", collection="city", content="Paris", source="crm")
+        make_memory(subject="user:ada", collection="city", content="Berlin", source="mail")
+        decide_about("user:ada", outcome="keep_one", keep=[paris.memory_id])
+
+        assert len(found("status=decided&source=mail")) == 1
+        assert found("status=decided&source=chat") == []
+        assert len(found("status=decided&min_values=2&subject_contains=ADA")) == 1
+        assert found("status=decided&min_values=3") == []
+        assert found("status=decided&subject=user:bob") == []
+
+
+class TestLists:
+    def test_tell_some_members_of_each_value(self):
+        for number in range(30):
+            make_memory(subject="user:ada", collection="city", content="Paris", payload_id=f"p-{number}")
+        oldest = make_memory(subject="user:ada", collection="city", content="Berlin", timestamp="1999-01-01T00:00:00Z")
+
+        (group,) = found()
+
+        assert (group.value_count, group.memory_count) == (2, 31)
+        assert [len(value.memories) for value in group.values] == [groups.MOST_LISTED - 1, 1]
+        assert group.values[1].memories[0]["memory_id"] == oldest.memory_id
+        whole = groups.group(GroupFilterSet(QueryDict(), clearance=everything()), group.id)
+        assert whole is not None
+        assert len(whole.members) == 31
+        assert whole.evidence == group.evidence
+
+    def test_name_the_evidence_that_a_decision_is_made_on(self):
+        made = [make_memory(subject="user:ada", collection="city", content=f"City {number}.") for number in range(25)]
+
+        (group,) = found()
+
+        assert group.evidence == evidence_of([(memory.memory_id, memory.version) for memory in made])
+        assert group.evidence == evidence_of(
+            [(member.memory_id, member.version) for member in decide.members(group.key, STEWARD)]
+        )
+
+
 def test_one_class_can_be_asked_for():
     make_memory(subject="user:ada", collection="city", content="Paris")
     make_memory(subject="user:ada", collection="city", content="paris.")
@@ -193,6 +337,7 @@ def test_one_class_can_be_asked_for():
     ("query", "wrong"),
     [
         ("class=disputed", "class"), ("scope=all", "scope"), ("min_values=0", "min_values"), ("unkeyed=yes", "unkeyed"),
+        ("status=closed", "status"),
         ("from=yesterday", "from"), ("known_at=2026-03-01T12:00:00", "known_at"), ("colour=red", "colour"),
     ],
 )  # fmt: skip
