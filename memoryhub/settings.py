@@ -160,6 +160,14 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "SCHEMA_PATH_PREFIX": "/api",
     "ENABLE_DJANGO_DEPLOY_CHECK": False,
+    # Else it would have to make up names for what is called the same and means something else.
+    "ENUM_NAME_OVERRIDES": {
+        "StatusEnum": "memoryhub.memories.models.STATUSES",
+        "RejectedStatusEnum": ["retired"],
+        "MemberStatusEnum": ["active", "retired"],
+        "ConflictStatusEnum": ["open", "decided"],
+        "ClassEnum": "memoryhub.conflicts.detector.CLASSES",
+    },
 }
 
 CONTENT_SECURITY_POLICY = {

@@ -1,7 +1,7 @@
 """Who may call which route: one table over every route of the URL conf and every kind of caller (AZ-01).
 
-A new route is one line in TABLE for each of its methods, and for a method that sends something also one in DEEDS. A
-route or a method that stands in neither fails a test.
+A new route is one line in TABLE (matrix.py) for each of its methods, and for a method that sends something also one in
+DEEDS. A route or a method that stands in neither fails a test.
 """
 
 import html
@@ -13,7 +13,7 @@ from fnmatch import fnmatch
 from functools import partial
 from typing import Any
 from urllib.parse import quote
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from django.contrib.auth.models import User
@@ -23,117 +23,19 @@ from django.urls import URLResolver, get_resolver
 from django.utils import timezone
 
 from memoryhub.audit.models import AuditEntry
-from memoryhub.conflicts.keys import id_of
+from memoryhub.conflicts import decide, runs
+from memoryhub.conflicts.choices import Automatic, Choice, Wish
+from memoryhub.conflicts.keys import evidence_of, id_of
+from memoryhub.conflicts.models import Decision, PolicyRun
 from memoryhub.firewall.models import ApiKey, ClearanceRecord, UserClearance
 from memoryhub.memories.models import Memory
 from tests.api.answers import refused, told
-from tests.builders import envelope, make_clearance, make_key, make_memory
+from tests.builders import WRITER, envelope, make_clearance, make_key, make_memory
+from tests.conflicts.runs import ADMIN as POLICY_ADMIN
+from tests.conflicts.runs import make_policy
+from tests.matrix import CALLERS, METHODS, TABLE, Row
 
 pytestmark = pytest.mark.django_db
-
-PEOPLE = ("analyst", "steward", "admin")
-KEYS = ("write", "read", "inspect", "admin key")
-# Keys that are none any more; `left` is somebody whose account was disabled, with a key and with an open session.
-REFUSED = ("expired", "revoked", "left's key", "left's session")
-CALLERS = ("nobody", *PEOPLE, *KEYS, *REFUSED)
-METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
-Row = tuple[int, ...]
-
-
-def door(*people_and_keys: int) -> Row:
-    """A route of the API: three kinds of people, four kinds of keys."""
-    return (401, *people_and_keys, 401, 401, 401, 401)
-
-
-def page(analyst: int, steward: int, admin: int) -> Row:
-    """A page: whoever is not signed in goes to the sign-in, with a key as without one."""
-    return (302, analyst, steward, admin, *[302] * 8)
-
-
-def anybody(status: int) -> Row:
-    return (status,) * len(CALLERS)
-
-
-READ = door(200, 200, 200, 403, 200, 403, 200)
-OPEN = page(200, 200, 200)
-ADMIN = page(403, 403, 200)
-# Done, and on to another page.
-ADMIN_DOES = page(403, 403, 302)
-
-TABLE: dict[str, Row] = {
-    "GET api:memories": READ,
-    "POST api:memories": door(403, 403, 201, 201, 403, 403, 201),
-    "GET api:memory": READ,
-    "GET api:memory-versions": READ,
-    # Who judges memories must be able to read them, too.
-    "POST api:memory-labels": door(403, 200, 200, 403, 403, 403, 200),
-    "POST api:labels": door(403, 200, 200, 403, 403, 403, 200),
-    "GET api:ledger": door(403, 200, 200, 403, 403, 403, 200),
-    "GET api:facets": READ,
-    "GET api:histogram": READ,
-    "GET api:timetravel": READ,
-    "GET api:diff": READ,
-    "GET api:conflicts": READ,
-    "GET api:conflict": READ,
-    "GET api:replay": door(403, 200, 200, 403, 403, 403, 200),
-    "GET api:status": READ,
-    # Anybody may read what the API is; a key that is none is told so.
-    "GET api:schema": (200, 200, 200, 200, 200, 200, 200, 200, 401, 401, 401, 200),
-    "* api:^(?P<rest>.*)$": anybody(404),
-    "GET docs": anybody(200),
-    "GET ready": anybody(200),
-    "GET health": anybody(200),
-    "GET inspector:memories": OPEN,
-    "GET inspector:memories-list": OPEN,
-    "GET inspector:memory": OPEN,
-    "GET inspector:diff": OPEN,
-    "POST inspector:memory-reveal": page(403, 200, 200),
-    "POST inspector:memory-labels": page(403, 302, 302),
-    "GET inspector:subject": OPEN,
-    "GET inspector:time": OPEN,
-    "GET inspector:replay": page(403, 200, 200),
-    "GET inspector:labels": page(403, 200, 200),
-    "POST inspector:labels": page(403, 302, 302),
-    "POST inspector:labels-undo": page(403, 302, 302),
-    "GET inspector:ledger": page(403, 200, 200),
-    "GET inspector:ledger-principal": page(403, 200, 200),
-    "GET inspector:view-as": page(403, 200, 200),
-    "POST inspector:view-as": page(403, 302, 302),
-    "POST inspector:view-as-stop": page(302, 302, 302),
-    "GET inspector:help": OPEN,
-    "GET inspector:sign-in": (200, 302, 302, 302, *[200] * 8),
-    "POST inspector:sign-in": anybody(302),
-    "POST inspector:sign-out": anybody(302),
-    "POST inspector:theme": anybody(302),
-    "GET admin:index": ADMIN,
-    "GET admin:app_list": ADMIN,
-    "GET admin:jsi18n": ADMIN,
-    "GET admin:password_change": ADMIN,
-    "POST admin:password_change": ADMIN_DOES,
-    "GET admin:password_change_done": ADMIN,
-    "POST admin:logout": ADMIN_DOES,
-    "GET admin:(?P<url>.*)$": page(403, 403, 404),
-    "GET admin:*_changelist": ADMIN,
-    "POST admin:auth_user_changelist": ADMIN,
-    "POST admin:firewall_clearancerecord_changelist": ADMIN,
-    "POST admin:firewall_apikey_changelist": ADMIN,
-    "GET admin:*_add": ADMIN,
-    "POST admin:auth_user_add": ADMIN_DOES,
-    "POST admin:firewall_clearancerecord_add": ADMIN_DOES,
-    "POST admin:firewall_apikey_add": ADMIN,
-    "GET admin:*_change": ADMIN,
-    "POST admin:*_change": ADMIN_DOES,
-    "GET admin:*_history": ADMIN,
-    "GET admin:*/<path:object_id>/": ADMIN_DOES,
-    "GET admin:firewall_clearancerecord_delete": ADMIN,
-    "POST admin:firewall_clearancerecord_delete": ADMIN_DOES,
-    # Users and keys are disabled and revoked: what they did stays theirs.
-    "GET admin:*_delete": page(403, 403, 403),
-    "POST admin:*_delete": page(403, 403, 403),
-    "GET admin:auth_user_password_change": ADMIN,
-    "POST admin:auth_user_password_change": ADMIN_DOES,
-    "POST admin:firewall_clearancerecord_preview": ADMIN,
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,21 +78,63 @@ def tried(client: Client) -> dict[str, Any]:
     return {"token": told.json()["token"]} if told.status_code == 200 else {}
 
 
+def run_on(client: Client) -> dict[str, Any]:
+    """The run has decided something."""
+    client.post(f"/api/policy-runs/{PolicyRun.objects.get().run_id}/go", {}, content_type="application/json")
+    return {}
+
+
+def evidence(subject: str = "user:eve") -> str:
+    """What a decision about a group is made on."""
+    found = decide.members((subject, "city"), WRITER)
+    return evidence_of((member.memory_id, member.version) for member in found)
+
+
+def decided() -> UUID:
+    """What a run of a policy decided."""
+    for content in ("Paris", "Berlin"):
+        make_memory(subject="user:dan", collection="city", content=content)
+    wish = Wish(key=("user:dan", "city"), evidence=evidence("user:dan"), choice=Choice.model_validate(NOT_ONE))
+    (outcome,) = decide.decide_all([wish], by=WRITER, automatic=Automatic(policy=RUN, policy_version=1, run=RUN))
+    assert outcome.decision_id
+    return outcome.decision_id
+
+
 def looking(client: Client) -> dict[str, Any]:
     client.post("/view-as", {"as": "user:analyst"})
     return {}
 
 
+RUN = UUID(int=7)
+NOT_ONE = {"outcome": "not_a_conflict", "reason": "Both are true."}
+TYPED = {"choice": "not_a_conflict", "reason": "Both are true."}
 CLOSER = {"classification_tier": "internal", "version": "1"}
 ALL_CLOSER = {"filter": {"source": "test"}, "classification_tier": "internal"}
 PASSWORD = "correct horse battery"
 NEW = "staple horse battery"
+POLICY = {"name": "Made", "rules": [{"rule": "latest_event"}], "classes": ["paraphrase"]}
+POLICY_FORM = {"name": "Made", "rule": "latest_event", "classes": "paraphrase", "is_enabled": "on"}
 DEEDS: dict[str, Deed] = {
     "POST api:memories": Deed("memory.write", envelope, is_json=True),
     "POST api:memory-labels": Deed(
         "memory.relabel", lambda: {"classification_tier": "internal", "version": 1}, is_json=True
     ),
     "POST api:labels": Deed("memory.relabel", lambda: ALL_CLOSER, is_json=True, first=tried),
+    "POST api:policies": Deed("policy.change", lambda: POLICY, is_json=True),
+    "POST api:policy": Deed("policy.change", lambda: {**POLICY, "version": 1}, is_json=True),
+    "POST api:policy-dry-run": Deed(is_json=True),
+    "POST api:policy-run": Deed("policy.run", is_json=True),
+    "POST api:policy-run-go": Deed("conflict.decide", is_json=True),
+    "POST api:policy-run-undo": Deed("conflict.undo", lambda: {"reason": "By mistake."}, is_json=True, first=run_on),
+    "POST api:conflict-decisions": Deed(
+        "conflict.decide",
+        lambda: {"outcome": "not_a_conflict", "reason": "Both.", "evidence": evidence()},
+        is_json=True,
+    ),
+    # Others are told of it for some minutes, and nothing stays of it.
+    "POST api:conflict-claim": Deed("", is_json=True),
+    "POST api:decision-undo": Deed("conflict.undo", lambda: {"reason": "By mistake."}, is_json=True),
+    "POST api:decisions-undo": Deed("conflict.undo", lambda: {"reason": "By mistake.", "run": str(RUN)}, is_json=True),
     "POST inspector:memory-reveal": Deed("memory.reveal"),
     "POST inspector:memory-labels": Deed("memory.relabel", lambda: CLOSER),
     "POST inspector:labels": Deed(
@@ -199,6 +143,17 @@ DEEDS: dict[str, Deed] = {
         first=lambda client: hidden_field(client.get("/labels?classification_tier=internal"), "token"),
     ),
     "POST inspector:labels-undo": Deed("memory.relabel", lambda: {"reason": "By mistake."}, first=labelled),
+    "POST inspector:conflict-decide": Deed("conflict.decide", lambda: {**TYPED, "evidence": evidence()}),
+    "POST inspector:conflict-claim": Deed(),
+    "POST inspector:conflict-similar": Deed("", lambda: TYPED),
+    "POST inspector:decisions-undo": Deed(
+        "conflict.undo", lambda: {"reason": "By mistake.", "decision": str(Decision.objects.get(run=RUN).decision_id)}
+    ),
+    "POST inspector:policy-new": Deed("policy.change", lambda: POLICY_FORM),
+    "POST inspector:policy": Deed("policy.change", lambda: {**POLICY_FORM, "version": "1"}),
+    "POST inspector:policy-start": Deed("policy.run"),
+    "POST inspector:policy-run-go": Deed("conflict.decide"),
+    "POST inspector:policy-run-undo": Deed("conflict.undo", lambda: {"reason": "By mistake."}, first=run_on),
     "POST inspector:view-as": Deed("view_as.start", lambda: {"as": "user:analyst"}),
     "POST inspector:view-as-stop": Deed("view_as.stop", first=looking),
     "POST inspector:sign-in": Deed("session.sign_in", lambda: {"username": "admin", "password": PASSWORD}, by="nobody"),
@@ -291,8 +246,8 @@ class World:
         _person("left", "admin", is_staff=True, is_superuser=True)
         User.objects.create(username="owner")
         make_clearance(name="spare", max_tier="public")
-        for content in ("Paris", "Berlin"):
-            make_memory(subject="user:eve", collection="city", content=content)
+        for day, content in enumerate(("Paris", "Berlin"), 1):
+            make_memory(subject="user:eve", collection="city", content=content, timestamp=f"2026-03-{day:02}T12:00:00Z")
         scopes = {"write": "write", "read": "read", "inspect": "inspect", "admin key": "admin"}
         self.secrets = {name: _key(scope) for name, scope in scopes.items()}
         self.secrets |= {name: _key("read write inspect admin") for name in ("expired", "revoked")}
@@ -300,7 +255,11 @@ class World:
         _named(self.secrets["expired"]).update(expiry=timezone.now() - timedelta(seconds=1))
         _named(self.secrets["revoked"]).update(revoked_at=timezone.now())
         _named(_key("read")).update(name="spare")
+        # One with nothing to decide, and a run of another one that has.
+        idle, busy = (make_policy(collection=collection) for collection in ("nothing", "city"))
         self.places = {
+            "<uuid:policy_id>": str(idle.policy_id),
+            "<uuid:run_id>": str(runs.start(busy.policy_id, by=POLICY_ADMIN).run_id),
             "<uuid:memory_id>": str(self.memory.memory_id),
             "user/<path:object_id>": f"user/{User.objects.get(username='owner').pk}",
             "user/<id>": f"user/{User.objects.get(username='owner').pk}",
@@ -309,6 +268,8 @@ class World:
             "<path:name>": "user:analyst",
             "<path:subject>": "user:ada",
             "<str:conflict_id>": id_of("user:eve", "city"),
+            "<str:group_id>": id_of("user:eve", "city"),
+            "<uuid:decision_id>": str(decided()),
             "api/timetravel": "api/timetravel?as_of=2026-03-01",
             "api/diff": "api/diff?since=2026-03-01",
             "api/replay": "api/replay?as=user:analyst&as_of=2026-03-01",

@@ -1,12 +1,14 @@
 """What is sent to routes that take more than an envelope."""
 
 from typing import Annotated, Any
+from uuid import UUID
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
+from memoryhub.conflicts.choices import Choice
 from memoryhub.memories.envelope import Document, Text
-from memoryhub.memories.relabel import Change
+from memoryhub.memories.relabel import Change, Reason
 
 
 def _parameters(value: dict[str, Any]) -> dict[str, Any]:
@@ -28,3 +30,31 @@ class ChangeOfMany(Change):
     filter: Annotated[Document, AfterValidator(_parameters), Field(description="As the list takes them.")]
     dry_run: Annotated[bool, Field(description="Only tell what would be done, and the token for doing it.")] = False
     token: Annotated[Text, Field(description="From the dry run: what it told is done, or nothing.")] = ""
+
+
+class ChoiceOfOne(Choice):
+    """What is to become of a group."""
+
+    evidence: Annotated[Text, Field(description="Of the group that was read; or send its ETag as If-Match.")] = ""
+
+
+class Claiming(BaseModel):
+    """Nothing, to take the claim of a group or to renew it."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    release: Annotated[bool, Field(description="Give it back.")] = False
+
+
+class Undoing(BaseModel):
+    """Why a decision is undone."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    reason: Reason
+
+
+class UndoingRun(Undoing):
+    """Which decisions are undone: those of one run of a policy."""
+
+    run: Annotated[UUID, Field(strict=False)]

@@ -1,5 +1,6 @@
 """What the OpenAPI document says of each route. Parameters come from the FilterSet, the body from the envelope."""
 
+import json
 from typing import Any
 
 from django_filters import ChoiceFilter
@@ -9,10 +10,15 @@ from drf_spectacular.utils import (
     PolymorphicProxySerializer,
     extend_schema,
 )
+from pydantic import BaseModel
 
-from memoryhub.api import shapes
-from memoryhub.api.bodies import ChangeOfMany, ChangeOfOne
-from memoryhub.conflicts.groups import GroupFilterSet
+from memoryhub.api import policy_shapes, shapes
+from memoryhub.api.bodies import ChangeOfMany, ChangeOfOne, ChoiceOfOne, Claiming, Undoing, UndoingRun
+from memoryhub.conflicts.claims import CLAIM_MINUTES
+from memoryhub.conflicts.groups import STATUSES, GroupFilterSet
+from memoryhub.conflicts.models import OUTCOMES
+from memoryhub.conflicts.policies import Draft
+from memoryhub.conflicts.rules import RULES
 from memoryhub.firewall.types import tier_order
 from memoryhub.memories.envelope import Envelope
 from memoryhub.memories.filters import MOMENT, InstantFilter, LabelFilter, MemoryFilterSet
@@ -24,6 +30,7 @@ from memoryhub.timetravel.diff import DiffFilterSet
 from memoryhub.timetravel.travel import VIEWS
 
 PROBLEM = "application/problem+json"
+_UUID = {"type": "string", "format": "uuid"}
 
 _SAID = {
     "q": "Text that the content contains, without regard to case and invisible characters.",
@@ -36,7 +43,7 @@ _SAID = {
     "since": "Required: the earlier instant. A change at it is none.",
     "until": "The later instant; a change at it is one. Without it: now, to which a future one is clipped.",
     "axis": "Of which time the instants are: `known` (record time, the default) or `event`.",
-    "change": "Changes of this kind alone.",
+    "change": "Changes of this kind alone: `resolved` is what a decision about a conflict left or made.",
     "subject_contains": "A part of the subject, without regard to case.",
     "class": "Groups of which this is the most serious class.",
     "scope": "What a group shares besides the subject and the collection: `namespace` splits by it.",
@@ -98,6 +105,16 @@ _FILTER = {
     "properties": {str(parameter.name): parameter.type for parameter in _FILTERS},
     "additionalProperties": False,
 }
+
+
+def _body(shape: type[BaseModel]) -> dict[str, Any]:
+    """The body of a route; what its schema refers to stands in the place of the reference."""
+    schema = shape.model_json_schema()
+    parts = schema.pop("$defs", {})
+    whole = json.dumps(schema)
+    for name, part in parts.items():
+        whole = whole.replace(json.dumps({"$ref": f"#/$defs/{name}"}), json.dumps(part))
+    return {"application/json": json.loads(whole)}
 
 
 def _change(shape: type[Change], **better: dict[str, Any]) -> dict[str, Any]:
@@ -209,7 +226,12 @@ conflicts = extend_schema(
     "the groups that hold a match; it takes no memory out of a group. With `class` a page may hold fewer groups than "
     "its limit, or none, and still go on.",
     parameters=[
-        *(_parameter(name) for name in GroupFilterSet.base_filters),
+        *(_parameter(name) for name in GroupFilterSet.base_filters if name != "status"),
+        OpenApiParameter(
+            "status",
+            {"type": "string", "enum": list(STATUSES), "default": "open"},
+            description="`open`: nobody has decided about all that is said; a value that joins opens a group again.",
+        ),
         OpenApiParameter("min_values", {"type": "integer", "minimum": 1, "default": 2}, description="Distinct values."),
         OpenApiParameter(
             "unkeyed",
@@ -222,9 +244,151 @@ conflicts = extend_schema(
 )
 conflict = extend_schema(
     operation_id="conflict",
-    summary="One such group, and what speaks for its class",
+    summary="One such group, what speaks for its class, and what was decided about it",
+    description="Open or decided. Its ETag is what a decision about it may be made conditional on.",
     parameters=[*_MOMENT, _parameter("scope")],
     responses={200: shapes.WholeConflictSerializer, **_READ, **_problems(404)},
+)
+_DECISION = [
+    OpenApiParameter("q", description="Text that the reason contains, without regard to case."),
+    OpenApiParameter("subject"),
+    OpenApiParameter("collection"),
+    OpenApiParameter("outcome", {"type": "string", "enum": list(OUTCOMES)}),
+    OpenApiParameter("principal", description="Who decided, such as `user:ada`."),
+    OpenApiParameter("policy", _UUID, description="What this policy decided."),
+    OpenApiParameter("run", _UUID, description="What one run of a policy decided."),
+    OpenApiParameter("memory_id", _UUID, description="What was decided on this memory, or made it."),
+    OpenApiParameter("in_force", {"type": "string", "enum": ["true", "false"]}, description="Neither undone nor over."),
+    OpenApiParameter("from", {"type": "string", "format": "date-time"}, description="Decided from this instant on."),
+    OpenApiParameter("to", {"type": "string", "format": "date-time"}, description="Decided before this instant."),
+]
+_JUDGED = _problems(400, 401, 403, 404, 405, 411, 413, 415, 503)
+decide = extend_schema(
+    operation_id="conflict_decide",
+    summary="Decide about a group",
+    description="On what was read: its `evidence`, or its ETag as `If-Match`. Memories stand for what they say: all "
+    "that say the same are kept with them. What loses is retired, but for what readers see who do not see all of the "
+    "group: that is `left` in force. Refused with `stale` if the group has changed since, or was decided already; an "
+    "undo comes before another decision. Refused with `claimed` while somebody else holds the claim.",
+    parameters=[
+        OpenApiParameter(
+            "If-Match", str, OpenApiParameter.HEADER, description="The ETag of the group; or `evidence`. No `*`."
+        )
+    ],
+    request=_body(ChoiceOfOne),
+    responses={
+        201: shapes.DecisionSerializer,
+        **_JUDGED,
+        **_problems(428),
+        **{(status, PROBLEM): shapes.StaleSerializer for status in (409, 412)},
+    },
+)
+claim = extend_schema(
+    operation_id="conflict_claim",
+    summary="Take, renew or release the claim of a group",
+    description=f"For {CLAIM_MINUTES} minutes others are told that you are deciding about it. A decision releases it.",
+    request=_body(Claiming),
+    responses={200: shapes.ClaimedSerializer, **_JUDGED, (409, PROBLEM): shapes.StaleSerializer},
+)
+decisions = extend_schema(
+    operation_id="decisions",
+    summary="Decisions about conflicts, newest first",
+    description="Those that were made on memories all of which you may see.",
+    parameters=[*_DECISION, *_PAGE],
+    responses={200: shapes.DecisionPageSerializer, **_READ},
+)
+decisions_export = extend_schema(
+    operation_id="decisions_export",
+    summary="All of them, one JSON object a line",
+    parameters=_DECISION,
+    responses={(200, "application/x-ndjson"): shapes.DecisionSerializer, **_READ},
+)
+decision = extend_schema(
+    operation_id="decision",
+    summary="One decision",
+    responses={200: shapes.DecisionSerializer, **_READ, **_problems(404)},
+)
+decision_undo = extend_schema(
+    operation_id="decision_undo",
+    summary="Undo a decision",
+    description="What is retired because of it is in force again, and what it merged is retired. Each is undone once, "
+    "and an undo is not undone: decide again instead.",
+    parameters=[OpenApiParameter("If-Match", str, OpenApiParameter.HEADER, description="The ETag of the decision.")],
+    request=_body(Undoing),
+    responses={201: shapes.DecisionSerializer, **_JUDGED, **_problems(409, 412)},
+)
+decisions_undo = extend_schema(
+    operation_id="decisions_undo",
+    summary="Undo all that a run of a policy decided",
+    description="In steps, the newest first. Sent again, it goes on where it was.",
+    request=_body(UndoingRun),
+    responses={200: shapes.UndoneSerializer, **_problems(400, 401, 403, 405, 411, 413, 415, 503)},
+)
+_SENT = _problems(400, 401, 403, 404, 405, 411, 413, 415, 503)
+policies = extend_schema(
+    operation_id="policies",
+    summary="Policies, the most specific first",
+    description="By which rules open groups of a namespace and a collection are decided. Needs the scope `inspect`; "
+    "to write policies and to run them takes `admin`.",
+    responses={200: policy_shapes.PoliciesSerializer, **_READ},
+)
+policy_create = extend_schema(
+    operation_id="policy_create",
+    summary="Write a new policy",
+    description="Rules are asked one after the other: each names one value, or narrows down what the next one decides "
+    f"about. {' '.join(f'`{name}`: {words}' for name, words in RULES.items())}",
+    request=_body(Draft),
+    responses={201: policy_shapes.WholePolicySerializer, **_SENT},
+)
+policy = extend_schema(
+    operation_id="policy",
+    summary="One policy with its versions",
+    responses={200: policy_shapes.WholePolicySerializer, **_READ, **_problems(404)},
+)
+policy_change = extend_schema(
+    operation_id="policy_change",
+    summary="Write the next version of a policy",
+    request=_body(policy_shapes.NewVersion),
+    responses={201: policy_shapes.WholePolicySerializer, **_SENT, **_problems(409, 428)},
+)
+policy_dry_run = extend_schema(
+    operation_id="policy_dry_run",
+    summary="What a policy would do to the open groups that you see",
+    description="Nothing is changed. A page may hold fewer groups than its limit, or none, and still go on.",
+    request=_body(policy_shapes.DryRun),
+    responses={200: policy_shapes.DryRunSerializer, **_SENT},
+)
+policy_run = extend_schema(
+    operation_id="policy_run",
+    summary="Carry out a policy: the first step of a new run",
+    request=_body(policy_shapes.Nothing),
+    responses={201: policy_shapes.RunSerializer, **_SENT, **_problems(409)},
+)
+policy_run_go = extend_schema(
+    operation_id="policy_run_go",
+    summary="The next step of a run",
+    description="Until `finished`: each step is one transaction. A run of a policy that has changed does not go on.",
+    request=_body(policy_shapes.Nothing),
+    responses={200: policy_shapes.RunSerializer, **_SENT, **_problems(409)},
+)
+policy_runs = extend_schema(
+    operation_id="policy_runs",
+    summary="Runs of policies, newest first",
+    description="Those that were started by somebody who sees no more than you.",
+    parameters=_PAGE,
+    responses={200: policy_shapes.RunPageSerializer, **_READ},
+)
+policy_run_of_id = extend_schema(
+    operation_id="policy_run_of_id",
+    summary="One run",
+    responses={200: policy_shapes.RunSerializer, **_READ, **_problems(404)},
+)
+policy_run_undo = extend_schema(
+    operation_id="policy_run_undo",
+    summary="Undo what a run decided: the next step",
+    description="Until `is_finished`. The run ends with it.",
+    request=_body(Undoing),
+    responses={200: policy_shapes.UndoingRunSerializer, **_SENT},
 )
 replay = extend_schema(
     operation_id="replay",

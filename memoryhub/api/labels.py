@@ -1,58 +1,39 @@
 """Classifying memories over the API: one, or all that a filter finds, after a dry run."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, ClassVar, TypeVar
+from typing import Any
 from uuid import UUID
 
-from django.core.exceptions import PermissionDenied
-from django.http import HttpResponse, QueryDict
-from django.utils.cache import set_response_etag
+from django.http import QueryDict
 from django.utils.http import parse_etags
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from memoryhub.api import documentation as docs
 from memoryhub.api.bodies import ChangeOfMany, ChangeOfOne
+from memoryhub.api.judging import JudgingView, etag_of, refusals, route_of, unconditional
 from memoryhub.api.permissions import principal
-from memoryhub.api.problems import Problem, request_id_of
-from memoryhub.api.renderers import OrjsonRenderer
-from memoryhub.api.views import View, whole
+from memoryhub.api.problems import request_id_of
+from memoryhub.api.views import whole
 from memoryhub.firewall import wall
-from memoryhub.firewall.types import Principal, Scope
+from memoryhub.firewall.types import Principal
 from memoryhub.memories import relabel
-from memoryhub.memories.envelope import Rejected
-from memoryhub.memories.filters import MemoryFilterSet, refuse_unknown
+from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.records import Record
-from memoryhub.memories.relabel import Change, Plan
+from memoryhub.memories.relabel import Plan
 
 TOLD = ("memory_id", "version", "recorded_at", "classification_tier", "sensitivity_labels", "status")
 
 
-Asked = TypeVar("Asked", bound=Change)
-
-
-class LabelsView(View):
-    scopes: ClassVar[dict[str, Scope]] = {"POST": Scope.INSPECT}
-
-    def asked(self, request: Request, shape: type[Asked]) -> Asked:
-        """What the body asks for. Who judges memories must be able to read them, or a filter would be a riddle."""
-        if not principal(request).may(Scope.READ):
-            raise PermissionDenied
-        refuse_unknown(request.query_params, frozenset())
-        return relabel.read(request.data, shape)
-
+class LabelsView(JudgingView):
     def carry_out(self, request: Request, plan: Plan, reason: str) -> None:
-        match = request._request.resolver_match
-        route = match.view_name if match else ""
-        relabel.carry_out(plan, reason=reason, route=route, request_id=request_id_of(request))
+        relabel.carry_out(plan, reason=reason, route=route_of(request), request_id=request_id_of(request))
 
 
 class LabelsOfOne(LabelsView):
     @docs.memory_labels
     def post(self, request: Request, memory_id: UUID) -> Response:
         by, tag = principal(request), request.headers.get("If-Match", "")
-        with _refusals(stale_status=412 if tag else 409):
+        with refusals(_STATUS, stale_status=412 if tag else 409):
             asked = self.asked(request, ChangeOfOne)
             before = _now(request, memory_id, by)
             _check_version(before, tag, asked.version)
@@ -61,41 +42,27 @@ class LabelsOfOne(LabelsView):
                 raise relabel.stale()
             self.carry_out(request, plan, asked.reason)
         after = _now(request, memory_id, by)
-        return Response({name: after[name] for name in TOLD}, headers={"ETag": _etag(after)})
+        return Response({name: after[name] for name in TOLD}, headers={"ETag": etag_of(after)})
 
 
 class LabelsOfMany(LabelsView):
     @docs.labels
     def post(self, request: Request) -> Response:
         by = principal(request)
-        with _refusals():
+        with refusals(_STATUS):
             asked = self.asked(request, ChangeOfMany)
             filters = MemoryFilterSet(_query(asked.filter), clearance=by.clearance)
             plan = relabel.plan_found(filters, asked, by=by)
             if asked.dry_run:
                 return Response({**_told(plan), "token": plan.token})
             if not asked.token:
-                raise _unconditional("A dry run tells what would be done, and the token for doing it.")
+                raise unconditional("A dry run tells what would be done, and the token for doing it.")
             plan.check(asked.token)
             self.carry_out(request, plan, asked.reason)
         return Response(_told(plan))
 
 
-_STATUS = {"declassification": 403, "above_clearance": 403, "not_in_force": 409, "stale": 409, "too_large": 413}
-
-
-@contextmanager
-def _refusals(*, stale_status: int = 409) -> Iterator[None]:
-    """Whatever is rejected within, as a problem."""
-    try:
-        yield
-    except Rejected as refused:
-        status = stale_status if refused.code == "stale" else _STATUS.get(refused.code, 400)
-        raise Problem(status, refused.code, "Nothing was changed.", errors=refused.errors) from None
-
-
-def _unconditional(detail: str) -> Problem:
-    return Problem(428, "precondition_required", detail)
+_STATUS = {"declassification": 403, "above_clearance": 403, "not_in_force": 409, "too_large": 413}
 
 
 def _now(request: Request, memory_id: UUID, by: Principal) -> Record:
@@ -105,16 +72,11 @@ def _now(request: Request, memory_id: UUID, by: Principal) -> Record:
 
 def _check_version(found: Record, tag: str, version: int) -> None:
     if not (tag or version):
-        raise _unconditional("Say which version was read: its number as version, or its ETag as If-Match.")
-    if tag and not {"*", _etag(found)} & set(parse_etags(tag)):
+        raise unconditional("Say which version was read: its number as version, or its ETag as If-Match.")
+    if tag and not {"*", etag_of(found)} & set(parse_etags(tag)):
         raise relabel.stale()
     if version and version != found["version"]:
         raise relabel.stale()
-
-
-def _etag(found: Record) -> str:
-    """The ETag of the memory's own route."""
-    return set_response_etag(HttpResponse(OrjsonRenderer().render(found)))["ETag"]
 
 
 def _query(given: dict[str, Any]) -> QueryDict:

@@ -103,7 +103,7 @@ class ConditionalRead(ConditionalGetMiddleware):
         if response.status_code >= 400:
             return response
         if request.method == "HEAD" and not response.streaming and self.needs_etag(response):
-            return set_response_etag(response)
+            return response if "ETag" in response else set_response_etag(response)
         return super().process_response(request, response)
 
 

@@ -17,7 +17,7 @@ CONTENT_TYPE = "application/problem+json"
 
 
 class Problem(Exception):
-    """An answer that is not a success: HTTP status, stable code, one sentence, and errors by field."""
+    """An answer that is not a success: HTTP status, stable code, one sentence, errors by field, and what else helps."""
 
     def __init__(
         self,
@@ -27,6 +27,7 @@ class Problem(Exception):
         *,
         errors: Errors | None = None,
         headers: dict[str, str] | None = None,
+        told: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status
@@ -34,6 +35,7 @@ class Problem(Exception):
         self.detail = detail
         self.errors = errors
         self.headers = headers or {}
+        self.told = told or {}
 
     def document(self, request_id: str) -> dict[str, Any]:
         body: dict[str, Any] = {
@@ -43,11 +45,12 @@ class Problem(Exception):
             "code": self.code,
             "detail": self.detail,
             "request_id": request_id,
+            **self.told,
         }
         return body if self.errors is None else {**body, "errors": self.errors}
 
     def response(self, request: HttpRequest) -> HttpResponse:
-        body = orjson.dumps(self.document(request_id_of(request)))
+        body = orjson.dumps(self.document(request_id_of(request)), option=orjson.OPT_UTC_Z)
         return HttpResponse(body, status=self.status, content_type=CONTENT_TYPE, headers=self.headers)
 
 

@@ -6,6 +6,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from memoryhub.conflicts.detector import CLASSES
+from memoryhub.conflicts.models import OUTCOMES
 from memoryhub.memories.ingest import Outcome
 from memoryhub.memories.models import STATUSES
 from memoryhub.timetravel.changes import KINDS
@@ -30,6 +31,73 @@ class ProblemSerializer(serializers.Serializer[Any]):
 @extend_schema_field({"type": "boolean", "const": True})
 class AlwaysTrue(serializers.BooleanField):
     """A field that says something of every answer alike."""
+
+
+class SpanSerializer(serializers.Serializer[Any]):
+    """From when to when a value holds, in event time."""
+
+    locals()["from"] = serializers.DateTimeField(allow_null=True)
+    to = serializers.DateTimeField(allow_null=True)
+
+
+class DecisionSerializer(serializers.Serializer[Any]):
+    """What somebody decided about a group. It is told to those who may see all that it was decided on."""
+
+    id = serializers.UUIDField()
+    conflict_id = serializers.CharField(help_text="The group's.")
+    at = serializers.DateTimeField(help_text="Record time: that of the versions that it made.")
+    outcome = serializers.ChoiceField(choices=OUTCOMES)
+    subject = serializers.CharField(allow_blank=True)
+    collection = serializers.CharField(allow_blank=True)
+    namespace = serializers.CharField(allow_blank=True, allow_null=True, help_text="Null: the group spans all of them.")
+    memory_ids = serializers.ListField(child=serializers.UUIDField(), help_text="All that it was decided on.")
+    kept = serializers.ListField(child=serializers.UUIDField())
+    retired = serializers.ListField(child=serializers.UUIDField())
+    left = serializers.ListField(
+        child=serializers.UUIDField(),
+        help_text="Not kept, and yet in force: readers who do not see all of the group would miss them.",
+    )
+    merged = serializers.UUIDField(allow_null=True, help_text="The memory that was made of those that were retired.")
+    validity = serializers.DictField(child=SpanSerializer(), help_text="By memory, of what was kept.")
+    until = serializers.DateTimeField(allow_null=True, help_text="When what was deferred is open again by itself.")
+    evidence = serializers.CharField(help_text="SHA-256 of the versions that it was decided on.")
+    reason = serializers.CharField()
+    principal = serializers.CharField(help_text="Who decided.")
+    policy = serializers.UUIDField(allow_null=True, help_text="The policy that decided, if it was no person.")
+    policy_version = serializers.IntegerField(allow_null=True)
+    rule = serializers.CharField(allow_blank=True, help_text="The rule of the policy that decided.")
+    run = serializers.UUIDField(allow_null=True)
+    reverses = serializers.UUIDField(allow_null=True, help_text="The decision that this one undoes.")
+    undone_by = serializers.UUIDField(allow_null=True, help_text="The decision that undid this one.")
+    is_in_force = serializers.BooleanField()
+
+
+class DecisionPageSerializer(serializers.Serializer[Any]):
+    decisions = DecisionSerializer(many=True)
+    next_cursor = serializers.CharField(allow_null=True)
+    has_more = serializers.BooleanField()
+
+
+class UndoneSerializer(serializers.Serializer[Any]):
+    undone = serializers.IntegerField(help_text="Decisions.")
+    restored = serializers.IntegerField(help_text="Memories that are in force again.")
+    refused = serializers.IntegerField(help_text="Decisions that somebody else undid meanwhile.")
+
+
+class ClaimSerializer(serializers.Serializer[Any]):
+    principal = serializers.CharField(help_text="Who is looking at the group in order to decide.")
+    until = serializers.DateTimeField()
+
+
+class ClaimedSerializer(serializers.Serializer[Any]):
+    claim = ClaimSerializer(allow_null=True)
+
+
+class StaleSerializer(ProblemSerializer):
+    """What is refused because of what somebody else did, or does just now."""
+
+    decision = DecisionSerializer(required=False, help_text="With `stale`: the last decision about the group.")
+    claim = ClaimSerializer(required=False, help_text="With `claimed`: who holds it.")
 
 
 class RecordSerializer(serializers.Serializer[Any]):
@@ -104,6 +172,10 @@ class ReceiptSerializer(serializers.Serializer[Any]):
     memory_id = serializers.UUIDField()
     version = serializers.IntegerField()
     outcome = serializers.ChoiceField(choices=[Outcome.CREATED, Outcome.DUPLICATE, Outcome.UPDATED])
+    status = serializers.ChoiceField(
+        choices=["retired"], required=False, help_text="What it says was rejected before: it is not in force."
+    )
+    decision = serializers.UUIDField(required=False, help_text="The decision that rejected it.")
 
 
 class ResultSerializer(serializers.Serializer[Any]):
@@ -111,6 +183,8 @@ class ResultSerializer(serializers.Serializer[Any]):
     memory_id = serializers.UUIDField(required=False)
     version = serializers.IntegerField(required=False)
     outcome = serializers.ChoiceField(choices=list(Outcome))
+    status = serializers.ChoiceField(choices=["retired"], required=False)
+    decision = serializers.UUIDField(required=False)
     code = serializers.CharField(required=False)
     errors = serializers.DictField(child=serializers.ListField(child=serializers.CharField()), required=False)
 
@@ -311,6 +385,7 @@ class MemberSerializer(serializers.Serializer[Any]):
     recorded_at = serializers.DateTimeField()
     classification_tier = serializers.CharField(allow_blank=True)
     sensitivity_labels = serializers.ListField(child=serializers.CharField())
+    status = serializers.ChoiceField(choices=["active", "retired"], help_text="`retired` by a decision in force.")
 
 
 class WholeMemberSerializer(MemberSerializer):
@@ -327,7 +402,10 @@ class ConflictSerializer(serializers.Serializer[Any]):
     untrusted = AlwaysTrue()
     id = serializers.CharField(help_text="Stable: the same key, the same id.")
     locals()["class"] = serializers.ChoiceField(choices=CLASSES, help_text="The most serious of its pairs.")
-    status = serializers.CharField(help_text="`open`: it waits for somebody to decide.")
+    status = serializers.ChoiceField(choices=["open", "decided"], help_text="`open`: it waits for somebody to decide.")
+    reopened = serializers.BooleanField(help_text="It is open because of a value that its decision had not seen.")
+    evidence = serializers.CharField(help_text="SHA-256 of the versions that can be decided on.")
+    decision = DecisionSerializer(allow_null=True, help_text="The last one in force.")
     subject = serializers.CharField(allow_blank=True)
     entity_key = serializers.CharField(allow_blank=True, help_text="The collection.")
     entity = serializers.CharField(allow_blank=True, help_text="As `entity_key`.")
@@ -361,6 +439,8 @@ class PairSerializer(serializers.Serializer[Any]):
 
 class WholeConflictSerializer(ConflictSerializer):
     pairs = PairSerializer(many=True, help_text="Of the newest values, with what speaks for the class of each.")
+    decisions = DecisionSerializer(many=True, help_text="All about this group, the newest first.")
+    claim = ClaimSerializer(allow_null=True, help_text="Who is deciding about it just now.")
 
 
 class ConflictPageSerializer(serializers.Serializer[Any]):

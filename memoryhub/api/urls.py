@@ -1,7 +1,7 @@
 from django.urls import path, re_path
 from drf_spectacular.views import SpectacularJSONAPIView
 
-from memoryhub.api import conflicts, labels, ledger, timetravel, views
+from memoryhub.api import conflicts, decisions, labels, ledger, policies, timetravel, views
 
 app_name = "api"
 
@@ -17,6 +17,21 @@ urlpatterns = [
     path("diff", timetravel.DiffView.as_view(), name="diff"),
     path("conflicts", conflicts.ConflictsView.as_view(), name="conflicts"),
     path("conflicts/<str:conflict_id>", conflicts.ConflictView.as_view(), name="conflict"),
+    path("conflicts/<str:conflict_id>/decisions", conflicts.DecideView.as_view(), name="conflict-decisions"),
+    path("conflicts/<str:conflict_id>/claim", conflicts.ClaimView.as_view(), name="conflict-claim"),
+    path("decisions", decisions.DecisionsView.as_view(), name="decisions"),
+    path("decisions/export", decisions.ExportView.as_view(), name="decisions-export"),
+    path("decisions/undo", decisions.UndoOfRun.as_view(), name="decisions-undo"),
+    path("decisions/<uuid:decision_id>", decisions.DecisionView.as_view(), name="decision"),
+    path("decisions/<uuid:decision_id>/undo", decisions.UndoOfOne.as_view(), name="decision-undo"),
+    path("policies", policies.PoliciesView.as_view(), name="policies"),
+    path("policies/<uuid:policy_id>", policies.PolicyOfId.as_view(), name="policy"),
+    path("policies/<uuid:policy_id>/dry-run", policies.DryRunView.as_view(), name="policy-dry-run"),
+    path("policies/<uuid:policy_id>/runs", policies.StartView.as_view(), name="policy-run"),
+    path("policy-runs", policies.RunsView.as_view(), name="policy-runs"),
+    path("policy-runs/<uuid:run_id>", policies.RunView.as_view(), name="policy-run-of-id"),
+    path("policy-runs/<uuid:run_id>/go", policies.GoOnView.as_view(), name="policy-run-go"),
+    path("policy-runs/<uuid:run_id>/undo", policies.UndoView.as_view(), name="policy-run-undo"),
     path("replay", timetravel.ReplayView.as_view(), name="replay"),
     path("ledger", ledger.LedgerView.as_view(), name="ledger"),
     path("status", views.StatusView.as_view(), name="status"),

@@ -23,8 +23,7 @@ class Counts:
 def counts(filters: GroupFilterSet) -> Counts:
     """How many groups of each class `filters` find, whatever class they ask for.
 
-    The first MOST_COUNTED; while their classes are not known yet, so many as it takes to compare MOST_COMPARED pairs of
-    values.
+    The first MOST_COUNTED, or fewer if MOST_COMPARED pairs of values are in them.
     """
     listing = Listing(filters=filters, columns=filters.columns)
     found = listing.after(None, MOST_COUNTED + 1)

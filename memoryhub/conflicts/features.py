@@ -135,6 +135,8 @@ class Pair:
             return 1.0
         if one[-1] is self.s.content[-1] and other[-1] is self.t.content[-1]:
             return 0.9
+        if _is_the_one(one, self.s) and _is_the_one(other, self.t):
+            return 0.9
         return 0.9 if _is_thing(one, self.s) and _is_thing(other, self.t) else 0.4
 
     @cached_property
@@ -309,6 +311,13 @@ def _is_thing(words: list[Word], sentence: Sentence) -> bool:
     first, last = (next(at for at, word in enumerate(sentence.words) if word is one) for one in (words[0], words[-1]))
     following = sentence.words[last + 1 : last + 2]
     return first > 0 and sentence.words[first - 1].plain in lexicon.BEFORE_THINGS and all(w.is_stop for w in following)
+
+
+def _is_the_one(words: list[Word], sentence: Sentence) -> bool:
+    """Whether a sentence begins with some words, and says that they are what there is one of: `Ada is the owner`."""
+    last = next(at for at, word in enumerate(sentence.words) if word is words[-1])
+    is_, the = ([word.stem for word in sentence.words[last + 1 : last + 3]] + ["", ""])[:2]
+    return sentence.words[0] is words[0] and (is_, the) == ("be", "the")
 
 
 def _are_together(words: list[Word], sentence: Sentence) -> bool:

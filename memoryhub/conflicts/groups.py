@@ -42,8 +42,8 @@ MOST_MEMBERS = 200
 """Of a larger group so many memories are told, of each value the newest first; it says how many there are."""
 MOST_PASSED = 2_000
 """Groups of other classes that are passed over, at most, to fill a page with those of one class."""
-MOST_COMPARED = 3_000
-"""Pairs of values that are compared, at most, to tell the groups of one class; what they come out as is kept."""
+MOST_COMPARED = 5_000
+"""Pairs of values that groups have, together, that are told by their classes at once."""
 AT_ONCE = 200
 
 

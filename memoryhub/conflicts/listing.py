@@ -101,7 +101,8 @@ class Listing:
     def classified(self, found: Sequence[Listed], *, most: int | None = None) -> list[Listed]:
         """The same with their classes: those that are not known are computed, and kept.
 
-        With `most`, up to where so many pairs had to be compared, but one group at least.
+        With `most`, up to where they have so many pairs, but one group at least: known or not, so that nobody can tell
+        from where a list ends what others have looked at.
         """
         known = list(found if most is None else found[: _affordable(found, most)])
         unknown = [each for each in known if each.klass is None]
@@ -147,8 +148,11 @@ class Listing:
         return self._decisions.filter(**self._of_key)
 
     @property
-    def _settling(self) -> Sql:
-        return compiled(self._about.filter(settled__contains=OfKey(name="hashes")).values("id")[:1])
+    def _told(self) -> Sql:
+        """Whether one of the decisions about a key settles all `hashes`, and which one is the newest."""
+        settles = Case(When(settled__contains=OfKey(name="hashes"), then=True), default=False)
+        about, params = compiled(self._about.values("id", "decision_id", settles=settles))
+        return _TOLD.format(about=about), params
 
     @property
     def _matches(self) -> Any:
@@ -158,49 +162,44 @@ class Listing:
     def _listed(self, of_key: Q, number: int, status: str) -> list[Listed]:
         parts = [self._held(of_key, number, status)] if status != "decided" else []
         parts += [self._decided(of_key, number)] if status != "open" else []
-        members, of_members = self._members(*_STANDING)
-        newest, of_newest = compiled(self._about.order_by("-id").values("decision_id")[:1])
+        members, of_members = self._members(*_STANDING, retired=status != "open")
         sql = _LISTED.format(
-            columns=self._names,
-            parts=" UNION ".join(f"({part})" for part, _ in parts),
-            newest=newest,
-            members=members,
+            columns=self._names, parts=" UNION ".join(f"({part})" for part, _ in parts), members=members
         )
         params = [param for _, params in parts for param in params]
-        rows = fetched(sql, [*params, number, *of_newest, *of_members, WEIGHTS.version])
+        rows = fetched(sql, [*params, number, *of_members, WEIGHTS.version])
         return [Listed(key=tuple(row.pop(name) for name in self.columns), **row) for row in rows]
 
     def _held(self, of_key: Q, number: int, status: str) -> Sql:
         """Groups of memories in force: those that are open, or all."""
         rows = self.filters.rows.filter(of_key)
         keyed, params = rows.in_order(self.columns, *self.columns, "content_sha256", matches=self._matches)
-        settling, of_settling = self._settling
-        sql = _HELD.format(columns=self._names, rows=keyed, settling=settling)
-        return sql, [*of_settling, *params, self.filters.min_values, status, number]
+        told, of_told = self._told
+        sql = _HELD.format(columns=self._names, rows=keyed, told=told)
+        return sql, [*params, self.filters.min_values, *of_told, status, number]
 
     def _decided(self, of_key: Q, number: int) -> Sql:
         """Groups that decisions were made on, and that are not open."""
         decided = self._decisions.filter(self.filters.of_keys, of_key).order_by(*self.columns).values(*self.columns)
-        told, params = compiled(decided.distinct())
-        members, of_members = self._members("content_sha256", "status", matches=self._matches)
-        settling, of_settling = self._settling
-        sql = _DECIDED.format(columns=self._names, decided=told, members=members, settling=settling)
-        return sql, [*params, *of_members, self.filters.min_values, *of_settling, number]
+        about, params = compiled(decided.distinct())
+        members, of_members = self._members("content_sha256", "status", retired=True, matches=self._matches)
+        told, of_told = self._told
+        sql = _DECIDED.format(columns=self._names, about=about, members=members, told=told)
+        return sql, [*params, *of_members, *of_told, self.filters.min_values, number]
 
-    def _members(self, *names: str, **computed: Any) -> Sql:
+    def _members(self, *names: str, retired: bool, **computed: Any) -> Sql:
         """The memories of `keys`: those in force and, where the group is decided, those that its decisions retired."""
-        in_force = self.filters.rows.filter(**self._of_key)
+        in_force, params = compiled(self.filters.rows.filter(**self._of_key).values(*names, **computed))
+        if not retired:
+            return in_force, params
         retiring = self._about.filter(decision_id=OuterRef("decision"))
-        retired = self.filters.retired.filter(Exists(retiring), **self._of_key)
-        sql, params = compiled(in_force.values(*names, **computed))
-        more, of_more = compiled(retired.values(*names, **computed))
-        return _MEMBERS.format(in_force=sql, retired=more), [*params, *of_more]
+        others = self.filters.retired.filter(Exists(retiring), **self._of_key)
+        sql, more = compiled(others.values(*names, **computed))
+        return _MEMBERS.format(in_force=in_force, retired=sql), [*params, *more]
 
 
 def _affordable(found: Sequence[Listed], most: int) -> int:
-    """How many groups have, together, so many pairs that must be compared; one at least."""
-    spent = list(accumulate(0 if each.klass else each.pairs for each in found))
-    return max(bisect_right(spent, most), 1)
+    return max(bisect_right(list(accumulate(each.pairs for each in found)), most), 1)
 
 
 def _values(members: Iterable[Mapping[str, Any]]) -> list[Support]:
@@ -211,40 +210,42 @@ def _values(members: Iterable[Mapping[str, Any]]) -> list[Support]:
     return [Support(content=same[0]["content"], memories=same) for same in by_content.values()]
 
 
+_TOLD = """
+SELECT coalesce(bool_or(settles), false) AS is_settled, (array_agg(decision_id ORDER BY id DESC))[1] AS decision_id
+FROM ({about}) AS about
+"""
 _HELD = """
-SELECT * FROM (
-    SELECT {columns}, CASE WHEN ({settling}) IS NULL THEN 'open' ELSE 'decided' END AS status
-    FROM (
-        SELECT {columns}, array_agg(DISTINCT content_sha256) AS hashes FROM ({rows}) AS keyed
-        GROUP BY {columns}
-        HAVING count(DISTINCT content_sha256) >= %s AND bool_or(matches)
-        ORDER BY {columns}
-    ) AS keys
-) AS held
-WHERE %s IN (status, 'all')
+SELECT {columns}, CASE WHEN is_settled THEN 'decided' ELSE 'open' END AS status, decision_id
+FROM (
+    SELECT {columns}, array_agg(DISTINCT content_sha256) AS hashes FROM ({rows}) AS keyed
+    GROUP BY {columns}
+    HAVING count(DISTINCT content_sha256) >= %s AND bool_or(matches)
+    ORDER BY {columns}
+) AS keys CROSS JOIN LATERAL ({told}) AS told
+WHERE NOT is_settled OR %s = 'all'
 ORDER BY {columns}
 LIMIT %s
 """
 # So many of either are enough: what both tell of is the same, and what neither tells comes after all of them.
 _DECIDED = """
-SELECT {columns}, status
+SELECT {columns}, status, decision_id
 FROM (
     SELECT keys.*, found.*
-    FROM (SELECT *, 'decided' AS status FROM ({decided}) AS told) AS keys
+    FROM (SELECT *, 'decided' AS status FROM ({about}) AS about) AS keys
     CROSS JOIN LATERAL (
         SELECT coalesce(array_agg(DISTINCT content_sha256) FILTER (WHERE status = 'active'), '{{}}') AS hashes,
                count(DISTINCT content_sha256) AS value_count, bool_or(matches) AS matches
         FROM ({members}) AS member
     ) AS found
-) AS keys
-WHERE value_count >= %s AND matches AND (cardinality(hashes) < 2 OR ({settling}) IS NOT NULL)
+) AS keys CROSS JOIN LATERAL ({told}) AS told
+WHERE value_count >= %s AND matches AND (cardinality(hashes) < 2 OR is_settled)
 ORDER BY {columns}
 LIMIT %s
 """
 _MEMBERS = "({in_force}) UNION ALL (SELECT * FROM ({retired}) AS retired WHERE keys.status = 'decided')"
 _LISTED = """
 WITH listed AS MATERIALIZED (SELECT * FROM ({parts}) AS parts ORDER BY {columns} LIMIT %s)
-SELECT keys.*, ({newest}) AS decision_id, told.value_count, told.memory_count, told.basis, told.evidence, kept.klass
+SELECT keys.*, told.value_count, told.memory_count, told.basis, told.evidence, kept.klass
 FROM listed AS keys
 CROSS JOIN LATERAL (
     SELECT count(DISTINCT content_sha256) AS value_count, count(*) AS memory_count,

@@ -150,6 +150,7 @@ class PolicyRun(models.Model):
     decided = models.PositiveIntegerField(default=0)
     left = models.PositiveIntegerField(default=0, help_text="Groups that the rules leave to people.")
     undone = models.PositiveIntegerField(default=0, help_text="Decisions that were undone with the run.")
+    undoing = models.BigIntegerField(null=True, help_text="While it is undone in steps: the last decision (internal).")
     # What whoever runs it can see: its numbers are for those who see as much (firewall.querysets.covered_by).
     reach_tiers = ArrayField(models.TextField())
     reach_blocked = ArrayField(models.TextField(), default=list)

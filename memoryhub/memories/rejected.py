@@ -14,8 +14,9 @@ from memoryhub.memories.envelope import Draft
 from memoryhub.memories.models import CURRENT, REJECTED, Memory
 from memoryhub.memories.querysets import compiled, fetched
 
-MOST_REJECTED = 20
-"""Of more memories that were rejected for saying the same, the newest are asked."""
+# Of memories that were rejected for saying the same, one of each kind is asked: were it the newest few, many that a
+# reader does not see would stand in the place of the one that it does see.
+_KINDS = ("namespace", "classification_tier", "label_keys", "actor_type")
 
 
 class Wanted(Func):
@@ -61,8 +62,8 @@ def _found(drafts: Sequence[Draft], clearance: Clearance) -> dict[int, list[_Row
     """The rejected memories that say what each draft says of the same, the newest first, by the draft's place."""
     names = ("subject", "collection", "content_sha256")
     rows = Memory.objects.visible_to(clearance).filter(CURRENT, REJECTED, **{name: Wanted(name=name) for name in names})
-    told = ("namespace", "classification_tier", "sensitivity_labels", "actor_type", "decision")
-    part, params = compiled(rows.order_by("-id").values(*told)[:MOST_REJECTED])
+    told = ("id", "namespace", "classification_tier", "sensitivity_labels", "actor_type", "decision")
+    part, params = compiled(rows.order_by(*_KINDS, "-id").distinct(*_KINDS).values(*told))
     envelopes = [made.envelope for made in drafts]
     hashes = [hashlib.sha256(envelope.content.encode()).digest() for envelope in envelopes]
     keys = [[envelope.subject for envelope in envelopes], [envelope.collection for envelope in envelopes]]
@@ -78,4 +79,5 @@ SELECT wanted.place::integer, rejected.*
 FROM unnest(%s::varchar[], %s::varchar[], %s::bytea[])
     WITH ORDINALITY AS wanted(subject, collection, content_sha256, place)
 CROSS JOIN LATERAL ({part}) AS rejected
+ORDER BY wanted.place, rejected.id DESC
 """

@@ -26,7 +26,7 @@ def refused(response: Any) -> dict[str, Any]:
     assert response.status_code >= 400, response.content[:300]
     assert response["Content-Type"] == PROBLEM, (response.status_code, response["Content-Type"], response.content[:300])
     body: dict[str, Any] = response.json()
-    assert body.keys() - {"errors"} == PROBLEM_KEYS
+    assert body.keys() - {"errors", "decision", "claim"} == PROBLEM_KEYS
     assert body["status"] == response.status_code
     assert body["request_id"] == response["X-Request-ID"]
     assert "no-store" in response["Cache-Control"]

@@ -16,7 +16,8 @@ from memoryhub.firewall.models import ApiKey, ClearanceRecord
 from memoryhub.memories.models import Memory
 from tests.api.answers import problem, refused, told
 from tests.builders import envelope, make_key, make_memory, make_user
-from tests.test_authorization import CALLERS, LISTED, row
+from tests.matrix import CALLERS
+from tests.test_authorization import LISTED, row
 
 pytestmark = pytest.mark.django_db
 

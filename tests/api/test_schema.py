@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Iterator
 from typing import Any
+from uuid import UUID, uuid4
 
 import jsonschema  # type: ignore[import-untyped]
 import pytest
@@ -18,12 +19,16 @@ from schemathesis.checks import CHECKS, load_all_checks
 from schemathesis.generation import GenerationMode
 from schemathesis.schemas import BaseSchema
 
-from memoryhub.conflicts.keys import id_of
+from memoryhub.conflicts import claims, decide, runs
+from memoryhub.conflicts.choices import Choice, Wish
+from memoryhub.conflicts.keys import evidence_of, id_of
+from memoryhub.firewall.models import ApiKey
 from memoryhub.memories.envelope import FIELDS
 from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.models import Memory
 from memoryhub.memories.records import RECORD, WHOLE
-from tests.builders import envelope, make_clearance, make_key, make_memory
+from tests.builders import WRITER, envelope, make_clearance, make_key, make_memory
+from tests.conflicts.runs import ADMIN, change, make_policy
 from tests.test_authorization import ROUTES
 
 pytestmark = pytest.mark.django_db
@@ -42,11 +47,30 @@ DOCUMENTED = {
     ("get", "/api/diff"): "api:diff",
     ("get", "/api/conflicts"): "api:conflicts",
     ("get", "/api/conflicts/{conflict_id}"): "api:conflict",
+    ("post", "/api/conflicts/{conflict_id}/decisions"): "api:conflict-decisions",
+    ("post", "/api/conflicts/{conflict_id}/claim"): "api:conflict-claim",
+    ("get", "/api/decisions"): "api:decisions",
+    ("get", "/api/decisions/export"): "api:decisions-export",
+    ("get", "/api/decisions/{decision_id}"): "api:decision",
+    ("post", "/api/decisions/{decision_id}/undo"): "api:decision-undo",
+    ("post", "/api/decisions/undo"): "api:decisions-undo",
+    ("get", "/api/policies"): "api:policies",
+    ("post", "/api/policies"): "api:policies",
+    ("get", "/api/policies/{policy_id}"): "api:policy",
+    ("post", "/api/policies/{policy_id}"): "api:policy",
+    ("post", "/api/policies/{policy_id}/dry-run"): "api:policy-dry-run",
+    ("post", "/api/policies/{policy_id}/runs"): "api:policy-run",
+    ("get", "/api/policy-runs"): "api:policy-runs",
+    ("get", "/api/policy-runs/{run_id}"): "api:policy-run-of-id",
+    ("post", "/api/policy-runs/{run_id}/go"): "api:policy-run-go",
+    ("post", "/api/policy-runs/{run_id}/undo"): "api:policy-run-undo",
     ("get", "/api/replay"): "api:replay",
     ("get", "/api/ledger"): "api:ledger",
     ("get", "/api/status"): "api:status",
     ("get", "/ready"): "ready",
 }
+EVE = ("user:eve", "city")
+NOT_ONE = {"outcome": "not_a_conflict", "reason": "Both are true."}
 # What describes the others, and what is no route of the URL conf.
 NOT_DOCUMENTED = {"api:schema", "docs", "api:^(?P<rest>.*)$", "health"}
 BESIDE_THE_API = {"docs", "ready", "health"}
@@ -124,6 +148,18 @@ def test_every_route_but_readiness_asks_for_a_key(document):
     + [("post", "/api/memories", status) for status in (200, 201, 400, 401, 403, 409, 413, 415)]
     + [("post", "/api/memories/{memory_id}/labels", status) for status in (200, 400, 401, 403, 404, 409, 412, 428)]
     + [("post", "/api/memories/labels", status) for status in (200, 400, 401, 403, 409, 428)]
+    + [("post", "/api/conflicts/{conflict_id}/decisions", s) for s in (201, 400, 401, 403, 404, 409, 412, 428)]
+    + [("post", "/api/conflicts/{conflict_id}/claim", s) for s in (200, 400, 401, 403, 404, 409)]
+    + [("post", "/api/decisions/{decision_id}/undo", s) for s in (201, 400, 401, 403, 404, 409, 412)]
+    + [("post", "/api/decisions/undo", s) for s in (200, 400, 401, 403)]
+    + [("get", "/api/decisions", 400), ("get", "/api/decisions/{decision_id}", 404)]
+    + [("post", "/api/policies", s) for s in (201, 400, 401, 403)]
+    + [("post", "/api/policies/{policy_id}", s) for s in (201, 400, 401, 403, 404, 409, 428)]
+    + [("post", "/api/policies/{policy_id}/dry-run", s) for s in (200, 400, 401, 403, 404)]
+    + [("post", "/api/policies/{policy_id}/runs", s) for s in (201, 400, 401, 403, 404, 409)]
+    + [("post", "/api/policy-runs/{run_id}/go", s) for s in (200, 400, 401, 403, 404, 409)]
+    + [("post", "/api/policy-runs/{run_id}/undo", s) for s in (200, 400, 401, 403, 404)]
+    + [("get", "/api/policies/{policy_id}", 404), ("get", "/api/policy-runs/{run_id}", 404)]
     + [("get", "/api/memories", 400), ("get", "/api/memories/{memory_id}", 404), ("get", "/api/status", 401)],
 )
 def test_a_real_answer_is_what_the_document_says(document, key, method, path, status):
@@ -141,18 +177,77 @@ def test_a_real_answer_is_what_the_document_says(document, key, method, path, st
 
     answer = _provoke(key, method, path, status)
 
-    assert answer.status_code == status, answer.content
+    assert answer.status_code == status, answer
     (kind, media), *others = document["paths"][path][method]["responses"][str(status)]["content"].items()
     assert (answer["Content-Type"], others) == (kind, [])
     # What is told and not documented counts as an error here, although JSON Schema lets it pass.
     strict = json.loads(json.dumps({**media["schema"], "components": document["components"]}), object_hook=_closed)
-    jsonschema.Draft202012Validator(strict).validate(json.loads(answer.content))
+    for line in answer if answer.streaming else [answer.content]:
+        jsonschema.Draft202012Validator(strict).validate(json.loads(line))
+
+
+def _judge(key: str, path: str, status: int) -> Any:
+    """A decision about a group, its claim, or an undo; whoever is first has decided already."""
+    caller = Client(
+        headers={"Authorization": f"Bearer {make_key() if status == 403 else key}"} if status != 401 else {}
+    )
+    first = decided() if status in (409, 412) or "/decisions/" in path else None
+    if first and path.endswith("undo") and status in (409, 412):
+        decide.undo([first], by=WRITER, reason="No.")
+    if path.endswith("claim") and status == 409:
+        claims.claim(EVE, by=ApiKey.objects.get(token_key=make_key(scopes="inspect")[:15]).as_principal())
+    bodies: dict[str, dict[str, Any]] = {"claim": {}, "undo": {"reason": "No."}}
+    body = bodies.get(path.rpartition("/")[2], {**NOT_ONE, "evidence": evidence()})
+    body |= {"run": str(uuid4())} if path == "/api/decisions/undo" else {}
+    body |= {"x": 1} if status == 400 else {}
+    if status in (412, 428):
+        body.pop("evidence", None)
+    address = path.format(
+        conflict_id="none" if status == 404 else id_of(*EVE), decision_id=uuid4() if status == 404 else first
+    )
+    headers = {"If-Match": f'"{evidence()}"'} if status == 412 else {}
+    return caller.post(address, body, content_type="application/json", headers=headers)
+
+
+def evidence() -> str:
+    return evidence_of((member.memory_id, member.version) for member in decide.members(EVE, WRITER))
+
+
+def decided() -> UUID | None:
+    spell = {Memory.objects.get(content="Paris").memory_id: {"from": "2026-01-01T00:00:00Z"}}
+    keep = list(Memory.objects.filter(content__in=("Paris", "Berlin")).values_list("memory_id", flat=True))
+    choice = Choice.model_validate({"outcome": "keep_several", "keep": keep, "validity": spell, "reason": "Both."})
+    return decide.decide(Wish(key=EVE, evidence=evidence(), choice=choice), by=WRITER).decision_id
+
+
+def _govern(method: str, path: str, status: int) -> Any:
+    """A policy that is written, tried, carried out or taken back; it has changed since, if that is refused."""
+    policy = make_policy(collection="city")
+    place = {"policy_id": policy.policy_id, "run_id": runs.start(policy.policy_id, by=ADMIN).run_id}
+    place = {name: uuid4() if status == 404 else found for name, found in place.items()}
+    if status == 409:
+        change(policy, is_enabled=False)
+    key = make_key(scopes="read" if status == 403 else "admin", clearance={"name": "all", "max_tier": "restricted"})
+    caller = Client(headers={"Authorization": f"Bearer {key}"} if status != 401 else {})
+    if method == "get":
+        return caller.get(path.format(**place))
+    said: dict[str, Any] = {"name": "Made", "rules": [{"rule": "latest_event"}]}
+    versioned = {**said, "collection": "city"} | ({"version": 1} if status != 428 else {})
+    bodies = {"policies": said, "{policy_id}": versioned, "undo": {"reason": "No."}}
+    body = bodies.get(path.rpartition("/")[2], {}) | ({"x": 1} if status == 400 else {})
+    return caller.post(path.format(**place), body, content_type="application/json")
 
 
 def _provoke(key: str, method: str, path: str, status: int) -> Any:
+    if path.startswith("/api/polic"):
+        return _govern(method, path, status)
+    if method == "post" and path.startswith(("/api/conflicts", "/api/decisions")):
+        return _judge(key, path, status)
     caller = Client(headers={"Authorization": f"Bearer {key}"} if status != 401 else {})
     address = path.format(
-        memory_id=Memory.objects.values_list("memory_id", flat=True).first(), conflict_id=id_of("user:eve", "city")
+        decision_id=decided() if path.startswith(("/api/decisions", "/api/conflicts/")) else "",
+        memory_id=Memory.objects.values_list("memory_id", flat=True).first(),
+        conflict_id=id_of("user:eve", "city"),
     )
     if path == "/api/timetravel":
         address += "?as_of=2999-01-01"
@@ -201,6 +296,8 @@ def _closed(value: dict[str, Any]) -> dict[str, Any]:
 def test_the_api_keeps_to_its_document_whatever_it_is_sent(schema, key, method, path, mode):
     for _ in range(25):
         make_memory(labels=["pii"], metadata={"a": 1})
+    if path.startswith("/api/polic"):
+        key = make_key(scopes="admin", clearance={"max_tier": "confidential"})
     statuses: set[int] = set()
 
     @settings(

@@ -21,6 +21,8 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from memoryhub.api import views
 from memoryhub.api.problems import Problem
+from memoryhub.conflicts.models import Decision, Policy, PolicyRun
+from memoryhub.conflicts.querysets import DecisionQuerySet
 from memoryhub.memories import pages, querysets
 from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.models import Memory
@@ -29,8 +31,8 @@ from tests.builders import at
 from tests.harness.databases import as_keeper
 from tests.harness.generated import examples, planted
 from tests.harness.two_worlds.doors import DOORS, NOT_DOORS, RARE, Asked, Door, answers
-from tests.harness.two_worlds.machine import TwoWorlds
-from tests.harness.two_worlds.rows import BETWEEN_ITS_STEPS, DAYS, STORY
+from tests.harness.two_worlds.machine import Met, TwoWorlds
+from tests.harness.two_worlds.rows import BETWEEN_ITS_STEPS, DAYS, DECIDED, STORY
 from tests.harness.worlds import LOW, Step, Worlds, dealt, two_worlds
 
 pytestmark = pytest.mark.soak
@@ -68,6 +70,7 @@ def second_wall(request, monkeypatch) -> bool:
     has_first, has_second = WALLS[request.param]
     if not has_first:
         monkeypatch.setattr(querysets, "visible", lambda _: Q())
+        monkeypatch.setattr(DecisionQuerySet, "visible_to", lambda decisions, _: decisions)
     return has_second
 
 
@@ -89,9 +92,14 @@ def compare(
     with worlds.inside(worlds.with_hidden, steps, second_wall=second_wall):
         with as_keeper():
             rows = list(Memory.objects.current())
+            others = {
+                "decisions": list(Decision.objects.order_by("id").values_list("decision_id", flat=True)),
+                "policies": list(Policy.objects.values_list("policy_id", flat=True)),
+                "runs": list(PolicyRun.objects.values_list("run_id", flat=True)),
+            }
         hidden = [row.memory_id for row in rows if not LOW.permits(row)]
         visible = [row.memory_id for row in rows if LOW.permits(row)]
-        asked = Asked(query=query, visible=visible[:1], hidden=hidden[:1])
+        asked = Asked(query=query, visible=visible[:1], hidden=hidden[:1], **others)
         here = answers(worlds, asked, doors)
     with worlds.inside(worlds.without, steps, second_wall=second_wall):
         there = answers(worlds, asked, doors)
@@ -105,12 +113,14 @@ def compare(
 
 def test_hidden_rows_change_nothing_that_a_low_caller_sees(worlds, second_wall):
     """Three times: with both walls, and with each of them alone."""
-    met: list[int] = []
+    met: list[Met] = []
     run_state_machine_as_test(
         partial(TwoWorlds, worlds, second_wall=second_wall, met=met),  # type: ignore[arg-type]  # whatever makes one
         settings=settings(examples(100, soak=3_400), stateful_step_count=12),
     )
-    assert sum(number > 0 for number in met) > len(met) // 3, "most examples do have hidden rows"
+    assert sum(one.hidden > 0 for one in met) > len(met) // 3, "most examples do have hidden rows"
+    assert sum(one.decided > 0 for one in met) > len(met) // 20, "some examples do have decisions"
+    assert sum(one.above > 0 for one in met) > len(met) // 20, "some of them are on what is hidden"
 
 
 def test_a_hundred_hidden_rows_between_two_change_nothing_at_any_door(worlds, second_wall):
@@ -129,22 +139,45 @@ def test_a_hundred_hidden_rows_between_two_change_nothing_at_any_door(worlds, se
         compare(worlds, STORY, query, second_wall=second_wall)
 
 
+def test_decisions_on_what_is_hidden_change_nothing_at_any_door(worlds, second_wall):
+    """FW-12: not who decided, not what lost, not that somebody is about to decide."""
+    assert compare(worlds, DECIDED, "", [*DOORS, *RARE], second_wall=second_wall) > 100
+    for query in ("status=retired", "known_at=2100-01-01T00:00:06.5Z"):
+        compare(worlds, DECIDED, query, second_wall=second_wall)
+
+
 def test_the_doors_do_answer(worlds):
     """Two worlds that answer nothing would be equal as well."""
-    with worlds.inside(worlds.with_hidden, STORY):
+    with worlds.inside(worlds.with_hidden, DECIDED):
         with as_keeper():
-            visible = [row.memory_id for row in Memory.objects.visible_to(LOW)]
-        told = answers(worlds, Asked(query="", visible=visible, hidden=[]), [*DOORS, *RARE])
+            visible = [row.memory_id for row in Memory.objects.visible_to(LOW).current()]
+            *hidden, seen = Decision.objects.order_by("id")
+            assert list(Decision.objects.visible_to(LOW)) == [seen]
+            assert [(bool(one.retired), bool(one.left)) for one in hidden] == [(True, True), (False, True)]
+            # What was rejected came again twice; low sees one of them.
+            retired = Memory.objects.current().filter(status="retired", decision=seen.decision_id)
+            assert (retired.count(), retired.visible_to(LOW).count()) == (4, 3)
+            others = list(Policy.objects.values_list("policy_id", flat=True))
+            runs = list(PolicyRun.objects.values_list("run_id", flat=True))
+        asked = Asked(query="", visible=visible, hidden=[], decisions=[seen.decision_id], policies=others, runs=runs)
+        told = answers(worlds, asked, [*DOORS, *RARE])
 
-    assert len(visible) == 2
+    assert len(visible) == 8
     for door in [*DOORS, *RARE]:
         statuses = {answer.status for path, answer in told.items() if path.startswith(f"{door.route} ")}
         expected = {"": {404}, "inspector:sign-in": {302}, "inspector:memory-labels": {302}}
         # Of what is asked for by its name, some is there.
-        expected |= {"api:conflict": {200, 404}, "inspector:subject": {200, 404}}
+        expected |= {"api:conflict": {200, 404}, "api:conflict-claim": {200, 404}, "inspector:subject": {200, 404}}
+        expected |= {"api:conflict-decisions": {404, 409}, "api:decision-undo": {201}}
+        expected |= {"inspector:conflict": {200, 404}, "inspector:conflict-claim": {302, 404}}
+        expected |= {"inspector:conflict-decide": {409, 404}, "inspector:conflict-similar": {200, 404}}
+        # A run of who sees more is hidden.
+        expected |= {"api:policy-run-of-id": {404}, "inspector:policy-run": {404}}
+        # One has a version already that retired it.
+        expected |= {"api:memory-labels": {200, 409}}
         assert statuses == expected.get(door.route, {200}), door
     assert b"London" in told["inspector:memories /?limit=4"].body
-    assert json.loads(told["api:status /api/status"].body)["memories_total"] == 2
+    assert json.loads(told["api:status /api/status"].body)["memories_total"] == 5
 
 
 def test_a_relabelled_memory_is_gone_as_if_it_had_never_been(worlds):

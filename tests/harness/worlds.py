@@ -9,8 +9,8 @@ import itertools
 import re
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -26,7 +26,7 @@ from django.test import Client
 from memoryhub.audit.ledger import NO_HASH
 from memoryhub.config import APPLICATION
 from memoryhub.firewall.models import ApiKey, ClearanceRecord, UserClearance
-from memoryhub.firewall.types import Clearance
+from memoryhub.firewall.types import Clearance, Principal, Scope, everything
 from memoryhub.memories.envelope import Draft
 from memoryhub.memories.ingest import OnConflict
 from memoryhub.ops import reads, roles, status
@@ -40,6 +40,7 @@ LOW = Clearance(
     blocked_labels=frozenset({"pii"}),
     namespaces=frozenset({"", "team", "shared"}),
 )
+HIGH = Principal(name="user:high", clearance=everything(), scopes=frozenset(Scope), actor_type="user")
 REQUEST_ID = "the-same-in-both-worlds"
 
 # What differs from answer to answer for reasons of its own, and nothing else: the mask that Django puts on a CSRF token
@@ -56,10 +57,11 @@ _RANDOM = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One write: the drafts of one batch, which one world may never see."""
+    """One write, or another deed: the drafts of one batch, which one world may never see."""
 
-    drafts: Sequence[Draft]
+    drafts: Sequence[Draft] = ()
     is_hidden: bool = False
+    deed: Callable[[], Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +177,8 @@ class Worlds:
                 if place is self.with_hidden or not step.is_hidden:
                     with stay.step(number):
                         store(step.drafts, on_conflict=OnConflict.UPDATE)
+                        if step.deed:
+                            step.deed()
             with stay.step(len(steps)):
                 yield
         finally:
@@ -183,9 +187,11 @@ class Worlds:
 
 @contextmanager
 def dealt(hand: str) -> Iterator[None]:
-    """The same memory_ids for everybody who writes under the same name."""
+    """The same memory_ids, and ids of decisions, for everybody who writes under the same name."""
     names = (uuid.uuid5(uuid.NAMESPACE_OID, f"{hand}/{place}") for place in itertools.count())
-    with mock.patch("memoryhub.memories.ingest.uuid.uuid4", side_effect=names):
+    with ExitStack() as patches:
+        for drawn in ("memories.ingest.uuid", "conflicts.plans", "conflicts.decide", "conflicts.policies"):
+            patches.enter_context(mock.patch(f"memoryhub.{drawn}.uuid4", side_effect=names))
         yield
 
 
@@ -222,6 +228,7 @@ def _callers() -> dict[str, Caller]:
     client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
     cookies = {"sessionid": client.cookies["sessionid"].value, "csrftoken": "c" * 32}
     every_tier = ClearanceRecord.objects.create(name="high", max_tier="restricted")
+    UserClearance.objects.create(user=User.objects.create_user("high"), clearance=every_tier, scopes=list(Scope))
     _, high = ApiKey.objects.create(user, name="high", scopes=["read"], clearance=every_tier)
     return {"key": _with_key(secret), "person": Caller({}, cookies), "high": _with_key(high)}
 

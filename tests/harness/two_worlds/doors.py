@@ -5,12 +5,13 @@ import json
 import re
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from memoryhub.conflicts.keys import id_of
 from memoryhub.memories.filters import MOMENT
+from tests.harness.two_worlds.rows import KEYS
 from tests.harness.worlds import Answer, Worlds
 
 
@@ -21,6 +22,11 @@ class Asked:
     query: str
     visible: list[uuid.UUID]
     hidden: list[uuid.UUID]
+    decisions: list[uuid.UUID] = field(default_factory=list)
+    """Some of which are on what is hidden, and so in one world alone."""
+    policies: list[uuid.UUID] = field(default_factory=list)
+    runs: list[uuid.UUID] = field(default_factory=list)
+    """Carried out by who sees more."""
 
     @property
     def moment(self) -> str:
@@ -68,12 +74,37 @@ def of_a_subject(asked: Asked) -> list[str]:
 
 def disputed(asked: Asked) -> list[str]:
     moment = f"&{asked.moment}".rstrip("&")
-    return [f"/api/conflicts?{query}{moment}" for query in ("limit=2", "unkeyed=true", "scope=namespace&source=agent")]
+    queries = ("limit=2", "unkeyed=true", "scope=namespace&source=agent", "limit=2&status=all", "status=decided")
+    return [f"/api/conflicts?{query}{moment}" for query in queries]
 
 
 def disputes(asked: Asked) -> list[str]:
-    keys = [("user:ada", "city"), ("user:bob", "city"), ("user:ada", ""), ("hidden-subject", "hidden-collection")]
-    return [f"/api/conflicts/{id_of(*key)}?{asked.moment}".rstrip("?") for key in keys]
+    return [f"/api/conflicts/{id_of(*key)}?{asked.moment}".rstrip("?") for key in KEYS]
+
+
+def judged(verb: str, path: str = "/api/conflicts") -> Paths:
+    return lambda _: [f"{path}/{id_of(*key)}/{verb}" for key in KEYS]
+
+
+def of_each(what: str, path: str) -> Paths:
+    """For each of the decisions, the policies or the runs."""
+    return lambda asked: [path.format(each) for each in getattr(asked, what)]
+
+
+def queues(asked: Asked) -> list[str]:
+    moment = f"&{asked.moment}".rstrip("&")
+    queries = ("limit=2", "limit=2&class=update", "status=all", "status=decided&subject=user:bob")
+    return [f"/conflicts?{query}{moment}" for query in queries]
+
+
+def queued(asked: Asked) -> list[str]:
+    return [path.removeprefix("/api") for path in disputes(asked)]
+
+
+def decided(asked: Asked) -> list[str]:
+    queries = ["limit=1", "in_force=true", "in_force=false", "subject=user:ada", "q=looked", "outcome=keep_one"]
+    queries += [f"memory_id={memory_id}" for memory_id in (*asked.visible, *asked.hidden)]
+    return [f"/api/decisions?{query}" for query in queries]
 
 
 def replayed(asked: Asked) -> str:
@@ -107,6 +138,8 @@ class Door:
 
 
 NAMES = ("low", "high")
+TYPED = {"choice": "not_a_conflict", "reason": "Both are true."}
+UNLIKE = {"outcome": "not_a_conflict", "reason": "Both are true."}
 HISTORY = "/api/timetravel?view=history&limit=2&subject=user:ada"
 DOORS = [
     Door("api:memories", "key", listed("/api/memories", 2)),
@@ -128,6 +161,15 @@ DOORS = [
     Door("api:ledger", "key", plain("/api/ledger")),
     Door("api:conflicts", "key", disputed),
     Door("api:conflict", "key", disputes),
+    Door("api:decisions", "key", decided),
+    Door("api:decision", "person", of_each("decisions", "/api/decisions/{}")),
+    Door("api:decisions-export", "key", plain("/api/decisions/export")),
+    Door("api:conflict-decisions", "person", judged("decisions"), {**UNLIKE, "evidence": "0" * 64}),
+    Door("api:conflict-claim", "person", judged("claim"), {}),
+    Door("inspector:conflicts", "person", queues),
+    Door("inspector:conflict", "person", queued),
+    Door("inspector:decisions", "person", lambda asked: [path.removeprefix("/api") for path in decided(asked)]),
+    Door("inspector:decision", "person", of_each("decisions", "/decisions/{}")),
     Door("inspector:subject", "person", of_a_subject),
     Door("inspector:replay", "person", lambda asked: [f"/replay?{replayed(asked)}"]),
     Door("api:replay", "person", lambda asked: [f"/api/replay?{replayed(asked)}"]),
@@ -140,8 +182,24 @@ DOORS = [
     Door("inspector:memory-labels", "person", of_a_memory("/memories/{}/labels"), {"add_labels": "x", "version": "2"}),
     Door("api:labels", "person", plain("/api/memories/labels"), {"filter": {}, "add_labels": ["x"], "dry_run": True}),
 ]
-# Asked in a few examples, because they cost much and no filter reaches them.
+# Asked in a few examples, because they cost much and no filter reaches them, or take back what others are asked about.
 RARE = [
+    Door("api:decisions-undo", "person", plain("/api/decisions/undo"), {"run": str(uuid.UUID(int=7)), "reason": "No."}),
+    Door("api:decision-undo", "person", of_each("decisions", "/api/decisions/{}/undo"), {"reason": "No."}),
+    Door("api:conflicts", "key", disputed),
+    Door("api:decisions", "key", decided),
+    Door("inspector:conflict-decide", "person", judged("decide", "/conflicts"), {**TYPED, "evidence": "0" * 64}),
+    Door("inspector:conflict-claim", "person", judged("claim", "/conflicts"), {}),
+    Door("inspector:conflict-similar", "person", judged("similar", "/conflicts"), TYPED),
+    Door("api:policies", "person", plain("/api/policies")),
+    Door("api:policy", "person", of_each("policies", "/api/policies/{}")),
+    Door("api:policy-dry-run", "person", of_each("policies", "/api/policies/{}/dry-run"), {}),
+    Door("api:policy-runs", "person", plain("/api/policy-runs")),
+    Door("api:policy-run-of-id", "person", of_each("runs", "/api/policy-runs/{}")),
+    Door("inspector:policies", "person", plain("/policies")),
+    Door("inspector:policy", "person", of_each("policies", "/policies/{}")),
+    Door("inspector:policy-dry-run", "person", of_each("policies", "/policies/{}/dry-run")),
+    Door("inspector:policy-run", "person", of_each("runs", "/policies/runs/{}")),
     Door("inspector:memories-list", "person", filtered("/memories")),
     Door("api:schema", "key", plain("/api/schema")),
     Door("docs", "person", plain("/api/docs")),
@@ -159,6 +217,19 @@ NOT_DOORS = {
     "inspector:sign-out": "only POST, ends the session",
     "inspector:theme": "only POST, sets a cookie",
     "inspector:view-as-stop": "only POST, ends looking as somebody else",
+    "inspector:decisions-undo": "only POST, as api:decision-undo",
+    **dict.fromkeys(
+        (
+            "api:policy-run",
+            "api:policy-run-go",
+            "api:policy-run-undo",
+            "inspector:policy-new",
+            "inspector:policy-start",
+            "inspector:policy-run-go",
+            "inspector:policy-run-undo",
+        ),
+        "only for who may everything",
+    ),
     "inspector:labels-undo": "only POST, takes back what the same person did (test_relabel.py: TestUndo)",
 }
 

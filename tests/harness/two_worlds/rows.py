@@ -2,13 +2,21 @@
 
 import itertools
 from datetime import timedelta
+from functools import partial
+from hashlib import sha256
 from typing import Any
 from urllib.parse import urlencode
+from uuid import UUID
 
 from hypothesis import strategies as st
 
+from memoryhub.conflicts import claims, decide, policies, runs
+from memoryhub.conflicts.choices import Choice, Wish
+from memoryhub.conflicts.keys import Key, evidence_of
+from memoryhub.conflicts.models import Policy
+from memoryhub.memories.envelope import Draft
 from tests.harness.generated import planted
-from tests.harness.worlds import CLOCK, Step
+from tests.harness.worlds import CLOCK, HIGH, Step
 
 DAYS = ("2026-03-01T06:00:00Z", "2026-03-01T18:00:00Z", "2026-03-02T00:00:00Z", "2026-03-05T09:00:00Z")
 # Values that occur on hidden rows alone, so that their very existence would tell.
@@ -128,3 +136,68 @@ STORY = [
     ),
     Step(drafts=[planted(payload_id="p-2", content="London", labels=["eu"], timestamp=DAYS[2], **ABOUT)]),
 ]
+BOB = ("user:bob", "city")
+JOB = ("user:ada", "job")
+ABOVE = {"source": "hidden-source", "tier": "restricted"}
+# What there is to decide on, open or decided, in one world or in both.
+KEYS: tuple[Key, ...] = (
+    ("user:ada", "city"), BOB, JOB, ("user:ada", ""), ("user:ada", "city", "team"), ("user:bob", "city", ""),
+    ("hidden-subject", "hidden-collection"),
+)  # fmt: skip
+OUTCOMES = ("keep_one", "keep_several", "merge", "not_a_conflict", "defer")
+
+# So that there is something to decide on from the beginning: by low, and by who sees more of it.
+DISPUTED: list[Fields] = [
+    {"payload_id": f"p-{content}", "content": content, "subject": subject, "collection": collection}
+    for (subject, collection), content in ((BOB, "Rome"), (BOB, "Oslo"), (JOB, "Baker"))
+]
+DISPUTED_ABOVE: list[Fields] = [{**DISPUTED[2], "payload_id": "p-Cook", "content": "Cook", **ABOVE}]
+
+
+def chosen(outcome: str, members: list[str], place: int) -> Fields:
+    """A choice about a group of these memories."""
+    rest: dict[str, Fields] = {
+        "keep_one": {"keep": [members[place % len(members)]] if members else []},
+        "keep_several": {"keep": members[: 2 + place]},
+        "merge": {"content": "Both of them."},
+    }
+    return {"outcome": outcome, "reason": "Looked at.", **rest.get(outcome, {})}
+
+
+def decide_above(key: Key, outcome: str, place: int = 0, *, content: str = "") -> UUID | None:
+    """What the high steward makes of a group, as that one sees it: a decision, if it comes to one."""
+    found = decide.members(key, HIGH)
+    if content:
+        wanted = sha256(content.encode()).digest()
+        place = next(place for place, member in enumerate(found) if member.content_sha256 == wanted)
+    if not found:
+        return None
+    evidence = evidence_of((member.memory_id, member.version) for member in found)
+    wished = Choice.model_validate(chosen(outcome, [str(member.memory_id) for member in found], place))
+    return decide.decide_all([Wish(key=key, evidence=evidence, choice=wished)], by=HIGH)[0].decision_id
+
+
+def said(key: Key, *contents: str, **fields: Any) -> list[Draft]:
+    """Memories about a key."""
+    about = {"subject": key[0], "collection": key[1], "timestamp": DAYS[1], **fields}
+    return [planted(payload_id=f"p-{content}", content=content, **about) for content in contents]
+
+
+DECIDED = [
+    *STORY,
+    # Decided on above: a hidden value is kept, one is retired, and what is seen below is left.
+    Step(drafts=said(JOB, "Baker")),
+    Step(drafts=said(JOB, "Cook", "Pilot", **ABOVE), is_hidden=True),
+    Step(is_hidden=True, deed=partial(decide_above, JOB, "keep_one", content="Cook")),
+    Step(is_hidden=True, deed=partial(decide_above, ("user:ada", "city"), "keep_one", content="Hidden canary.")),
+    Step(drafts=said(JOB, "Pilot", timestamp=DAYS[3])),
+    # Decided on where all can see it; what was rejected comes again, hidden and seen.
+    Step(drafts=said(BOB, "Rome", "Oslo", "Bonn")),
+    Step(deed=partial(decide_above, BOB, "keep_one", content="Rome")),
+    Step(drafts=said(BOB, "Oslo", "Lima", **ABOVE), is_hidden=True),
+    Step(drafts=said(BOB, "Oslo", source="mail")),
+    Step(is_hidden=True, deed=partial(claims.claim, BOB, by=HIGH)),
+    Step(deed=lambda: policies.save(policies.read({"name": "Newest", "rules": [{"rule": "latest_event"}]}), by=HIGH)),
+    Step(is_hidden=True, deed=lambda: runs.start(Policy.objects.get().policy_id, by=HIGH)),
+]
+"""The same, and decisions."""
