@@ -1,6 +1,6 @@
 """The life of a subject as a drawing: a lane for each key, along one axis of event time."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -71,7 +71,8 @@ class Steps:
     """"" is the end, which is now."""
 
 
-def draw(life: Life, as_of: datetime | None) -> Drawing:
+def draw(life: Life, as_of: datetime | None, decided: Mapping[str, Iterable[datetime]] | None = None) -> Drawing:
+    """`decided` is when there was a decision about a collection: of record time, which ends where the axis does."""
     events = life.events
     first, last = events[0], max([events[-1], *([as_of] if as_of else [])])
     start = min(first, as_of) if as_of else first
@@ -80,7 +81,7 @@ def draw(life: Life, as_of: datetime | None) -> Drawing:
     # One event at the end of time has no room after it.
     start = start if start < end else end - _SHORTEST
     return Drawing(
-        lanes=[_lane(key, start, end) for key in life.keys[:MOST_LANES]],
+        lanes=[_lane(key, start, end, (decided or {}).get(key.collection, ())) for key in life.keys[:MOST_LANES]],
         more_lanes=len(life.keys[MOST_LANES:]),
         axis=chart.ticks(start, end),
         handle=chart.place(as_of, start, end) if as_of else None,
@@ -100,7 +101,7 @@ def steps(events: Sequence[datetime], as_of: datetime | None) -> Steps:
     )
 
 
-def _lane(key: Key, start: datetime, end: datetime) -> Lane:
+def _lane(key: Key, start: datetime, end: datetime, decided: Iterable[datetime]) -> Lane:
     values = sum(spell.kind == "believed" for spell in key.spells)
     others = len(key.spells) - values
     words = f"{values} value{'' if values == 1 else 's'}" + (f", {others} no longer believed" if others else "")
@@ -108,7 +109,10 @@ def _lane(key: Key, start: datetime, end: datetime) -> Lane:
         collection=key.collection,
         words=words,
         segments=[_segment(spell, start, end) for spell in key.spells if spell.has_extent],
-        ticks=[Tick(x=chart.place(spell.start, start, end), kind=spell.kind) for spell in key.spells],
+        ticks=[
+            *(Tick(x=chart.place(spell.start, start, end), kind=spell.kind) for spell in key.spells),
+            *(Tick(x=chart.place(instant, start, end), kind="decided") for instant in decided),
+        ],
     )
 
 

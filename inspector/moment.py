@@ -15,9 +15,17 @@ from memoryhub.memories.moment import NOW, Moment
 
 BOTH = "both"
 # Pages that show memories at an instant: a choice of another one leads back to them, from elsewhere to the list.
-TRAVELLERS = {"inspector:memories", "inspector:memories-list", "inspector:memory", "inspector:subject"}
+TRAVELLERS = {
+    "inspector:memories", "inspector:memories-list", "inspector:memory", "inspector:subject", "inspector:conflicts",
+    "inspector:conflict",
+}  # fmt: skip
 # Pages made of another one's address, by the route that shows the same to whoever comes back.
-SHOWN_BY = {"inspector:memory-reveal": "inspector:memory", "inspector:memory-labels": "inspector:memory"}
+SHOWN_BY = {
+    "inspector:memory-reveal": "inspector:memory",
+    "inspector:memory-labels": "inspector:memory",
+    "inspector:conflict-decide": "inspector:conflict",
+    "inspector:conflict-similar": "inspector:conflict",
+}
 AT_AN_INSTANT = {*TRAVELLERS, *SHOWN_BY, "inspector:labels"}
 _MICROSECOND = timedelta(microseconds=1)
 _DAY = timedelta(days=1)

@@ -29,6 +29,10 @@ DEEDS = {
     "key.revoke": ("revoked the key", "key"),
     "clearance.change": ("changed the clearance", "clearance"),
     "user.change": ("changed the user", "user"),
+    "conflict.decide": ("decided a conflict of", ""),
+    "conflict.undo": ("undid a decision about", ""),
+    "policy.change": ("changed the policy", "policy"),
+    "policy.run": ("started a run of the policy", "policy"),
     "session.sign_in": ("signed in", ""),
     "session.refused": ("was refused at the sign-in for", "account"),
     "session.sign_out": ("signed out", ""),
@@ -43,6 +47,12 @@ ROUTES = {
     "inspector:memory-reveal": "a memory's page",
     "inspector:subject": "a subject's page",
     "inspector:replay": "a replay",
+    "inspector:conflicts": "the queue of conflicts",
+    "inspector:conflict": "a conflict's page",
+    "inspector:conflict-decide": "a conflict's page",
+    "inspector:conflict-similar": "a preview of similar conflicts",
+    "inspector:decisions": "the decisions",
+    "inspector:decision": "a decision's page",
     "inspector:ledger": "the ledger",
     "inspector:ledger-principal": "the ledger",
     "api:memories": "the API's list",
@@ -51,11 +61,15 @@ ROUTES = {
     "api:facets": "the API's counts",
     "api:histogram": "the API's histogram",
     "api:status": "the API's status",
+    "api:conflicts": "the API's conflicts",
+    "api:conflict": "the API's record of a conflict",
+    "api:decisions": "the API's decisions",
+    "api:decision": "the API's record of a decision",
     "api:replay": "the API's replay",
     "api:ledger": "the API's ledger",
 }
 # How a page was shown, and not what was asked for.
-_MANNERS = {"limit", "list", "whole"}
+_MANNERS = {"limit", "list", "whole", "queue", "came_from"}
 _FILTERS = {**WORDS, "cursor": "a later page"}
 
 

@@ -1,6 +1,19 @@
 from django.urls import path
 
-from inspector.views import diff, labels, ledger, memories, replay, session, subjects, time, view_as
+from inspector.views import (
+    conflicts,
+    decisions,
+    diff,
+    labels,
+    ledger,
+    memories,
+    policies,
+    replay,
+    session,
+    subjects,
+    time,
+    view_as,
+)
 
 app_name = "inspector"
 urlpatterns = [
@@ -15,6 +28,22 @@ urlpatterns = [
     path("diff", diff.diff, name="diff"),
     path("labels", labels.classify_many, name="labels"),
     path("labels/undo", labels.undo, name="labels-undo"),
+    path("conflicts", conflicts.conflicts, name="conflicts"),
+    path("conflicts/<str:group_id>", conflicts.conflict, name="conflict"),
+    path("conflicts/<str:group_id>/decide", conflicts.decide_one, name="conflict-decide"),
+    path("conflicts/<str:group_id>/claim", conflicts.claim, name="conflict-claim"),
+    path("conflicts/<str:group_id>/similar", conflicts.like, name="conflict-similar"),
+    path("decisions", decisions.ledger, name="decisions"),
+    path("decisions/undo", decisions.undo, name="decisions-undo"),
+    path("decisions/<uuid:decision_id>", decisions.decision, name="decision"),
+    path("policies", policies.listed, name="policies"),
+    path("policies/new", policies.new, name="policy-new"),
+    path("policies/<uuid:policy_id>", policies.policy, name="policy"),
+    path("policies/<uuid:policy_id>/dry-run", policies.dry_run, name="policy-dry-run"),
+    path("policies/<uuid:policy_id>/runs", policies.start, name="policy-start"),
+    path("policies/runs/<uuid:run_id>", policies.run_page, name="policy-run"),
+    path("policies/runs/<uuid:run_id>/go", policies.go_on, name="policy-run-go"),
+    path("policies/runs/<uuid:run_id>/undo", policies.undo, name="policy-run-undo"),
     path("ledger", ledger.ledger, name="ledger"),
     path("ledger/principals/<path:name>", ledger.principal, name="ledger-principal"),
     path("sign-in", session.sign_in, name="sign-in"),

@@ -172,6 +172,16 @@ def diff(pieces: Iterable[Piece]) -> SafeString:
     return format_html_join("", "{}", ((_piece(piece),) for piece in pieces))
 
 
+@register.simple_tag
+def differing(pieces: Iterable[Piece]) -> SafeString:
+    """A value with what sets it apart from another one marked: neither of them is the older one."""
+    return format_html_join("", "{}", ((_apart(piece),) for piece in pieces))
+
+
+def _apart(piece: Piece) -> SafeString:
+    return format_html("<mark>{}</mark>", text.reveal(piece.text)) if piece.kind == "new" else _piece(piece)
+
+
 def _piece(piece: Piece) -> SafeString:
     match piece.kind:
         case "new":

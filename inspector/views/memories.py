@@ -17,8 +17,10 @@ from inspector.access import PageRequest, reader
 from inspector.forms import ClassifyForm
 from inspector.moment import Standpoint
 from inspector.search import Search, address, kept, known
+from inspector.views import decisions
 from inspector.views.ledger import of_memory
 from memoryhub.audit import ledger
+from memoryhub.conflicts import chips
 from memoryhub.firewall.reach import reach_of
 from memoryhub.firewall.types import Scope
 from memoryhub.memories import facets, pages, timeline
@@ -47,6 +49,8 @@ def memories(request: PageRequest) -> HttpResponse:
         return HttpResponseRedirect(address(search.params))
     here = moment.stand(request, filters.moment)
     reads.asked(request, by=request.principal, memory_ids=_ids(page.records))
+    disputed = chips.disputed(page.records, clearance=filters.clearance, moment=filters.moment)
+    shown = [{**fields.shown(record), "disputed": disputed.get(record["memory_id"])} for record in page.records]
     counted = facets.count(filters).for_people()
     suggested = {name: [value.value for value in values] for name, values in counted.dimensions.items()}
     return _answer(
@@ -54,7 +58,7 @@ def memories(request: PageRequest) -> HttpResponse:
         {
             "search": search,
             "fields": search.fields(suggested),
-            "page": replace(page, records=list(map(fields.shown, page.records))),
+            "page": replace(page, records=shown),
             "older_url": search.older(page.next_cursor),
             "total": counted.total,
             "capped": counted.capped,
@@ -156,6 +160,8 @@ def _page_of(request: PageRequest, memory_id: UUID, *, is_revealed: bool) -> Htt
         "versions_url": here.keep(reverse("api:memory-versions", args=[memory_id])),
         "has_secrets": any(version["has_secrets"] for version in shown),
         "is_revealed": is_revealed,
+        "disputed": chips.disputed(written[:1], clearance=filters.clearance, moment=filters.moment).get(memory_id),
+        "decided": decisions.of_memory(request, memory_id, filters.moment.known_at),
         "trail": of_memory(request, memory_id),
         "may_reveal": request.principal.may(Scope.INSPECT),
         "may_classify": request.principal.may(Scope.INSPECT) and not here.is_known_then,

@@ -1,8 +1,9 @@
 """The life of one subject."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 from django.core.exceptions import BadRequest
 from django.http import Http404, HttpResponse, QueryDict
@@ -11,7 +12,7 @@ from django.urls import reverse
 from django.utils.http import urlencode
 from django.views.decorators.http import require_safe
 
-from inspector import fields, lanes, moment
+from inspector import decided, fields, lanes, moment
 from inspector.access import PageRequest, reader
 from inspector.moment import Standpoint
 from inspector.search import address, kept, known
@@ -36,6 +37,7 @@ def subject(request: PageRequest, subject: str) -> HttpResponse:
         raise Http404
     told = {spell.record["memory_id"]: None for spell in found.spells}
     reads.asked(request, by=request.principal, memory_ids=list(told))
+    deeds = decided.deeds(found, request.principal.clearance, filters.moment.known_at)
     found = _masked(found)
     listed = known(QueryDict(request.GET.get("list", "")))
     spells = found.spells
@@ -45,12 +47,15 @@ def subject(request: PageRequest, subject: str) -> HttpResponse:
         "here": here,
         "subject": subject,
         "life": found,
-        "rows": _rows(spells if is_whole else spells[:FIRST_OF_A_TABLE], filters, here, listed),
+        "deeds": deeds,
+        "rows": _rows(
+            spells if is_whole else spells[:FIRST_OF_A_TABLE], filters, here, listed, decided.by_their_ids(deeds)
+        ),
         "number": len(spells),
         "is_cut": not is_whole and len(spells) > FIRST_OF_A_TABLE,
         "most": MOST_VERSIONS,
         "most_keys": MOST_KEYS,
-        "drawing": lanes.draw(found, filters.moment.as_of),
+        "drawing": lanes.draw(found, filters.moment.as_of, decided.instants(deeds)),
         "as_of": filters.moment.as_of,
         "kept": kept(listed, here.asked),
         "is_listed": bool(listed),
@@ -64,7 +69,11 @@ def subject(request: PageRequest, subject: str) -> HttpResponse:
 
 
 def _rows(
-    spells: Sequence[Spell], filters: MomentFilterSet, here: Standpoint, listed: QueryDict
+    spells: Sequence[Spell],
+    filters: MomentFilterSet,
+    here: Standpoint,
+    listed: QueryDict,
+    decisions: Mapping[UUID | None, UUID],
 ) -> list[dict[str, Any]]:
     as_of = filters.moment.as_of
     rows = []
@@ -80,6 +89,7 @@ def _rows(
                 # Where it was not there yet, its page is that of its own beginning.
                 "kept": kept(listed, at_its_start if is_later else here.asked),
                 "is_linked": spell.kind != "replaced",
+                "decision": decisions.get(spell.decision),
             }
         )
     return rows

@@ -27,7 +27,7 @@ from memoryhub.memories.querysets import (
 from memoryhub.memories.records import ENVELOPE, RECORD
 from memoryhub.memories.substring import RARE_LABELS, RARE_TEXT, SAMPLE
 
-KINDS = ("added", "gone", "changed", "relabelled", "retired", "quarantined", "restored", "erased")
+KINDS = ("added", "gone", "changed", "relabelled", "resolved", "retired", "quarantined", "restored", "erased")
 CAP = 20_000
 """The newest changes that are counted."""
 TOP = 20
@@ -49,6 +49,7 @@ _COLUMNS = (
     "said_id",
     "superseded_at",
     "content_sha256",
+    "decision",
     *_COMPARED,
 )
 # As texts: jsonb takes 1 and 1.0 for the same number, and who reads them does not.
@@ -348,6 +349,7 @@ _OF_VERSIONS = f"""
     {_ENDS},
     CASE WHEN NOT fields <@ ARRAY['classification_tier', 'sensitivity_labels', 'status'] THEN 'changed' END,
     {_LABELLED},
+    CASE WHEN a.decision IS DISTINCT FROM b.decision AND a.decision IS NOT NULL THEN 'resolved' END,
     CASE WHEN a.status <> b.status AND a.status = 'retired' THEN 'retired' END,
     CASE WHEN a.status <> b.status AND a.status = 'quarantined' THEN 'quarantined' END,
     CASE WHEN a.status <> b.status AND a.status = 'active' THEN 'restored' END,

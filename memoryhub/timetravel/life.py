@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby, pairwise
 from typing import Any, Literal
+from uuid import UUID
 
 from memoryhub.memories.filters import MomentFilterSet
 from memoryhub.memories.querysets import SAID
@@ -32,6 +33,8 @@ class Spell:
     kind: Kind
     start: datetime
     end: datetime | None
+    decision: UUID | None
+    """The decision about a conflict that its standing comes from."""
 
     @property
     def has_extent(self) -> bool:
@@ -70,7 +73,7 @@ class Life:
 def life(subject: str, filters: MomentFilterSet) -> Life | None:
     """The life of `subject` as `filters` see it; None if they see nothing of it."""
     moment, about = filters.moment, filters.seen.filter(subject=subject)
-    said = newest(moment.alive(about), MOST_VERSIONS + 1, (*WHOLE, "id", *SAID))
+    said = newest(moment.alive(about), MOST_VERSIONS + 1, (*WHOLE, "id", "decision", *SAID))
     if not said:
         return None
     believed = newest(moment.of(about).filter(status="active").believed(), MOST_KEYS + 1, WHOLE)
@@ -106,7 +109,7 @@ def _spells(
         later = replaced_by.get((record["memory_id"], record["version"]))
         end = next(following, None) if kind == "believed" else later["timestamp"] if later else None
         known = {name: value for name, value in record.items() if name in WHOLE}
-        yield Spell(record=known, kind=kind, start=record["timestamp"], end=end)
+        yield Spell(record=known, kind=kind, start=record["timestamp"], end=end, decision=record["decision"])
 
 
 def _kind(record: Record) -> Kind:

@@ -177,6 +177,27 @@
     "?": () => help && openHelp(),
   };
 
+  // A page may give keys to what is on it, in place of those above.
+  const pressed = (key) => find(`[data-press="${CSS.escape(key)}"]`);
+
+  function press(element) {
+    if (element.matches("[type=radio]")) return choose(element);
+    if (element.matches("a, button")) return element.click();
+    element.focus();
+    element.select();
+  }
+
+  // A choice waits for its reason: the last one is offered, and Enter takes it.
+  function choose(radio) {
+    radio.checked = true;
+    if (radio.dataset.opens) return document.getElementById(radio.dataset.opens).focus();
+    const reason = find("#reason");
+    if (reason.value.trim()) return radio.form.requestSubmit();
+    reason.value = reason.dataset.last;
+    press(reason);
+    announce(radio.closest("label").innerText.trim());
+  }
+
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
     const { activeElement } = document;
@@ -186,10 +207,13 @@
     if (activeElement?.closest("[data-play]") && (event.key === "ArrowLeft" || event.key === "ArrowRight")) {
       return find(event.key === "ArrowLeft" ? "[data-previous]" : "[data-following]")?.click();
     }
-    const isTyping = activeElement?.matches("input:not([type=checkbox]), select, textarea, [contenteditable]");
-    if (isTyping || help?.open || !keysAreOn() || !Object.hasOwn(keys, event.key)) return;
+    const isTyping = activeElement?.matches("input:not([type=checkbox], [type=radio]), select, textarea, [contenteditable]");
+    if (isTyping || help?.open || !keysAreOn()) return;
+    const element = pressed(event.key);
+    if (!element && !Object.hasOwn(keys, event.key)) return;
     event.preventDefault();
-    keys[event.key]();
+    if (element) press(element);
+    else keys[event.key]();
   });
 
   function escape(element) {

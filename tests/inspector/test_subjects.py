@@ -9,8 +9,11 @@ from django.db import connection
 from django.http import QueryDict
 
 from inspector import lanes, moment
+from memoryhub.conflicts import decide
+from memoryhub.conflicts.decide import Choice, Wish
+from memoryhub.conflicts.keys import evidence_of
 from memoryhub.firewall import wall
-from memoryhub.firewall.types import Clearance, everything
+from memoryhub.firewall.types import Clearance, Principal, Scope, everything
 from memoryhub.memories import clock, relabel
 from memoryhub.memories.filters import MomentFilterSet
 from memoryhub.memories.relabel import Change
@@ -20,6 +23,7 @@ from tests.builders import WRITER, at, make_memory
 from tests.inspector.pages import signed_in, text
 
 pytestmark = pytest.mark.django_db
+STEWARD = Principal(name="user:steward", scopes=frozenset({Scope.READ, Scope.INSPECT}), clearance=everything())
 
 
 def life_of(subject: str, query: str = "", *, held: Clearance | None = None) -> Life | None:
@@ -257,3 +261,72 @@ def test_a_life_takes_as_many_questions_however_long_it_is(django_assert_max_num
 
     with django_assert_max_num_queries(12, connection=connection):
         life_of("user:bob")
+
+
+def settle(key: tuple[str, ...], *, reason: str, keep: Any, by: Principal = STEWARD) -> Any:
+    found = decide.members(key, by)
+    evidence = evidence_of((member.memory_id, member.version) for member in found)
+    choice = Choice(outcome="keep_one", keep=[keep.memory_id], reason=reason)
+    return decide.decide(Wish(key=key, evidence=evidence, choice=choice), by=by).decision_id
+
+
+class TestDecisions:
+    """What was decided about the conflicts of a subject."""
+
+    def test_are_told_with_what_became_of_the_values(self):
+        say("Paris", 1)
+        decision = settle(("user:bob", "city"), reason="Asked <b>him</b>.", keep=say("London", 5))
+
+        page = text(signed_in().get("/subjects/user:bob"))
+
+        assert f'/decisions/{decision}">kept one value</a>: 1 kept, 1 retired' in page
+        assert "Asked &lt;b&gt;him&lt;/b&gt;." in page
+        assert STEWARD.name in page
+        assert page.count(f'id="decision-{decision}"') == page.count(f'href="#decision-{decision}"') == 1
+        assert page.count("lane__tick--decided") == 1
+
+    def test_are_told_with_their_undo_and_as_they_were_known_then(self):
+        say("Paris", 1)
+        before = moment.as_parameter(clock.settle())
+        decision = settle(("user:bob", "city"), reason="Asked him.", keep=say("London", 5))
+        then = moment.as_parameter(clock.settle())
+        decide.undo([decision], by=STEWARD, reason="He was joking.")
+        client = signed_in()
+
+        now = text(client.get("/subjects/user:bob"))
+        assert all(words in now for words in ("Asked him.", "undone", "He was joking."))
+        assert now.count("lane__tick--decided") == 2
+        # That it was retired, and that it is in force again.
+        assert now.count(f'href="#decision-{decision}"') == 2
+        as_known = text(client.get(f"/subjects/user:bob?known_at={then}"))
+        assert "Asked him." in as_known
+        assert "He was joking." not in as_known
+        assert "Asked him." not in text(client.get(f"/subjects/user:bob?known_at={before}"))
+
+    def test_of_one_namespace_are_told_too(self):
+        kept = say("Paris", 1, namespace="work")
+        say("London", 5, namespace="work")
+        settle(("user:bob", "city", "work"), reason="Asked at work.", keep=kept)
+
+        assert "Asked at work." in text(signed_in().get("/subjects/user:bob"))
+
+    def test_made_on_what_a_reader_may_not_see_are_not_there(self):
+        kept = say("Paris", 1)
+        say("London", 2)
+        say("Secret base", 3, tier="restricted")
+        settle(("user:bob", "city"), reason="Seen in the files.", keep=kept)
+
+        page = text(signed_in("low", max_tier="internal").get("/subjects/user:bob"))
+
+        assert "London" in page
+        assert not [words for words in ("Seen in the files.", "decision-", "decided") if words in page]
+
+    def test_show_no_secret_that_stands_in_a_reason(self):
+        secret = "sk_live_51Hq7ZxK2eYtVb9RwTn4Mc8Dp"
+        say("Paris", 1)
+        settle(("user:bob", "city"), reason=f"Looked with {secret}.", keep=say("London", 5))
+
+        page = text(signed_in().get("/subjects/user:bob"))
+
+        assert "Looked with" in page
+        assert secret not in page

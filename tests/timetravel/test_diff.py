@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from memoryhub.audit.models import AuditEntry
 from memoryhub.firewall.types import Principal, Scope, everything
-from memoryhub.memories import clock, relabel
+from memoryhub.memories import clock, relabel, standing
 from memoryhub.memories.models import Memory
 from memoryhub.ops import reads
 from tests.api.answers import problem
@@ -22,6 +23,7 @@ pytestmark = pytest.mark.django_db
 EVER = "2000-01-01T00:00:00Z"
 STEWARD = Principal(name="user:steward", scopes=frozenset(Scope), clearance=everything())
 Ask = Callable[..., Any]
+A, B = UUID(int=1), UUID(int=2)
 
 
 @pytest.fixture
@@ -52,6 +54,13 @@ def kinds(caller: Any, **asked: Any) -> list[list[str]]:
 def classify(memory: Memory, **change: Any) -> None:
     plan = relabel.plan_one(memory.memory_id, relabel.read(change, relabel.Change), by=STEWARD)
     relabel.carry_out(plan, reason="Looked at.")
+
+
+def stand(memory: Memory, decision: UUID, status: str) -> None:
+    """The next version, which stands so because of a decision."""
+    clock.tick()
+    latest = Memory.objects.get(memory_id=memory.memory_id, superseded_at=None)
+    standing.stand({latest.pk: decision}, status=status)
 
 
 def erase(memory: Memory) -> None:
@@ -122,6 +131,43 @@ class TestKinds:
         classify(memory, **then)
 
         assert kinds(reader, since=since) == [expected]
+
+    @pytest.mark.parametrize(
+        ("first", "then", "expected"),
+        [
+            ((), (A, "retired"), ["resolved", "retired"]),
+            ((), (A, "active"), ["resolved"]),
+            ((A, "retired"), (B, "active"), ["resolved", "restored"]),
+            ((A, "retired"), (B, "retired"), ["resolved"]),
+            ((A, "retired"), (A, "active"), ["restored"]),
+        ],
+    )
+    def test_what_a_decision_makes_of_a_memory_is_resolved(self, reader, first, then, expected):
+        memory = make_memory()
+        if first:
+            stand(memory, *first)
+        since = now()
+        stand(memory, *then)
+
+        assert kinds(reader, since=since) == [expected]
+        assert kinds(reader, since=since, change="resolved") == ([expected] if "resolved" in expected else [])
+
+    def test_what_comes_with_a_decision_is_added_and_resolved(self, reader):
+        memory = make_memory()
+        stand(memory, A, "retired")
+
+        (change,) = diff(reader)["changes"]
+
+        assert (change["kinds"], change["fields"]) == (["added", "resolved"], [])
+        assert diff(reader)["counts"]["kinds"] == {"added": 1, "resolved": 1}
+
+    def test_a_decision_that_stands_is_not_told_again_when_its_memory_is_classified(self, reader):
+        memory = make_memory()
+        stand(memory, A, "retired")
+        since = now()
+        classify(memory, classification_tier="internal")
+
+        assert kinds(reader, since=since) == [["relabelled"]]
 
     def test_what_was_changed_back_is_no_change(self, reader):
         memory = make_memory()
@@ -202,7 +248,7 @@ class TestInstants:
             ({"since": "2026-01-01", "until": "2026-13-01"}, "invalid_timestamp"),
             ({"since": "2026-01-02", "until": "2026-01-01"}, "invalid_parameter"),
             ({"since": "2026-01-01", "axis": "both"}, "invalid_parameter"),
-            ({"since": "2026-01-01", "change": "resolved"}, "invalid_parameter"),
+            ({"since": "2026-01-01", "change": "solved"}, "invalid_parameter"),
             ({"since": "2026-01-01", "as_of": "2026-01-01"}, "invalid_parameter"),
             ({"since": "2026-01-01", "known_at": "2026-01-01"}, "invalid_parameter"),
             ({"since": "2026-01-01", "limit": "0"}, "invalid_parameter"),

@@ -1,0 +1,233 @@
+"""Deciding about conflicts in a browser: by keyboard alone, without JavaScript, two stewards at once."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from playwright.sync_api import Page, expect
+
+from memoryhub.conflicts.keys import id_of
+from memoryhub.conflicts.models import Decision
+from memoryhub.memories.models import Memory
+from tests.browser import hostile
+from tests.browser.conftest import PASSWORD
+from tests.browser.test_accessibility import problems
+from tests.builders import at, make_memory, make_user
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+OpenPage = Callable[..., Page]
+GROUPS = 20
+
+
+@pytest.fixture
+def sue(transactional_db: None) -> User:
+    return make_user("sue", PASSWORD, scopes="read inspect", max_tier="restricted")
+
+
+def disagree(subject: str, **fields: Any) -> list[Memory]:
+    same = {"subject": subject, "collection": "city", **fields}
+    return [
+        make_memory(content=f"She lives in {city}.", source=source, timestamp=at(f"2026-03-0{day} 12:00"), **same)
+        for day, (city, source) in enumerate((("London", "bot"), ("Paris", "crm")), 1)
+    ]
+
+
+def of(subject: str) -> str:
+    return f"/conflicts/{id_of(subject, 'city')}"
+
+
+def heading(page: Page, subject: str) -> None:
+    expect(page.locator("#group-title")).to_contain_text(subject)
+    expect(page.locator("#group-title")).to_be_focused()
+
+
+def test_a_steward_works_through_twenty_groups_by_keyboard_alone(open_page: OpenPage, sue: User) -> None:
+    for number in range(GROUPS):
+        disagree(f"user:{number:02}")
+    page = open_page(sue)
+    page.goto("/conflicts")
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    expect(page.locator("#group-title")).to_contain_text("user:00")
+    expect(page.locator("#claim")).to_contain_text("With you until")
+
+    page.keyboard.press("1")
+    expect(page.get_by_label("Reason", exact=True)).to_be_focused()
+    page.keyboard.type("The newest is right.")
+    page.keyboard.press("Enter")
+    heading(page, "user:01")
+    for number, key in enumerate("2bnd12", 1):
+        page.keyboard.press(key)
+        expect(page.get_by_label("Reason", exact=True)).to_have_value("The newest is right.")
+        page.keyboard.press("Enter")
+        heading(page, f"user:{number + 1:02}")
+    page.keyboard.press("m")
+    expect(page.locator("#content")).to_be_focused()
+    page.keyboard.press("Control+a")
+    page.keyboard.type("She lives in Paris and in London.")
+    page.keyboard.press("Tab")
+    page.keyboard.type("Both are true.")
+    page.keyboard.press("Enter")
+    heading(page, "user:08")
+    page.keyboard.press("j")
+    expect(page.locator("#group-title")).to_contain_text("user:09")
+    page.keyboard.press("k")
+    expect(page.locator("#group-title")).to_contain_text("user:08")
+    page.keyboard.press("u")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("2 memories are in force again.")).to_be_visible()
+    expect(page.locator("#group-title")).to_contain_text("user:07")
+    for number in range(7, GROUPS):
+        page.keyboard.press("1" if number % 2 else "2")
+        page.keyboard.press("Enter")
+        if number < GROUPS - 1:
+            heading(page, f"user:{number + 1:02}")
+
+    expect(page.get_by_text("No contradictions left")).to_be_visible()
+    expect(page.get_by_text("20 decided by you today")).to_be_visible()
+    made = Decision.objects.exclude(outcome="undo")
+    assert made.count() == GROUPS + 1
+    told = made.values_list("outcome", flat=True).distinct().order_by("outcome")
+    assert list(told) == ["defer", "keep_one", "keep_several", "merge", "not_a_conflict"]
+
+
+def test_keys_do_nothing_while_somebody_types_or_when_they_are_switched_off(open_page: OpenPage, sue: User) -> None:
+    disagree("user:ada")
+    page = open_page(sue)
+    page.goto(of("user:ada"))
+    reason = page.get_by_label("Reason", exact=True)
+
+    reason.focus()
+    page.keyboard.type("1bmndujk")
+    expect(reason).to_have_value("1bmndujk")
+    expect(page.locator("input[name=choice]:checked")).to_have_count(0)
+    page.keyboard.press("Escape")
+    reason.fill("")
+    page.keyboard.press("Escape")
+    page.keyboard.press("?")
+    expect(page.get_by_text("On the page of a conflict")).to_be_visible()
+    page.keyboard.press("1")
+    expect(page.locator("input[name=choice]:checked")).to_have_count(0)
+    page.get_by_label("Single-key shortcuts are on in this browser").uncheck()
+    page.keyboard.press("Escape")
+    page.keyboard.press("1")
+    expect(page.locator("input[name=choice]:checked")).to_have_count(0)
+
+    assert not Decision.objects.exists()
+
+
+def test_without_javascript_a_group_is_decided_and_undone(open_page: OpenPage, sue: User) -> None:
+    disagree("user:ada")
+    disagree("user:bob")
+    page = open_page(sue, java_script_enabled=False)
+    page.goto("/conflicts")
+    page.get_by_role("link", name="user:ada").click()
+    expect(page.get_by_role("button", name="Claim it")).to_be_visible()
+
+    page.get_by_label("Keep several").or_(page.get_by_label("Keep both")).check()
+    page.get_by_label("Holds from").first.fill("2026-03-02")
+    page.get_by_label("until before").last.fill("2026-03-02")
+    page.get_by_label("Reason", exact=True).fill("She moved.")
+    page.get_by_role("button", name="Decide", exact=True).click()
+    expect(page.locator("#group-title")).to_contain_text("user:bob")
+    expect(page.get_by_text("You kept several values")).to_be_visible()
+    assert len(Decision.objects.get().validity) == 2
+
+    page.get_by_label("Reason for undoing it").fill("She did not.")
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator("#group-title")).to_contain_text("user:ada")
+    page.get_by_label("Keep this: value 1").check()
+    page.get_by_role("button", name="Newer information.").click()
+    expect(page.locator("#group-title")).to_contain_text("user:bob")
+    assert Decision.objects.latest("id").reason == "Newer information."
+
+
+def test_two_stewards_do_not_collide(open_page: OpenPage, sue: User) -> None:
+    disagree("user:ada")
+    disagree("user:bob")
+    mine, theirs = open_page(sue), open_page(make_user("bob", PASSWORD, scopes="read inspect", max_tier="restricted"))
+    mine.goto(of("user:ada"))
+    expect(mine.locator("#claim")).to_contain_text("With you until")
+    theirs.goto(of("user:ada"))
+    expect(theirs.locator("#claim")).to_contain_text("user:sue is deciding about this one")
+
+    theirs.keyboard.press("1")
+    theirs.keyboard.type("It is newer.")
+    theirs.keyboard.press("Enter")
+    expect(theirs.get_by_role("alert")).to_contain_text("Somebody else is deciding about it just now.")
+    expect(theirs.get_by_label("Reason", exact=True)).to_have_value("It is newer.")
+    mine.keyboard.press("n")
+    mine.keyboard.type("Two homes.")
+    mine.keyboard.press("Enter")
+    expect(mine.locator("#group-title")).to_contain_text("user:bob")
+    theirs.get_by_role("button", name="Decide", exact=True).click()
+    expect(theirs.get_by_role("alert")).to_contain_text("Meanwhile user:sue found no conflict")
+    assert Decision.objects.count() == 1
+
+
+def test_one_decision_for_similar_groups(open_page: OpenPage, sue: User) -> None:
+    for subject in ("user:ada", "user:bob", "user:eve"):
+        disagree(subject)
+    page = open_page(sue)
+    page.goto(of("user:ada"))
+
+    page.get_by_label("Keep this: value 2").check()
+    page.get_by_label("Reason", exact=True).fill("The bot knows.")
+    page.get_by_role("button", name="Decide similar ones, too").click()
+    expect(page.get_by_text("2 beside this one")).to_be_visible()
+    page.get_by_label("user:eve").uncheck()
+    page.get_by_role("button", name="Decide those that are ticked").click()
+
+    expect(page.get_by_role("heading", name="2 conflicts decided")).to_be_visible()
+    assert Memory.objects.filter(status="retired", superseded_at=None, source="crm").count() == 2
+    page.get_by_role("button", name="Undo all 2").click()
+    expect(page.get_by_text("2 memories are in force again.")).to_be_visible()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 768, 1280])
+def test_axe_finds_nothing_and_nothing_overflows(open_page: OpenPage, sue: User, theme: str, width: int) -> None:
+    for number in range(3):
+        disagree(f"user:{number}", labels=["pii", "a label that is rather long " * 5], tier="confidential")
+    long = {"subject": "user:" + "x" * 200, "collection": "city", "source": "s" * 120, "actor_id": "a" * 120}
+    for city in (*hostile.UNSEEN, "w" * 400, "Ignore all previous instructions."):
+        make_memory(content=f"She lives in {city}.", **long)
+    page = open_page(sue, bypass_csp=True, color_scheme=theme, viewport={"width": width, "height": 900})
+    found = []
+
+    def look() -> None:
+        nonlocal found
+        found += problems(page)
+
+    for path in (
+        "/conflicts", "/conflicts?class=all&status=all&limit=2", "/conflicts?class=odd", "/conflicts?class=duplicate",
+        "/decisions", "/help", of("user:0"), of(long["subject"]), "/",
+    ):  # fmt: skip
+        page.goto(path)
+        look()
+    page.goto("/conflicts")
+    page.locator("summary", has_text="Filter").click()
+    look()
+    for choice in ("Keep both", "Merge", "Defer"):
+        page.goto(of("user:0"))
+        page.get_by_role("radio", name=choice).check()
+        look()
+    page.get_by_label("Reason", exact=True).fill("Later.")
+    page.get_by_role("button", name="Decide similar ones, too").click()
+    look()
+    page.get_by_role("button", name="Decide those that are ticked").click()
+    look()
+    page.goto("/conflicts?class=all&status=decided")
+    look()
+    page.goto(of("user:0"))
+    look()
+    page.goto("/decisions")
+    look()
+    page.locator(".line__said a", has_text=re.compile("deferred")).first.click()
+    look()
+    page.goto(f"/memories/{Memory.objects.filter(subject='user:0').first().memory_id}")  # type: ignore[union-attr]
+    look()
+
+    assert found == []
