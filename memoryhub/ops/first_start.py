@@ -18,6 +18,7 @@ from memoryhub.firewall.types import ACTOR_TYPES, Principal, Scope, everything
 from memoryhub.memories import ingest
 from memoryhub.memories.ingest import OnConflict
 from memoryhub.ops import demo
+from memoryhub.ops.demo_conflicts import tell_conflicts
 from memoryhub.ops.demo_writers import WRITERS
 
 CREDENTIALS = "credentials.json"
@@ -49,8 +50,10 @@ def prepare(config: Config, url: str) -> Path:
 def load_demo(until: datetime | None = None) -> None:
     """Write the demo's story as its agents would have."""
     writer = Principal(name="system:demo", scopes=frozenset({Scope.ADMIN}), clearance=everything())
-    for batch in _batches(demo.envelopes(until=until or datetime.now(UTC)), BATCH):
+    end = until or datetime.now(UTC)
+    for batch in _batches(demo.envelopes(until=end), BATCH):
         ingest.write(batch, by=writer, on_conflict=OnConflict.UPDATE)
+    tell_conflicts(end, writer=writer)
 
 
 def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:

@@ -38,7 +38,21 @@ ENTRIES = "memoryhub/audit/migrations/0001_initial.py"
 ENTRY_POLICIES = "memoryhub/audit/migrations/0002_row_security.py"
 TURNS = "memoryhub/audit/migrations/0003_turns.py"
 API = "memoryhub/api/views.py"
-API_LABELS = "memoryhub/api/labels.py"
+API_JUDGING = "memoryhub/api/judging.py"
+DECISIONS = "memoryhub/conflicts/querysets.py"
+DECISION_POLICIES = "memoryhub/conflicts/migrations/0002_row_security.py"
+PLANS = "memoryhub/conflicts/plans.py"
+DECIDE = "memoryhub/conflicts/decide.py"
+TOLD_DECISIONS = "memoryhub/conflicts/decisions.py"
+CHIPS = "memoryhub/conflicts/chips.py"
+GROUPS = "memoryhub/conflicts/groups.py"
+LISTING = "memoryhub/conflicts/listing.py"
+RULES = "memoryhub/conflicts/policies.py"
+RUNS = "memoryhub/conflicts/runs.py"
+DECIDED = "inspector/decided.py"
+CLAIMS = "memoryhub/conflicts/claims.py"
+REJECTED_AGAIN = "memoryhub/memories/rejected.py"
+STANDING = "memoryhub/memories/standing.py"
 AUTHENTICATION = "memoryhub/api/authentication.py"
 PERMISSIONS = "memoryhub/api/permissions.py"
 PRINCIPALS = "memoryhub/firewall/principals.py"
@@ -72,6 +86,9 @@ TRAILS = "tests/ops/test_trail.py"
 RELABELLING = "tests/memories/test_relabel.py"
 THEN = "tests/memories/test_moment.py"
 HORIZON = "tests/harness/test_horizon.py"
+DEFENCES = "tests/conflicts/test_defences.py"
+LIFE = "tests/inspector/test_subjects.py::TestDecisions"
+DECIDING = "tests/conflicts/test_decide.py"
 
 
 def _the_rule() -> list[Mutant]:
@@ -268,7 +285,7 @@ def _doors() -> list[Mutant]:
         Mutant("relabel: whoever may judge opens", RELABEL, 'return "declassification" if is_opened and not by.may(Scope.DECLASSIFY) else ""', 'return ""', (f"{RELABELLING}::TestWhoMay",)),
         Mutant("relabel: opens without a reason", RELABEL, "if plan.opened and not reason.strip():", "if False:", (f"{RELABELLING}::TestWhoMay",)),
         Mutant("relabel: out of one's own sight", RELABEL, "if not by.clearance.permits(after):", "if False:", (f"{RELABELLING}::TestWhoMay",)),
-        Mutant("relabel: who may not read asks riddles", API_LABELS, "if not principal(request).may(Scope.READ):", "if False:", ("tests/api/test_relabel.py::TestOne", MATRIX)),
+        Mutant("relabel: who may not read asks riddles", API_JUDGING, "if not principal(request).may(Scope.READ):", "if False:", ("tests/api/test_relabel.py::TestOne", MATRIX)),
     ]  # fmt: skip
 
 
@@ -364,4 +381,107 @@ def _time_travel() -> list[Mutant]:
     ]  # fmt: skip
 
 
-MUTANTS = [*_the_rule(), *_the_first_wall(), *_the_second_wall(), *_doors(), *_the_ledger(), *_time_travel()]
+def _conflicts() -> list[Mutant]:
+    def seen(name: str, old: str, new: str) -> Mutant:
+        return Mutant(f"decisions: {name}", DECISIONS, old, new, (DEFENCES,))
+
+    def policy(name: str, old: str, new: str = "") -> Mutant:
+        return Mutant(f"policy of decisions: {name}", DECISION_POLICIES, old, new, (DEFENCES,))
+
+    def plan(name: str, old: str, new: str, *tests: str) -> Mutant:
+        return Mutant(f"decide: {name}", PLANS, old, new, tests or (f"{DECIDING}::TestTheFirewall",))
+
+    def deed(name: str, old: str, new: str, *tests: str) -> Mutant:
+        return Mutant(f"decide: {name}", DECIDE, old, new, tests)
+
+    def again(name: str, old: str, new: str, *tests: str) -> Mutant:
+        tests = tests or (f"{DECIDING}::TestArrivingAgain",)
+        return Mutant(f"arriving again: {name}", REJECTED_AGAIN, old, new, tests)
+
+    def claim(name: str, old: str, new: str) -> Mutant:
+        return Mutant(f"claim: {name}", CLAIMS, old, new, ("tests/conflicts/test_claims.py",))
+
+    def status(name: str, file: str, old: str, new: str) -> Mutant:
+        return Mutant(f"status: {name}", file, old, new, (DEFENCES,))
+
+    def told(name: str, old: str, new: str) -> Mutant:
+        return Mutant(f"decisions told: {name}", TOLD_DECISIONS, old, new, (DEFENCES,))
+
+    def policies(name: str, file: str, old: str, new: str, *tests: str) -> Mutant:
+        return Mutant(f"policies: {name}", file, old, new, tests or ("tests/conflicts/test_policy_runs.py",))
+
+    refused, undoing = f"{DECIDING}::TestWhatIsRefused", f"{DECIDING}::TestUndo"
+    once = f"{DEFENCES}::test_a_decision_is_undone_once_though_two_find_it_in_force"
+    return [
+        seen("no tiers", "rule = Q(tiers__contained_by=stored_tiers(clearance))", "rule = Q()"),
+        seen("one open tier is enough", "tiers__contained_by=", "tiers__overlap="),
+        seen("no blocked labels", "rule &= ~Q(some_labels__overlap=sorted(label_keys(clearance.blocked_labels)))", "pass"),
+        seen("blocked labels that all have", "~Q(some_labels__overlap=", "~Q(all_labels__overlap="),
+        seen("no required labels", "rule &= Q(all_labels__contains=sorted(label_keys(clearance.required_labels)))", "pass"),
+        seen("a required label that one has", "Q(all_labels__contains=", "Q(some_labels__contains="),
+        seen("no namespaces", "rule &= Q(namespaces__contained_by=sorted(clearance.namespaces))", "pass"),
+        seen("one namespace is enough", "namespaces__contained_by=", "namespaces__overlap="),
+        seen("what is hidden since", "return self.filter(rule, memory_ids__len=Subquery(seen.values(\"number\")))", "return self.filter(rule)"),
+        seen("one that is not hidden since is enough", "memory_ids__len=Subquery", "memory_ids__len__gte=Subquery"),
+        seen("what everybody may see by now", "Memory.objects.visible_to(clearance).filter(superseded_at", "Memory.objects.filter(superseded_at"),
+        Mutant("decisions: in force though undone", DECISIONS, "self.filter(made, waiting, ~Exists(undone)).exclude", "self.filter(made, waiting).exclude", (DEFENCES,)),
+        Mutant("decisions: in force though put off until today", DECISIONS, "self.filter(made, waiting, ~Exists", "self.filter(made, ~Exists", (DEFENCES,)),
+        policy("no tiers", "tiers <@ (SELECT firewall_words('tiers'))", "true"),
+        policy("no blocked labels", "AND NOT some_labels && (SELECT firewall_words('blocked_labels'))"),
+        policy("no required labels", "AND all_labels @> (SELECT firewall_words('required_labels'))"),
+        policy("no namespaces", "AND ((SELECT firewall_setting('namespaces')) = '*' OR namespaces <@ (SELECT firewall_words('namespaces')))"),
+        policy("whoever writes sees all", "(SELECT firewall_setting('writes_as')) = '*'", "(SELECT firewall_setting('writes_as')) IS NOT NULL"),
+        policy("whoever reads adds", "(SELECT firewall_setting('writes_as')) <> ''", "true"),
+        policy("not forced", "            ALTER TABLE decisions FORCE ROW LEVEL SECURITY;\n"),
+        plan("what low readers would miss is retired", "left = {loser.memory_id for loser in losers if any(opening(one, loser) for one in shown)}", "left: set[UUID] = set()"),
+        plan("a loser is asked of the values kept alone", "tuple(member.sensitivity_labels)) for member in found}", "tuple(member.sensitivity_labels)) for member in kept}"),
+        plan("a merged value opens", "if merged and any(opening(member, merged) for member in found):", "if False:"),
+        plan("what opens is asked of nobody", "opens(_Shown(*before), _Shown(*after), clearances)", "opens(_Shown(*before), _Shown(*after))"),
+        plan("a merged value as open as the first", "max((member.classification_tier", "min((member.classification_tier", DEFENCES),
+        plan("on whatever there is by now", "if wish.evidence != evidence_of((member.memory_id, member.version) for member in found):", "if False:", DEFENCES, refused),
+        plan("twice on the same", "if (wish.key, wish.evidence) in settled:", "if False:", refused),
+        plan("while somebody else does", "if wish.key in claimed:", "if False:", DEFENCES),
+        plan("on all rows", "Memory.objects.visible_to(by.clearance).current()", "Memory.objects.filter(superseded_at=None)", DEFENCES),
+        deed("whoever may read", "by.may(Scope.INSPECT) and by.may(Scope.READ)", "by.may(Scope.READ)", refused),
+        deed("whoever may judge and not read", "by.may(Scope.INSPECT) and by.may(Scope.READ)", "by.may(Scope.INSPECT)", refused),
+        deed("an undo of what is hidden", "Decision.objects.visible_to(by.clearance).filter(decision_id__in=decision_ids).undone_by()", "Decision.objects.filter(decision_id__in=decision_ids).undone_by()", DEFENCES),
+        deed("an undo of an undo", 'if decision.outcome == "undo":', "if False:", undoing),
+        deed("an undo twice", 'return "already_undone" if getattr(decision, "undo", None) else ""', 'return ""', undoing),
+        Mutant("decide: an undo twice in the table", "memoryhub/conflicts/migrations/0001_initial.py", "null=True, unique=True)", "null=True)", (once,)),
+        deed("without an entry", '_tell("conflict.decide", by, touched, told, route=route, request_id=request_id)', "pass", f"{DECIDING}::test_of_two_stewards_who_decide_at_once_one_does"),
+        deed("an undo without an entry", '_tell("conflict.undo", by, touched, details, route=route, request_id=request_id)', "pass", DEFENCES),
+        again("a rejection that is hidden from readers", "not opens(row, made, clearances)", "True"),
+        again("a rejection hidden from some readers", "opens(row, made, clearances)", "opens(row, made)"),
+        again("in another namespace", "row.namespace == made.namespace and ", ""),
+        again("whoever says it", "if not shared or TRUST[made.actor_type] > max(row.trust for row in shared):", "if not shared:"),
+        again("all of them", "rows = Memory.objects.visible_to(clearance).filter(CURRENT, REJECTED,", "rows = Memory.objects.filter(CURRENT, REJECTED,", DEFENCES),
+        told("one", "seen = Decision.objects.visible_to(reader.clearance).filter(decision_id=decision_id)", "seen = Decision.objects.filter(decision_id=decision_id)"),
+        told("about a key", "seen = Decision.objects.visible_to(clearance).filter(wanted)", "seen = Decision.objects.filter(wanted)"),
+        told("in a list", "Decision.objects.visible_to(clearance).filter(rule)", "Decision.objects.filter(rule)"),
+        told("a merged memory that is hidden", "row.merged if row.merged in seen else None", "row.merged"),
+        Mutant("decisions told: in the life of a subject", DECIDED, "decisions.about(sorted(set(_keys(life))), clearance=clearance)", f"decisions.about(sorted(set(_keys(life))), clearance={EVERYTHING})", (LIFE,)),
+        Mutant("decisions told: that were made later", DECIDED, "if known_at is None or one.at <= known_at", "", (LIFE,)),
+        status("chips of what is hidden", CHIPS, "moment.of(Memory.objects.visible_to(clearance))", "moment.of(Memory.objects.all())"),
+        status("chips by hidden decisions", CHIPS, "Decision.objects.visible_to(clearance).in_force", "Decision.objects.in_force"),
+        status("chips though decided", CHIPS, "({settling}) IS NULL", "(({settling}) IS NULL OR true)"),
+        status("no chips of what nobody had seen", CHIPS, "about.filter(~Exists(unsettled)).values", "about.values"),
+        status("chips settled by another key", CHIPS, ".filter(namespace__isnull=True, **_OF_KEY)", ".filter(**_OF_KEY)"),
+        status("decided by hidden decisions", GROUPS, "Decision.objects.visible_to(self.clearance)", "Decision.objects.all()"),
+        status("decided though undone", GROUPS, "return decisions.in_force(self.moment.known_at)", "return decisions"),
+        status("open though decided", LISTING, "coalesce(bool_or(settles), false) AS is_settled", "false AS is_settled"),
+        status("settled by one value of several", LISTING, "settled__contains=OfKey", "settled__overlap=OfKey"),
+        status("settled by another key", LISTING, 'self.filters.decisions.filter(namespace__isnull="namespace" not in self.columns)', "self.filters.decisions"),
+        policies("whoever may judge writes them", RULES, "if not by.may(Scope.ADMIN):", "if False:", "tests/conflicts/test_policies.py"),
+        policies("of namespaces that are hidden", RULES, "return policy.namespace is None or seen is None or policy.namespace in seen", "return True", "tests/conflicts/test_policies.py"),
+        policies("whoever may judge runs them", RUNS, "if not by.may(Scope.ADMIN):", "if False:"),
+        policies("runs of those who see more", RUNS, "PolicyRun.objects.filter(covered_by(by.clearance))", "PolicyRun.objects.all()"),
+        policies("runs go on with another clearance", RUNS, 'return "other_reach"', 'return ""'),
+        policies("runs go on with rules of before", RUNS, 'return "superseded"', 'return ""'),
+        claim("told to everybody", "row.principal in seen and by.clearance.covers(seen[row.principal])", "row.principal in seen"),
+        claim("whoever may read", "if not by.may(Scope.INSPECT):", "if False:"),
+    ]  # fmt: skip
+
+
+MUTANTS = [
+    *_the_rule(), *_the_first_wall(), *_the_second_wall(), *_doors(), *_the_ledger(), *_time_travel(), *_conflicts(),
+]  # fmt: skip

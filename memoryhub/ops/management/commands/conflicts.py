@@ -7,13 +7,15 @@ import orjson
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.core.management import BaseCommand, CommandError, CommandParser
+from django.db import connection
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from memoryhub.conflicts import policies, prospects, runs
+from memoryhub.conflicts import policies, prospects, runs, verify
 from memoryhub.conflicts.keys import id_of
 from memoryhub.conflicts.models import Policy, PolicyRun
 from memoryhub.conflicts.prospects import LEFT, Prospect, Totals
+from memoryhub.firewall.models import ClearanceRecord
 from memoryhub.firewall.principals import principal_of
 from memoryhub.firewall.types import Principal, Scope, everything
 from memoryhub.memories.envelope import Rejected
@@ -23,10 +25,14 @@ OPERATOR = Principal(name="system:operator", scopes=frozenset({Scope.ADMIN}), cl
 
 
 class Command(BaseCommand):
-    help = "Try policies on the open conflicts, carry them out, and take that back. Without --as: as the operator."
+    help = "Verify conflicts; try policies on those that are open, carry them out, and take that back."
 
     def add_arguments(self, parser: CommandParser) -> None:
         verbs = parser.add_subparsers(dest="verb", required=True)
+        found = self._verb(verbs, "verify", self._verify, "find all conflicts anew, and compare that with the lists")
+        found.add_argument(
+            "--clearance", action="append", metavar="NAME", help="as this one sees them (default: all there are)"
+        )
         self._verb(verbs, "policies", self._policies, "the policies, the most specific first")
         dry_run = self._verb(verbs, "dry-run", self._dry_run, "tell what a policy would do to each open group")
         apply = self._verb(verbs, "apply", self._apply, "carry out a policy over all open groups")
@@ -39,13 +45,18 @@ class Command(BaseCommand):
 
     def _verb(self, verbs: Any, name: str, act: Callable[..., None], words: str) -> CommandParser:
         verb: CommandParser = verbs.add_parser(name, help=words, description=words)
-        verb.add_argument("--as", dest="user", metavar="USER", help="with what this user sees and may")
+        verb.add_argument(
+            "--as", dest="user", metavar="USER", help="with what this user sees and may (default: the operator)"
+        )
         verb.add_argument("--json", action="store_true", help="JSON lines instead of words")
         verb.set_defaults(act=act)
         return verb
 
     def handle(self, *_args: Any, **options: Any) -> None:
         with questions.answered():
+            # All of a large hub takes longer than a page may.
+            with connection.cursor() as cursor:
+                cursor.execute("SET statement_timeout = 0")
             by = _principal(options["user"])
             try:
                 options["act"](by, **options)
@@ -53,6 +64,20 @@ class Command(BaseCommand):
                 raise CommandError(f"{by.name} may not do that.") from None
             except Rejected as refused:
                 raise CommandError(" ".join(said for each in refused.errors.values() for said in each)) from None
+
+    def _verify(self, _by: Principal, *, clearance: list[str] | None, json: bool, **_: Any) -> None:
+        names: list[str | None] = [None, *ClearanceRecord.objects.values_list("name", flat=True)]
+        if clearance:
+            names = [*clearance]
+        with _bar(None, "") as advance:
+            report = verify.verify(map(questions.clearance, names), progress=lambda of, done: advance(done, of))
+        for finding in report.findings:
+            self._say({"finding": finding}, finding, json=json)
+        told = {name: getattr(report, name) for name in ("open", "decided", "decisions", "retired")}
+        numbers = ", ".join(f"{number:,} {name}" for name, number in told.items())
+        self._say({**told, "readers": len(names)}, f"As {len(names):,} readers see them: {numbers}.", json=json)
+        if report.findings:
+            raise CommandError(f"{len(report.findings):,} findings.", returncode=1)
 
     def _policies(self, by: Principal, *, json: bool, **_: Any) -> None:
         if not by.may(Scope.INSPECT):
@@ -151,9 +176,9 @@ def _run_in_words(run: PolicyRun) -> str:
 
 
 @contextmanager
-def _bar(total: int | None, of: str = "groups") -> Iterator[Callable[[int], None]]:
+def _bar(total: int | None, of: str = "groups") -> Iterator[Callable[..., None]]:
     console = Console(stderr=True)
-    columns = BarColumn(), MofNCompleteColumn(), TextColumn(of), TimeElapsedColumn()
+    columns = BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=total)
-        yield lambda done: bar.update(task, completed=done)
+        task = bar.add_task(of, total=total)
+        yield lambda done, of=of: bar.update(task, completed=done, description=of)
