@@ -17,6 +17,7 @@ REASONS = (
     "Was a mistake.",
     "Both are true.",
 )
+MOST_TO_BEGIN_WITH = 20_000
 UNDO_REASON = "Decided by mistake."
 OUTCOMES = {
     "keep_one": "kept one value",
@@ -27,11 +28,10 @@ OUTCOMES = {
     "undo": "undid a decision",
 }
 NAMES = {"content": "The merged text", "keep": "What to keep", "until": "The date"}
-OTHERS = ("keep_several", "merge", "not_a_conflict", "defer")
 
 
 class DecideForm:
-    """A choice is the id of a memory, whose value is kept, or one of OTHERS."""
+    """A choice is the id of a memory, whose value is kept, or the outcome that is chosen for all of them."""
 
     def __init__(self, data: QueryDict, *, last_reason: str = "") -> None:
         self.data = data
@@ -110,8 +110,11 @@ class DecideForm:
         }
 
     def merged(self, newest: Value) -> str:
-        """The merged text as it was typed, or what to begin with: masks are not for keeping."""
-        return self.content or ("" if newest.has_secrets else str(newest.memory["content"]))
+        """The merged text as it was typed, or what to begin with: masks are not for keeping, nor is a book."""
+        if self.choice == "merge":
+            return self.content
+        content = str(newest.memory["content"])
+        return "" if newest.has_secrets or len(content) > MOST_TO_BEGIN_WITH else content
 
 
 def roles(told: Told) -> Mapping[UUID, str]:

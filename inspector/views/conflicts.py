@@ -19,7 +19,7 @@ from inspector.queue import EVERY, LIMIT, Queue, of_key
 from inspector.views.decisions import LAST, last, may_judge, shown
 from memoryhub.conflicts import claims, classes, decide, decisions, groups, keys, similar
 from memoryhub.conflicts.choices import REFUSALS, Choice, Wish
-from memoryhub.conflicts.claims import Held, Taken
+from memoryhub.conflicts.claims import Taken
 from memoryhub.conflicts.groups import Group
 from memoryhub.conflicts.keys import Key
 from memoryhub.conflicts.neighbours import following
@@ -32,6 +32,7 @@ from memoryhub.ops import reads
 LAST_REASON = "conflicts.reason"
 CLAIMED = "conflicts.claimed"
 HEADING = "#group-title"
+NARROW = ("subject", "collection")
 STATUSES = {
     "above_clearance": HTTPStatus.FORBIDDEN,
     "claimed": HTTPStatus.CONFLICT,
@@ -57,13 +58,14 @@ def conflicts(request: PageRequest) -> HttpResponse:
     reads.asked(request, by=by, memory_ids=[memory["memory_id"] for one in page.groups for memory in one.members])
     held = claims.held([one.key for one in page.groups], by=by)
     lines = [{**values.line(one), "url": queue.of(one.id), "claim": held.get(one.key)} for one in page.groups]
-    counted = classes.counts(queue.filters(by.clearance, class_="", cursor=""))
+    counted = classes.counts(queue.filters(by.clearance, class_="", status=""))
+    decided = classes.counts(queue.filters(by.clearance, class_="", status="decided"))
     context = {
         "queue": queue,
         "lines": lines,
         "older_url": queue.after(page.next_cursor),
         "tabs": queue.tabs(_numbers(counted)),
-        "progress": _progress(request),
+        "progress": {**_progress(queue, counted, decided), **_mine(request)},
         "last": last(request, queue),
         "undo_reason": UNDO_REASON,
         "me": by.name,
@@ -82,11 +84,20 @@ def _list(request: PageRequest, context: dict[str, Any]) -> HttpResponse:
 
 def _numbers(counted: classes.Counts) -> dict[str, str]:
     more = "+" if counted.capped else ""
-    numbers = [*counted.numbers.items(), (EVERY, counted.total)]
-    return {name: f"{number:,}{more}" for name, number in numbers}
+    return {name: f"{number:,}{more}" for name, number in _of_each(counted)}
 
 
-def _progress(request: PageRequest) -> dict[str, Any]:
+def _of_each(counted: classes.Counts) -> list[tuple[str, int]]:
+    return [*counted.numbers.items(), (EVERY, counted.total)]
+
+
+def _progress(queue: Queue, counted: classes.Counts, decided: classes.Counts) -> dict[str, Any]:
+    """How much of what the queue shows, open or not, is decided."""
+    left, done = (dict(_of_each(each))[queue.klass] for each in (counted, decided))
+    return {"done": done, "of": done + left, "is_capped": counted.capped or decided.capped}
+
+
+def _mine(request: PageRequest) -> dict[str, Any]:
     """How many decisions the reader has made today, of those that hold still."""
     today = datetime.now(UTC).date().isoformat()
     asked = QueryDict(urlencode({"principal": request.principal.name, "from": today, "limit": "200"}))
@@ -193,8 +204,11 @@ def claim(request: PageRequest, group_id: str) -> HttpResponse:
     """Claim a group, and give back the one that was claimed before: whoever goes on is done with it."""
     _judge(request)
     key, queue = _key(group_id), Queue.behind(request.GET)
-    if groups.group(of_key(key, {}, request.principal.clearance), group_id) is None:
+    found = groups.group(of_key(key, {}, request.principal.clearance), group_id)
+    if found is None:
         raise Http404
+    if found.status == "decided":
+        return _claim_shown(request, group_id, queue, is_decided=True)
     before = request.session.get(CLAIMED)
     if before and before != group_id:
         claims.release([_key(before)], by=request.principal)
@@ -203,13 +217,14 @@ def claim(request: PageRequest, group_id: str) -> HttpResponse:
         request.session[CLAIMED] = group_id
     except Taken as taken:
         held = taken.held
+    return _claim_shown(request, group_id, queue, claim=held)
+
+
+def _claim_shown(request: PageRequest, group_id: str, queue: Queue, **told: Any) -> HttpResponse:
     if not request.htmx:
         return HttpResponseRedirect(queue.of(group_id))
-    return render(request, "conflicts/group.html#claim", _claim_shown(request, group_id, held, queue))
-
-
-def _claim_shown(request: PageRequest, group_id: str, held: Held, queue: Queue) -> dict[str, Any]:
-    return {"claim": held, "me": request.principal.name, "id": group_id, "queue": queue, "is_claimed_now": True}
+    context = {"me": request.principal.name, "id": group_id, "queue": queue, "is_claimed_now": True, **told}
+    return render(request, "conflicts/group.html#claim", context)
 
 
 @require_POST
@@ -309,7 +324,12 @@ def _meanwhile(history: list[decisions.Told], form: DecideForm) -> dict[str, Any
 
 def _following(request: PageRequest, queue: Queue, key: Key | None, *, from_the_start: bool = False) -> str:
     """The address of the next open group of the queue, with `from_the_start` also before this one; "" without one."""
-    filters = queue.filters(request.principal.clearance, status="", cursor="")
+    # The cursor is a key, which has as many parts as the groups that follow it.
+    scope = {} if key is None else {"scope": "namespace" if len(key) > len(NARROW) else ""}
+    try:
+        filters = queue.filters(request.principal.clearance, status="", **scope)
+    except BadQuery:
+        return ""
     found = following(filters, key, reader=request.principal)
     if found is None and from_the_start:
         found = following(filters, None, reader=request.principal)

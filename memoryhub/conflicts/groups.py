@@ -77,7 +77,10 @@ class Group:
 
     @property
     def verdicts(self) -> Iterator[tuple[int, int, Verdict]]:
-        """Each pair of the newest values by their places, with its class and what speaks for it."""
+        """Each pair of the newest values by their places, with its class and what speaks for it.
+
+        A group of a list tells nothing of embeddings, and neither do these then.
+        """
         newest = list(enumerate(self.values))[: detector.MOST_VALUES]
         for (one, a), (other, b) in combinations(newest, 2):
             yield one, other, detector.compare(a.value, b.value)
@@ -174,7 +177,7 @@ def page(filters: GroupFilterSet, *, reader: Principal, parameters: Mapping[str,
     wanted = filters.values.get("class")
     found, last = _of_class(listing, wanted, after, limit) if wanted else _next(listing, after, limit)
     next_cursor = None if last is None else signer.sign(keys.written(last))
-    return GroupPage(groups=_told(listing, found, MOST_LISTED), next_cursor=next_cursor)
+    return GroupPage(groups=_told(listing, found, MOST_LISTED, embedded=False), next_cursor=next_cursor)
 
 
 def group(filters: GroupFilterSet, group_id: str) -> Group | None:
@@ -184,7 +187,7 @@ def group(filters: GroupFilterSet, group_id: str) -> Group | None:
     except ValueError:
         return None
     listing = Listing(filters=filters, columns=COLUMNS[: len(key)])
-    return next(iter(_told(listing, listing.classified(listing.of(key)), MOST_MEMBERS)), None)
+    return next(iter(_told(listing, listing.classified(listing.of(key)), MOST_MEMBERS, embedded=True)), None)
 
 
 def _next(listing: Listing, after: Key | None, limit: int) -> tuple[list[Listed], Key | None]:
@@ -211,7 +214,7 @@ def _of_class(listing: Listing, wanted: Class, after: Key | None, limit: int) ->
     return chosen, after
 
 
-def _told(listing: Listing, found: Sequence[Listed], most: int) -> list[Group]:
+def _told(listing: Listing, found: Sequence[Listed], most: int, *, embedded: bool) -> list[Group]:
     """The groups with so many of their members each; all of them have a class."""
     named = [each.decision_id for each in found if each.decision_id]
     seen = listing.filters.decisions.filter(decision_id__in=named) if named else ()
@@ -227,7 +230,7 @@ def _told(listing: Listing, found: Sequence[Listed], most: int) -> list[Group]:
             klass=each.klass or "duplicate",
             decision=decisions.get(each.decision_id),
         )
-        for each, values in zip(found, listing.supports(found, most), strict=True)
+        for each, values in zip(found, listing.supports(found, most, embedded=embedded), strict=True)
     ]
 
 

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from math import comb
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 from uuid import UUID
 
-from django.db.models import BooleanField, Case, Exists, Field, Func, OuterRef, Q, Value, When
+from django.db.models import BooleanField, Case, Exists, F, Field, Func, OuterRef, Q, Value, When
+from pgvector.django import VectorField
 
 from memoryhub.conflicts import detector, kept
 from memoryhub.conflicts.detector import Class
@@ -63,6 +64,15 @@ class Support:
         return detector.Value(**{name: self.memories[0][name] for name in told})
 
 
+class Keyed(Protocol):
+    """A group, however much is known of it."""
+
+    @property
+    def key(self) -> Key: ...
+    @property
+    def status(self) -> Status: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listed:
     """What is known of a group before its members are read."""
@@ -108,7 +118,7 @@ class Listing:
         unknown = [each for each in known if each.klass is None]
         if not unknown:
             return known
-        supports = self.supports(unknown, MOST_LISTED)
+        supports = self.supports(unknown, MOST_LISTED, embedded=True)
         new = {
             each.basis: detector.group_class(support.value for support in values)
             for each, values in zip(unknown, supports, strict=True)
@@ -116,11 +126,16 @@ class Listing:
         kept.keep(new)
         return [each if each.klass else replace(each, klass=new[each.basis]) for each in known]
 
-    def supports(self, found: Sequence[Listed], most: int) -> list[list[Support]]:
-        """The values of each group, the one that was said last first, with the newest `most` memories in all."""
+    def supports(self, found: Sequence[Keyed], most: int, *, embedded: bool) -> list[list[Support]]:
+        """The values of each group, the one that was said last first, with the newest `most` memories in all.
+
+        If they are `embedded`, the first memory of a value comes with its embedding: it speaks for it in comparisons.
+        """
         if not found:
             return []
-        part, params = self._members(*_FIELDS, "content_sha256", "embedding")
+        decided = any(each.status == "decided" for each in found)
+        vector = F("embedding") if embedded else Value(None, VectorField())
+        part, params = self._members(*_FIELDS, "content_sha256", retired=decided, vector=vector)
         lists = ", ".join(["%s::varchar[]"] * (len(self.columns) + 1))
         told = ", ".join(f"member.{name}" for name in (*_FIELDS, "content_sha256"))
         sql = _SUPPORTS.format(names=self._names, lists=lists, part=part, told=told)
@@ -259,7 +274,7 @@ ORDER BY {columns}
 """
 # The first memory of a value speaks for it where values are compared.
 _SUPPORTS = """
-SELECT keys.place::integer, {told}, CASE WHEN rank = 1 THEN member.embedding::real[] END AS embedding
+SELECT keys.place::integer, {told}, CASE WHEN rank = 1 THEN member.vector::real[] END AS embedding
 FROM unnest({lists}) WITH ORDINALITY AS keys({names}, status, place)
 CROSS JOIN LATERAL (
     SELECT * FROM (

@@ -198,6 +198,7 @@ def _tell(before: Policy | None, made: Policy, by: Principal, *, route: str, req
         by=by,
         details={
             "policy": str(made.policy_id),
+            "name": made.name,
             "version": made.version,
             "changed": deeds.changes({} if before is None else _said(before), told),
         },

@@ -15,10 +15,11 @@ from uuid import UUID
 
 import orjson
 from django.core.signing import BadSignature, Signer
-from django.db.models import BooleanField, Field, Func, Value
+from django.db.models import BooleanField, Func, Value
 
 from memoryhub.conflicts import claims, detector, kept, policies, rules
 from memoryhub.conflicts.keys import COLUMNS, Key, evidence_of
+from memoryhub.conflicts.listing import OfKey
 from memoryhub.conflicts.models import Decision, GroupClass, Policy
 from memoryhub.conflicts.rules import Candidate, Rule, Said
 from memoryhub.conflicts.weights import WEIGHTS
@@ -236,7 +237,8 @@ def _classes(met: Mapping[Key, Prospect], found: Sequence[_Group], clearance: Cl
     unknown = [group for group in found if basis[group.key] not in classes]
     newest = [by[0]["memory_id"] for group in unknown for by in group.by_value.values()]
     seen = Memory.objects.visible_to(clearance).filter(superseded_at__isnull=True, memory_id__in=newest)
-    said = dict(seen.values_list("memory_id", "content")) if newest else {}
+    rows = seen.values_list("memory_id", "content", "embedding") if newest else ()
+    said = {memory_id: {"content": content, "embedding": embedding} for memory_id, content, embedding in rows}
     # What was hidden this moment makes it another group: it is met again.
     whole = [group for group in unknown if all(by[0]["memory_id"] in said for by in group.by_value.values())]
     new = {basis[group.key]: detector.group_class(_values(group, said)) for group in whole}
@@ -245,11 +247,11 @@ def _classes(met: Mapping[Key, Prospect], found: Sequence[_Group], clearance: Cl
     return {key: (classes | new).get(each, "") for key, each in basis.items()}
 
 
-def _values(group: _Group, said: Mapping[UUID, str]) -> Iterator[detector.Value]:
+def _values(group: _Group, said: Mapping[UUID, Mapping[str, Any]]) -> Iterator[detector.Value]:
     told = ("timestamp", "actor_type", "actor_id", "source")
     for newest, *_ in group.by_value.values():
         named = {name: newest[name] for name in told}
-        yield detector.Value(content=said[newest["memory_id"]], collection=group.key[1], **named)
+        yield detector.Value(**said[newest["memory_id"]], **named, collection=group.key[1])
 
 
 class _Beyond(Func):
@@ -257,13 +259,6 @@ class _Beyond(Func):
 
     output_field = BooleanField()
     template = "(subject, collection) > (%(expressions)s)"
-
-
-class _Wanted(Func):
-    """A column of the keys that are asked about."""
-
-    output_field: Any = Field()
-    template = "wanted.%(name)s"
 
 
 def _rows(clearance: Clearance) -> MemoryQuerySet:
@@ -293,7 +288,7 @@ def _groups(of: Sequence[Key], clearance: Clearance) -> list[_Group]:
     """The groups of these keys: those that are groups by now."""
     if not of:
         return []
-    rows = _rows(clearance).filter(**{name: _Wanted(name=name) for name in _KEYED})
+    rows = _rows(clearance).filter(**{name: OfKey(name=name) for name in _KEYED})
     part, params = compiled(rows.values(*_FIELDS))
     asked = [[key[place] for key in of] for place in range(len(_KEYED))]
     members: dict[int, list[dict[str, Any]]] = defaultdict(list)
@@ -345,8 +340,8 @@ HAVING count(DISTINCT content_sha256) > 1 {within}
 """
 _FIRST = "{keys} ORDER BY subject, collection LIMIT %s"
 _MEMBERS = """
-SELECT wanted.place::integer, member.*
-FROM unnest(%s::varchar[], %s::varchar[]) WITH ORDINALITY AS wanted(subject, collection, place)
+SELECT keys.place::integer, member.*
+FROM unnest(%s::varchar[], %s::varchar[]) WITH ORDINALITY AS keys(subject, collection, place)
 CROSS JOIN LATERAL ({part}) AS member
-ORDER BY wanted.place, member.timestamp DESC, member.memory_id DESC
+ORDER BY keys.place, member.timestamp DESC, member.memory_id DESC
 """

@@ -74,8 +74,8 @@ def start(policy_id: UUID, *, by: Principal, route: str = "", request_id: str = 
     run = PolicyRun(run_id=uuid4(), policy=policy, principal=by.name, **_reach(by.clearance))
     with deeds.together():
         run.save(force_insert=True)
-        told = {"policy": str(policy.policy_id), "version": policy.version, "run": str(run.run_id)}
-        deeds.tell("policy.run", by=by, details=told, route=route, request_id=request_id)
+        told = {"policy": str(policy.policy_id), "name": policy.name, "version": policy.version}
+        deeds.tell("policy.run", by=by, details={**told, "run": str(run.run_id)}, route=route, request_id=request_id)
     return run
 
 

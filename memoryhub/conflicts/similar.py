@@ -16,6 +16,7 @@ from memoryhub.memories.envelope import Rejected
 MOST_LOOKED_AT = 1_000
 MOST_FOUND = 200
 _AT_ONCE = "200"
+_MOST_ASKED = 1_000
 
 Sources = frozenset[str]
 
@@ -74,7 +75,8 @@ def _kept(group: Group, choice: Choice) -> Support | None:
 
 def _others(group: Group, by: Principal) -> Iterator[Group]:
     data = QueryDict(mutable=True)
-    data.update({"collection": group.key[1], "class": group.klass, "min_values": str(group.value_count)})
+    least = min(group.value_count, _MOST_ASKED)
+    data.update({"collection": group.key[1], "class": group.klass, "min_values": str(least)})
     if len(group.key) > 2:
         data.update({"scope": "namespace", "namespace": group.key[2]})
     filters = GroupFilterSet(data, clearance=by.clearance)
@@ -86,7 +88,8 @@ def _others(group: Group, by: Principal) -> Iterator[Group]:
 
 
 def _match(other: Group, group: Group, place: int | None) -> Like | None:
-    if other.value_count != group.value_count or len(other.values) != len(group.values):
+    alike = other.key[1] == group.key[1] and other.value_count == group.value_count
+    if not alike or len(other.values) != len(group.values):
         return None
     if place is None:
         return Like(group=other, kept=None) if _sources(other.values) == _sources(group.values) else None

@@ -190,13 +190,22 @@
   // A choice waits for its reason: the last one is offered, and Enter takes it.
   function choose(radio) {
     radio.checked = true;
+    showChoice(radio);
+    announce(radio.dataset.words);
     if (radio.dataset.opens) return document.getElementById(radio.dataset.opens).focus();
     const reason = find("#reason");
     if (reason.value.trim()) return radio.form.requestSubmit();
     reason.value = reason.dataset.last;
     press(reason);
-    announce(radio.closest("label").innerText.trim());
   }
+
+  // Many values may stand between the one that is chosen and the reason for it.
+  function showChoice(radio) {
+    find("#chosen").textContent = radio.dataset.words;
+  }
+
+  document.addEventListener("change", (event) => { if (event.target.matches("[data-words]")) showChoice(event.target); });
+  if (find("[data-words]:checked")) showChoice(find("[data-words]:checked"));
 
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;

@@ -1,10 +1,12 @@
 """`make bench`: what the product's pages and writes cost over HTTP, beside the same SQL straight through psycopg.
 
 python -m tests.benchmarks [--rows 1000000] [--small 100000] [--queries 200] [--write RESULTS.md]
+python -m tests.benchmarks conflicts [--rows 1000000] [--queries 200]
 python -m tests.benchmarks detector
 python -m tests.benchmarks hidden [--visible 100000] [--hidden 100000] [--pairs 2000]
 python -m tests.benchmarks history [--rows 1000000] [--queries 200]
 python -m tests.benchmarks ledger [--rows 1000000]
+python -m tests.benchmarks policies [--rows 1000000]     (over the store of conflicts)
 python -m tests.benchmarks walls URL KEY URL KEY [--pairs 2000]     (the first without the walls, the second with them)
 """
 
@@ -22,7 +24,7 @@ RESULTS = Path(__file__).with_name("RESULTS.md")
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    sections = ("all", "detector", "hidden", "history", "ledger", "walls")
+    sections = ("all", "conflicts", "detector", "hidden", "history", "ledger", "policies", "walls")
     parser.add_argument("section", nargs="?", choices=sections, default="all")
     parser.add_argument("servers", nargs="*", help="of walls: two addresses, each with a key")
     parser.add_argument("--visible", type=int, default=100_000)
@@ -36,8 +38,9 @@ def main() -> None:
 
     # The filters are compiled to SQL in this process; the rows are asked for in the stores' own databases.
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "memoryhub.settings")
-    of_history = "-history" if options.section == "history" else ""
-    os.environ["MEMORYHUB_HOME"] = str(load().home / f"bench-{options.rows}{of_history}")
+    stores = {"conflicts": "-conflicts", "history": "-history", "policies": "-conflicts"}
+    of_section = stores.get(options.section, "")
+    os.environ["MEMORYHUB_HOME"] = str(load().home / f"bench-{options.rows}{of_section}")
     import django
 
     django.setup()
@@ -55,6 +58,19 @@ def main() -> None:
     )
     from tests.benchmarks.store import Store
     from tests.benchmarks.writes import measure_throughput, measure_writes
+
+    if options.section == "conflicts":
+        from tests.benchmarks.groups import conflicts_section, measure_groups
+
+        measured = measure_groups(options.rows, options.queries)
+        replace_section(options.write, conflicts_section(measured, rows=options.rows))
+        return
+
+    if options.section == "policies":
+        from tests.benchmarks.policies import measure_policies, policies_section
+
+        replace_section(options.write, policies_section(measure_policies(options.rows), rows=options.rows))
+        return
 
     if options.section == "detector":
         from tests.benchmarks.conflicts import detector_section, evaluate

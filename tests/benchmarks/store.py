@@ -147,4 +147,5 @@ def values_of(row: Row) -> dict[str, Any]:
         "defaulted": ["request_id"],
         "fingerprint": sha256(f"{row.source}/{row.payload_id}".encode()).digest(),
         "status": "active",
+        "decision": None,
     }

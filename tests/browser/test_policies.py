@@ -54,7 +54,7 @@ def test_a_policy_is_written_tried_carried_out_and_taken_back(
             page.get_by_role("button", name="Go on").click()
     expect(page.locator("#run")).to_contain_text("5 decided, 0 left to people")
     expect(page.locator("#run")).to_contain_text("It is finished.")
-    assert Decision.objects.in_force().count() == 5  # type: ignore[attr-defined]  # a manager of its queryset
+    assert Decision.objects.in_force().count() == 5
     if scripted:
         page.get_by_role("link", name="The run, and how to undo it").click()
 
@@ -64,7 +64,7 @@ def test_a_policy_is_written_tried_carried_out_and_taken_back(
         for _ in range(2):
             page.get_by_role("button", name="Go on undoing").click()
     expect(page.get_by_text("5 decisions of the run are undone.")).to_be_visible()
-    assert Decision.objects.in_force().count() == 0  # type: ignore[attr-defined]  # a manager of its queryset
+    assert Decision.objects.in_force().count() == 0
 
 
 def test_a_long_dry_run_counts_on_by_itself(open_page: OpenPage, admin: User, monkeypatch: pytest.MonkeyPatch) -> None:

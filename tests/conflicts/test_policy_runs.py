@@ -8,9 +8,11 @@ from django.core.exceptions import PermissionDenied
 from django.http import QueryDict
 
 from memoryhub.audit.models import AuditEntry
-from memoryhub.conflicts import decide, prospects, runs
+from memoryhub.conflicts import decide, groups, prospects, runs
 from memoryhub.conflicts.choices import Choice, Wish
-from memoryhub.conflicts.models import Decision
+from memoryhub.conflicts.groups import GroupFilterSet
+from memoryhub.conflicts.models import Decision, GroupClass
+from memoryhub.firewall import wall
 from memoryhub.firewall.types import Scope
 from memoryhub.memories import ingest
 from memoryhub.memories.envelope import Rejected
@@ -359,3 +361,23 @@ def test_runs_are_paged():
     for query in ("cursor=x", "limit=0", "policy=x"):
         with pytest.raises(BadQuery):
             runs.page(QueryDict(query), reader=ADMIN)
+
+
+def test_a_dry_run_and_the_queue_speak_of_the_same_groups_and_classes():
+    """Whichever of the two is asked first keeps the class for the other."""
+    make_group("user:ada", "Lives in Paris.", "Lives in London.", embedding=[1.0] * 384)
+    make_group("user:bob", "Enjoys long walks by the sea.", "Has a dog.", embedding=[0.5, 1.0] * 192)
+    make_group("user:eve", "Paris is nice.", "paris is nice", "She is a doctor.")
+    steward_decides(next(each for each in tried(make_policy(collection="city")) if each.key[0] == "user:eve"))
+    make_memory(subject="user:eve", collection="city", content="Oslo", timestamp="2026-05-01T12:00:00Z")
+    policy = make_policy(classes=["paraphrase", "unrelated"])
+    GroupClass.objects.all().delete()
+    with wall.behind(ADMIN.clearance):
+        filters = GroupFilterSet(QueryDict(), clearance=ADMIN.clearance)
+        queue = {
+            each.key: (each.klass, each.evidence) for each in groups.page(filters, reader=ADMIN, parameters={}).groups
+        }
+    GroupClass.objects.all().delete()
+
+    assert {each.key: (each.klass, each.evidence) for each in tried(policy)} == queue
+    assert len(queue) == 3

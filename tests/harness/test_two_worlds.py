@@ -120,7 +120,7 @@ def test_hidden_rows_change_nothing_that_a_low_caller_sees(worlds, second_wall):
     )
     assert sum(one.hidden > 0 for one in met) > len(met) // 3, "most examples do have hidden rows"
     assert sum(one.decided > 0 for one in met) > len(met) // 20, "some examples do have decisions"
-    assert sum(one.above > 0 for one in met) > len(met) // 20, "some of them are on what is hidden"
+    assert any(one.above for one in met), "and some of them are on what is hidden"
 
 
 def test_a_hundred_hidden_rows_between_two_change_nothing_at_any_door(worlds, second_wall):

@@ -12,7 +12,7 @@ from memoryhub.conflicts.models import Decision
 from memoryhub.memories.models import Memory
 from tests.builders import make_memory
 from tests.inspector import pages
-from tests.inspector.test_conflicts import ADA, STEWARD, current, decide, disagree, of, shown
+from tests.inspector.conflicts import ADA, STEWARD, current, decide, disagree, of, shown
 
 pytestmark = pytest.mark.django_db
 
@@ -153,6 +153,7 @@ def test_who_may_not_judge_undoes_nothing(steward: Client) -> None:
 
     assert 'action="/decisions/undo"' not in pages.text(reader.get(f"/decisions/{made.decision_id}"))
     assert undo(reader, made).status_code == 403
+    assert "Policies" not in shown(reader.get("/decisions"))
     assert Client().get("/decisions")["Location"] == "/sign-in?next=/decisions"
     assert pages.signed_in("writer", scopes="write").get("/decisions").status_code == 403
 

@@ -250,3 +250,14 @@ def test_hostile_names_and_values_are_shown_as_text(admin):
         page = admin.get(path)
         assert page.status_code == 200
         assert "<img src=x" not in pages.text(page)
+
+
+def test_the_ledger_tells_of_policies_by_their_names():
+    policy = make_policy(name="House rules")
+    runs.start(policy.policy_id, by=ADMIN)
+    auditor = pages.signed_in("ann", scopes="read audit")
+
+    page = text(auditor.get("/ledger"))
+
+    assert "user:root changed the policy House rules" in page
+    assert "user:root started a run of the policy House rules" in page

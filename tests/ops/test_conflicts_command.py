@@ -9,9 +9,9 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from memoryhub.conflicts import runs
-from memoryhub.conflicts.models import Decision, PolicyRun
-from tests.builders import make_user
-from tests.conflicts.runs import ADMIN, change, make_group, make_policy, standing
+from memoryhub.conflicts.models import Decision, GroupClass, PolicyRun
+from tests.builders import make_clearance, make_user
+from tests.conflicts.runs import ADMIN, change, make_group, make_policy, standing, tried
 
 pytestmark = pytest.mark.django_db
 
@@ -25,6 +25,32 @@ def told(*arguments: Any) -> tuple[str, str]:
 
 def lines(*arguments: Any) -> list[dict[str, Any]]:
     return [json.loads(line) for line in told(*arguments, "--json")[0].splitlines()]
+
+
+def test_all_conflicts_are_found_anew_and_compared():
+    make_group("user:ada", "Paris", "London")
+    make_group("user:bob", "Paris", "London", tier="restricted")
+    make_clearance(name="low", max_tier="public")
+    run = runs.start(make_policy().policy_id, by=ADMIN)
+    runs.go_on(run.run_id, by=ADMIN, size=1)
+
+    assert "As 2 readers see them" in told("verify")[0]
+    assert lines("verify", "--clearance", "low") == [
+        {"open": 0, "decided": 1, "decisions": 1, "retired": 1, "readers": 1}
+    ]
+    with pytest.raises(CommandError, match="There is no clearance named 'none'"):
+        told("verify", "--clearance", "none")
+
+
+def test_what_is_not_as_it_is_told_is_a_finding_and_an_error():
+    make_group("user:ada", "Paris", "London")
+    tried(make_policy())
+    GroupClass.objects.update(klass="unrelated")
+
+    with pytest.raises(CommandError, match="2 findings") as failed:
+        told("verify")
+
+    assert failed.value.returncode == 1
 
 
 def test_policies_are_listed():

@@ -92,13 +92,13 @@ def killed_after(name: str, rows: int, file: Path) -> int:
             process.kill()
         process.wait(30)
         # What the server was about to commit is committed or gone before anybody counts.
-        while _anybody_else(own):
+        while anybody_else(own):
             time.sleep(0.01)
     assert process.returncode == -signal.SIGKILL
     return count(name)
 
 
-def _anybody_else(own: "psycopg.Connection[tuple[int]]") -> bool:
+def anybody_else(own: "psycopg.Connection[tuple[int]]") -> bool:
     others = own.execute(
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
     ).fetchone()

@@ -10,9 +10,9 @@ import pytest
 
 from tests.harness.databases import database, keepers_address
 from tests.harness.generated import SOAK
-from tests.ops.test_import_crash import _anybody_else, count, manage, started
+from tests.ops.test_import_crash import anybody_else, count, manage, started
 
-GROUPS = 10_000 if SOAK else 1_500
+GROUPS = 10_000 if SOAK else 3_000
 POLICY = "7d1f3c54-6f0e-4f6e-9a43-0a2f6f6f1c55"
 # As `policies.save` writes it; there is no command that does.
 MADE = """
@@ -61,7 +61,7 @@ def killed_after(name: str, decisions: int, *arguments: str) -> int:
         finally:
             process.kill()
         process.wait(30)
-        while _anybody_else(own):
+        while anybody_else(own):
             time.sleep(0.01)
     assert process.returncode == -signal.SIGKILL
     return count(name, "SELECT count(*) FROM decisions")

@@ -34,8 +34,10 @@ from tests.harness.databases import as_keeper
 from tests.harness.generated import planted
 from tests.harness.two_worlds.doors import DOORS, Asked, Door, next_page
 from tests.harness.two_worlds.rows import (
+    BOB,
     DISPUTED,
     DISPUTED_ABOVE,
+    JOB,
     KEYS,
     OUTCOMES,
     Fields,
@@ -209,7 +211,8 @@ class TwoWorlds(RuleBasedStateMachine):
             self.seen.append(uuid.UUID(json.loads(answer.body)["memory_id"]))
         return envelope
 
-    @rule(key=st.sampled_from(KEYS), outcome=st.sampled_from(OUTCOMES), place=st.integers(0, 3))
+    # Mostly where there is something to decide on from the beginning.
+    @rule(key=st.sampled_from((BOB,) * 6 + KEYS), outcome=st.sampled_from(OUTCOMES), place=st.integers(0, 3))
     def decide(self, key: Key, outcome: str, place: int) -> None:
         """A low steward, on what is seen below."""
         path = f"/api/conflicts/{id_of(*key)}"
@@ -221,7 +224,7 @@ class TwoWorlds(RuleBasedStateMachine):
         if answer.status == 201:
             self.decided.append(uuid.UUID(json.loads(answer.body)["id"]))
 
-    @rule(key=st.sampled_from(KEYS), outcome=st.sampled_from(OUTCOMES), place=st.integers(0, 3))
+    @rule(key=st.sampled_from((JOB,) * 6 + KEYS), outcome=st.sampled_from(OUTCOMES), place=st.integers(0, 3))
     def decide_above(self, key: Key, outcome: str, place: int) -> None:
         """A high steward: in both worlds, if there is nothing in it that low does not see."""
         self.number += 1
