@@ -50,7 +50,6 @@ TABLE: dict[str, Row] = {
     "GET api:decisions-export": READ,
     "GET api:decision": READ,
     "POST api:decision-undo": door(403, 201, 201, 403, 403, 403, 201),
-    "POST api:decisions-undo": door(403, 200, 200, 403, 403, 403, 200),
     "GET api:policies": door(403, 200, 200, 403, 403, 200, 200),
     "POST api:policies": door(403, 403, 201, 403, 403, 403, 201),
     "GET api:policy": door(403, 200, 200, 403, 403, 200, 200),

@@ -134,7 +134,6 @@ DEEDS: dict[str, Deed] = {
     # Others are told of it for some minutes, and nothing stays of it.
     "POST api:conflict-claim": Deed("", is_json=True),
     "POST api:decision-undo": Deed("conflict.undo", lambda: {"reason": "By mistake."}, is_json=True),
-    "POST api:decisions-undo": Deed("conflict.undo", lambda: {"reason": "By mistake.", "run": str(RUN)}, is_json=True),
     "POST inspector:memory-reveal": Deed("memory.reveal"),
     "POST inspector:memory-labels": Deed("memory.relabel", lambda: CLOSER),
     "POST inspector:labels": Deed(

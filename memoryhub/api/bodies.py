@@ -1,7 +1,6 @@
 """What is sent to routes that take more than an envelope."""
 
 from typing import Annotated, Any
-from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
@@ -52,9 +51,3 @@ class Undoing(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
     reason: Reason
-
-
-class UndoingRun(Undoing):
-    """Which decisions are undone: those of one run of a policy."""
-
-    run: Annotated[UUID, Field(strict=False)]

@@ -5,13 +5,13 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from django.http import QueryDict, StreamingHttpResponse
+from django.http import StreamingHttpResponse
 from django.utils.http import parse_etags
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from memoryhub.api import documentation as docs
-from memoryhub.api.bodies import Undoing, UndoingRun
+from memoryhub.api.bodies import Undoing
 from memoryhub.api.judging import JudgingView, etag_of, refusals, route_of
 from memoryhub.api.permissions import principal, walled
 from memoryhub.api.problems import not_found, request_id_of
@@ -19,9 +19,6 @@ from memoryhub.api.views import View, shown
 from memoryhub.conflicts import choices, decide, decisions
 from memoryhub.conflicts.decisions import Told
 from memoryhub.memories.filters import refuse_unknown
-
-AT_ONCE = 100
-"""Decisions of a run that are undone in one transaction: writers wait for it."""
 
 
 class DecisionsView(View):
@@ -72,24 +69,6 @@ class UndoOfOne(JudgingView):
             if undone.refusal:
                 raise choices.refused(undone.refusal)
         return created(request, undone.decision_id)
-
-
-class UndoOfRun(JudgingView):
-    @docs.decisions_undo
-    def post(self, request: Request) -> Response:
-        with refusals({}):
-            asked = self.asked(request, UndoingRun)
-            of_run = QueryDict(mutable=True)
-            of_run.update({"run": str(asked.run), "in_force": "true"})
-            due = [found.decision_id for found in decisions.every(of_run, reader=principal(request))]
-            undone = [
-                one
-                for start in range(0, len(due), AT_ONCE)
-                for one in _undo(request, due[start : start + AT_ONCE], asked.reason)
-            ]
-        done = [one for one in undone if not one.refusal]
-        restored = sum(len(one.restored) for one in done)
-        return Response({"undone": len(done), "restored": restored, "refused": len(undone) - len(done)})
 
 
 def told(request: Request, found: Told) -> dict[str, Any]:

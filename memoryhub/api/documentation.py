@@ -13,7 +13,7 @@ from drf_spectacular.utils import (
 from pydantic import BaseModel
 
 from memoryhub.api import policy_shapes, shapes
-from memoryhub.api.bodies import ChangeOfMany, ChangeOfOne, ChoiceOfOne, Claiming, Undoing, UndoingRun
+from memoryhub.api.bodies import ChangeOfMany, ChangeOfOne, ChoiceOfOne, Claiming, Undoing
 from memoryhub.conflicts.claims import CLAIM_MINUTES
 from memoryhub.conflicts.groups import STATUSES, GroupFilterSet
 from memoryhub.conflicts.models import OUTCOMES
@@ -316,13 +316,6 @@ decision_undo = extend_schema(
     parameters=[OpenApiParameter("If-Match", str, OpenApiParameter.HEADER, description="The ETag of the decision.")],
     request=_body(Undoing),
     responses={201: shapes.DecisionSerializer, **_JUDGED, **_problems(409, 412)},
-)
-decisions_undo = extend_schema(
-    operation_id="decisions_undo",
-    summary="Undo all that a run of a policy decided",
-    description="In steps, the newest first. Sent again, it goes on where it was.",
-    request=_body(UndoingRun),
-    responses={200: shapes.UndoneSerializer, **_problems(400, 401, 403, 405, 411, 413, 415, 503)},
 )
 _SENT = _problems(400, 401, 403, 404, 405, 411, 413, 415, 503)
 policies = extend_schema(

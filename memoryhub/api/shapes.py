@@ -78,12 +78,6 @@ class DecisionPageSerializer(serializers.Serializer[Any]):
     has_more = serializers.BooleanField()
 
 
-class UndoneSerializer(serializers.Serializer[Any]):
-    undone = serializers.IntegerField(help_text="Decisions.")
-    restored = serializers.IntegerField(help_text="Memories that are in force again.")
-    refused = serializers.IntegerField(help_text="Decisions that somebody else undid meanwhile.")
-
-
 class ClaimSerializer(serializers.Serializer[Any]):
     principal = serializers.CharField(help_text="Who is looking at the group in order to decide.")
     until = serializers.DateTimeField()

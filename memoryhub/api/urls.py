@@ -21,7 +21,6 @@ urlpatterns = [
     path("conflicts/<str:conflict_id>/claim", conflicts.ClaimView.as_view(), name="conflict-claim"),
     path("decisions", decisions.DecisionsView.as_view(), name="decisions"),
     path("decisions/export", decisions.ExportView.as_view(), name="decisions-export"),
-    path("decisions/undo", decisions.UndoOfRun.as_view(), name="decisions-undo"),
     path("decisions/<uuid:decision_id>", decisions.DecisionView.as_view(), name="decision"),
     path("decisions/<uuid:decision_id>/undo", decisions.UndoOfOne.as_view(), name="decision-undo"),
     path("policies", policies.PoliciesView.as_view(), name="policies"),

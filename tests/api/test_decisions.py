@@ -9,11 +9,8 @@ import pytest
 from django.db import connection
 
 from memoryhub.audit.models import AuditEntry
-from memoryhub.conflicts import decide
-from memoryhub.conflicts.choices import Automatic, Choice, Wish
 from memoryhub.conflicts.keys import id_of
 from memoryhub.conflicts.models import Decision
-from memoryhub.firewall.types import Principal, Scope, everything
 from memoryhub.memories.models import Memory
 from memoryhub.ops import reads
 from tests.api.answers import problem, told
@@ -198,7 +195,6 @@ class TestDeciding:
             (DECIDE, {**NOT_ONE, "evidence": made["evidence"]}),
             (CLAIM, {}),
             (f"{DECISIONS}/{made['id']}/undo", {"reason": "No."}),
-            (f"{DECISIONS}/undo", {"run": str(uuid.uuid4()), "reason": "No."}),
         ):
             problem(agent.post(path, body), 403, "forbidden")
 
@@ -414,50 +410,6 @@ class TestTheLedger:
 def content(answer: Any) -> bytes:
     assert answer.status_code == 200, answer.content
     return b"".join(answer) if answer.streaming else bytes(answer.content)
-
-
-class TestARun:
-    def test_is_undone_as_a_whole(self, steward, monkeypatch):
-        monkeypatch.setattr("memoryhub.api.decisions.AT_ONCE", 2)
-        run = uuid.uuid4()
-        members = [make_memory(subject=f"user:{n}", collection="city", content=c) for n in range(5) for c in "ab"]
-        decide_as_a_policy(run, steward.get("/api/conflicts").json()["conflicts"])
-        (first, *_) = steward.get(DECISIONS, run=str(run)).json()["decisions"]
-        steward.post(f"{DECISIONS}/{first['id']}/undo", {"reason": "No."})
-
-        answer = steward.post(f"{DECISIONS}/undo", {"run": str(run), "reason": "The rule was wrong."})
-
-        assert (answer.status_code, answer.json()) == (200, {"undone": 4, "restored": 4, "refused": 0})
-        assert {status_of(memory) for memory in members} == {"active"}
-        assert [len(entry.memory_ids) for entry in deeds("conflict.undo")] == [2, 4, 4]
-        again = steward.post(f"{DECISIONS}/undo", {"run": str(run), "reason": "Once more."})
-        assert again.json() == {"undone": 0, "restored": 0, "refused": 0}
-
-    def test_is_undone_as_far_as_it_is_seen(self, steward, low):
-        run = uuid.uuid4()
-        cities("Paris", "Berlin", tier="restricted")
-        decide_as_a_policy(run, steward.get("/api/conflicts").json()["conflicts"])
-
-        asked = {"run": str(run), "reason": "No."}
-
-        assert low.post(f"{DECISIONS}/undo", asked).json() == {"undone": 0, "restored": 0, "refused": 0}
-        assert steward.post(f"{DECISIONS}/undo", asked).json() == {"undone": 1, "restored": 1, "refused": 0}
-        problem(steward.post(f"{DECISIONS}/undo", {"run": "x", "reason": "No."}), 400, "invalid_value")
-
-
-def decide_as_a_policy(run: uuid.UUID, groups: list[dict[str, Any]]) -> None:
-    by = Principal(name="user:policy", scopes=frozenset(Scope), clearance=everything())
-    wishes = [
-        Wish(
-            key=(group["subject"], group["entity"]),
-            evidence=group["evidence"],
-            choice=Choice(outcome="keep_one", keep=[group["memories"][0]["memory_id"]], reason="By rule."),
-            rule="latest_event",
-        )
-        for group in groups
-    ]
-    automatic = Automatic(policy=uuid.uuid4(), policy_version=1, run=run)
-    assert not any(one.refusal for one in decide.decide_all(wishes, by=by, automatic=automatic))
 
 
 @pytest.mark.django_db(transaction=True)

@@ -53,7 +53,6 @@ DOCUMENTED = {
     ("get", "/api/decisions/export"): "api:decisions-export",
     ("get", "/api/decisions/{decision_id}"): "api:decision",
     ("post", "/api/decisions/{decision_id}/undo"): "api:decision-undo",
-    ("post", "/api/decisions/undo"): "api:decisions-undo",
     ("get", "/api/policies"): "api:policies",
     ("post", "/api/policies"): "api:policies",
     ("get", "/api/policies/{policy_id}"): "api:policy",
@@ -151,7 +150,6 @@ def test_every_route_but_readiness_asks_for_a_key(document):
     + [("post", "/api/conflicts/{conflict_id}/decisions", s) for s in (201, 400, 401, 403, 404, 409, 412, 428)]
     + [("post", "/api/conflicts/{conflict_id}/claim", s) for s in (200, 400, 401, 403, 404, 409)]
     + [("post", "/api/decisions/{decision_id}/undo", s) for s in (201, 400, 401, 403, 404, 409, 412)]
-    + [("post", "/api/decisions/undo", s) for s in (200, 400, 401, 403)]
     + [("get", "/api/decisions", 400), ("get", "/api/decisions/{decision_id}", 404)]
     + [("post", "/api/policies", s) for s in (201, 400, 401, 403)]
     + [("post", "/api/policies/{policy_id}", s) for s in (201, 400, 401, 403, 404, 409, 428)]
@@ -198,7 +196,6 @@ def _judge(key: str, path: str, status: int) -> Any:
         claims.claim(EVE, by=ApiKey.objects.get(token_key=make_key(scopes="inspect")[:15]).as_principal())
     bodies: dict[str, dict[str, Any]] = {"claim": {}, "undo": {"reason": "No."}}
     body = bodies.get(path.rpartition("/")[2], {**NOT_ONE, "evidence": evidence()})
-    body |= {"run": str(uuid4())} if path == "/api/decisions/undo" else {}
     body |= {"x": 1} if status == 400 else {}
     if status in (412, 428):
         body.pop("evidence", None)
@@ -318,7 +315,8 @@ def test_the_api_keeps_to_its_document_whatever_it_is_sent(schema, key, method, 
     assert max(statuses) < 500
     # Nothing that is made up names somebody to look as.
     if mode is GenerationMode.POSITIVE and "{" not in path and path != "/api/replay":
-        assert min(statuses) < 300, "the generated input must get past the checks"
+        # What was made up of a token or a version is stale, which is found out after all else was well.
+        assert min(statuses) < 300 or statuses & {409, 428}, "the generated input must get past the checks"
 
 
 class TestDocs:

@@ -184,7 +184,6 @@ DOORS = [
 ]
 # Asked in a few examples, because they cost much and no filter reaches them, or take back what others are asked about.
 RARE = [
-    Door("api:decisions-undo", "person", plain("/api/decisions/undo"), {"run": str(uuid.UUID(int=7)), "reason": "No."}),
     Door("api:decision-undo", "person", of_each("decisions", "/api/decisions/{}/undo"), {"reason": "No."}),
     Door("api:conflicts", "key", disputed),
     Door("api:decisions", "key", decided),
