@@ -239,12 +239,17 @@ def _quantities(pair: Pair) -> Measured | None:
     for dimension, amount in sorted(one):
         for another, rival in sorted(other):
             if dimension == another or pair.are_short:
-                return (
-                    "quantities",
-                    1.0,
-                    f"numbers differ: {pair.quote(amount, rival)} {max(dimension, another)}".rstrip(),
-                )
+                quoted = pair.quote(_in_units(dimension, amount), _in_units(another, rival))
+                return "quantities", 1.0, f"numbers differ: {quoted}"
     return None
+
+
+def _in_units(dimension: str, amount: str) -> str:
+    """An amount of base units in the largest unit of which it is a whole number."""
+    for size, name in lexicon.BY_SIZE.get(dimension, ()):
+        if (whole := float(amount) / size).is_integer():
+            return f"{whole:g} {name}"
+    return f"{amount} {dimension}".rstrip()
 
 
 def _dates(pair: Pair) -> Measured | None:

@@ -73,6 +73,12 @@ UNITS = {
     for name in names.split()
 }
 
+# Of each dimension its units by size, the largest first, each by its longest name.
+BY_SIZE = {
+    dimension: sorted(((size, max(names.split(), key=len)) for names, size in units.items()), reverse=True)
+    for dimension, units in _UNITS.items()
+}
+
 # Of each set a thing is one at a time.
 EXCLUSIVE = tuple(
     frozenset(words.split())

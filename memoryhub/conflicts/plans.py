@@ -200,7 +200,7 @@ def _members(of: Sequence[Key], by: Principal) -> list[list[Member]]:
         if not alike:
             continue
         rows = Memory.objects.visible_to(by.clearance).current().filter(status="active")
-        rows = rows.filter(**{name: _Wanted(name=name) for name in columns}).order_by("memory_id")
+        rows = rows.filter(**{name: _Wanted(name=name) for name in columns})
         part, params = compiled(rows.values(*_FIELDS)[: MOST_MEMBERS + 1])
         names, lists = ", ".join(columns), ", ".join(["%s::varchar[]"] * len(columns))
         asked = [[key[place] for key in alike] for place in range(len(columns))]
