@@ -18,7 +18,7 @@ from tests.harness.generated import planted
 pytestmark = pytest.mark.django_db
 
 # A page asks who is asking, what the filters find, and what is counted beside it; the wall is five more in a test.
-MOST = 17
+MOST = 18
 DOORS = [
     "/api/memories?limit=200",
     "/api/memories?limit=200&subject=user:ada&label=eu&q=paris",
