@@ -17,7 +17,7 @@ run: $(RUN)
 	@exec $(BIN)/python manage.py serve
 
 test: $(DEV) browser lint
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 bench: $(DEV)
 	@exec $(BIN)/python -m tests.benchmarks

@@ -2,6 +2,7 @@
 tests/test_authorization.py.
 """
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.django_db
 MISSING = "00000000-0000-4000-8000-000000000000"
 # Each route of the API with what it answers to a key that is none any more.
 ROUTES = [
-    (method, "/" + route.pattern.replace("<uuid:memory_id>", MISSING).replace("^(?P<rest>.*)$", "no/such/route"),
+    (method, "/" + re.sub(r"<uuid:\w+>", MISSING, route.pattern).replace("^(?P<rest>.*)$", "no/such/route"),
      (row(method, route) or ())[CALLERS.index("expired")])
     for method, route in LISTED
     if route.pattern.startswith(("api/", "ready", "health"))

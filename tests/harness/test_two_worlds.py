@@ -116,7 +116,7 @@ def test_hidden_rows_change_nothing_that_a_low_caller_sees(worlds, second_wall):
     met: list[Met] = []
     run_state_machine_as_test(
         partial(TwoWorlds, worlds, second_wall=second_wall, met=met),  # type: ignore[arg-type]  # whatever makes one
-        settings=settings(examples(100, soak=3_400), stateful_step_count=12),
+        settings=settings(examples(50, soak=3_400), stateful_step_count=12),
     )
     assert sum(one.hidden > 0 for one in met) > len(met) // 3, "most examples do have hidden rows"
     assert sum(one.decided > 0 for one in met) > len(met) // 20, "some examples do have decisions"

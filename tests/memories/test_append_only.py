@@ -38,6 +38,7 @@ CHANGES = {
     "said_id": "0",
     "recorded_at": "recorded_at - interval '1 day'",
     "status": "'retired'",
+    "decision": "'00000000-0000-0000-0000-000000000007'",
 }
 TEXTS = {
     "payload_id", "request_id", "source", "subject", "namespace", "destination", "collection", "content", "model",
