@@ -9,7 +9,7 @@ from django.db import connection
 
 from memoryhub.ops.roles import LEAKPROOF
 
-WALLED = ("audit_entries", "memories", "memory_counts", "memory_days", "memory_totals")
+WALLED = ("audit_entries", "decisions", "memories", "memory_counts", "memory_days", "memory_totals")
 DURABLE = ("fsync", "full_page_writes", "synchronous_commit")
 
 

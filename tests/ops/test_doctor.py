@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 
 from memoryhub.config import APPLICATION, OWNER
-from memoryhub.ops import roles
+from memoryhub.ops import doctor, roles
 from memoryhub.ops.doctor import Level, examine
 from tests.harness.databases import World, as_keeper, world
 from tests.memories.rows import execute
@@ -30,6 +31,12 @@ def hub(django_db_blocker) -> Iterator[World]:
         yield made
 
 
+@pytest.fixture(autouse=True)
+def _the_cluster_waits_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not (tests/cluster.py), of which one test tells; the others look for something else."""
+    monkeypatch.setattr(doctor, "DURABLE", tuple(name for name in doctor.DURABLE if name != "fsync"))
+
+
 def _marks() -> list[str]:
     """What docs/postgresql.md tells a superuser to run in the database."""
     return re.findall(r"ALTER FUNCTION .* LEAKPROOF", PAGE.read_text())
@@ -41,6 +48,12 @@ def findings() -> dict[str, Level]:
 
 def test_the_page_marks_the_functions_that_the_doctor_asks_about():
     assert sorted(_marks()) == sorted(f"ALTER FUNCTION {function} LEAKPROOF" for function in roles.LEAKPROOF)
+
+
+def test_every_table_behind_the_wall_is_asked_about(hub):
+    with hub.entered(), connection.cursor() as cursor:
+        cursor.execute("SELECT relname FROM pg_class WHERE relrowsecurity ORDER BY relname")
+        assert [name for (name,) in cursor.fetchall()] == sorted(doctor.WALLED)
 
 
 def test_a_database_set_up_as_the_page_says_is_well(hub, capsys):
@@ -80,6 +93,15 @@ def test_what_is_broken_is_found(hub, check):
     assert found[check] is level
     if check != "role":
         assert {name for name, seen in found.items() if seen is not Level.OK} == {check}
+
+
+def test_a_server_that_does_not_wait_for_the_disk_is_found(hub, monkeypatch):
+    monkeypatch.undo()
+
+    with hub.entered():
+        assert findings()["durability"] is Level.FAIL
+        (said,) = [finding.said for finding in examine() if finding.check == "durability"]
+    assert "fsync" in said
 
 
 def test_a_policy_that_is_dropped_is_found_and_ends_the_command_with_a_sentence(hub, capsys):
