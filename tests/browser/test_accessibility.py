@@ -33,6 +33,8 @@ def view(request: pytest.FixtureRequest, open_page: Callable[..., Page]) -> Call
 
 
 def problems(page: Page) -> list[str]:
+    # A click waits until what it led to has begun, when there may be no document yet.
+    page.wait_for_load_state()
     found: list[dict[str, Any]] = Axe().run(page, options=RULES).response["violations"]
     assert page.evaluate(FITS), f"{page.url} is wider than the window"
     return [f"{page.url}: {rule['id']}: {node['target']} {node['any']}" for rule in found for node in rule["nodes"]]
