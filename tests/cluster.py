@@ -9,7 +9,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 if "MEMORYHUB_TEST_DSN" not in os.environ:
-    from memoryhub.config import Config
+    import psycopg
+
+    from memoryhub.config import SUPERUSER, Config
     from memoryhub.ops import embedded
 
     stack = ExitStack()
@@ -20,6 +22,10 @@ if "MEMORYHUB_TEST_DSN" not in os.environ:
     cluster = Config(home=Path(folder) / "home", database_url=None)
     (cluster.ensure_home() / "static").mkdir()
     stack.enter_context(embedded.running(cluster))
+    # Nobody will miss this cluster if the machine loses its power: commits need not wait for the disk.
+    with psycopg.connect(cluster.embedded_dsn(SUPERUSER), autocommit=True) as connection:
+        connection.execute("ALTER SYSTEM SET fsync = off")
+        connection.execute("SELECT pg_reload_conf()")
     # xdist's workers are children: they find the address here and start nothing.
     os.environ["MEMORYHUB_TEST_DSN"] = cluster.owner_dsn
     # A test looks at its rows from outside, as the keeper of all of them; requests are put behind the wall (conftest).
