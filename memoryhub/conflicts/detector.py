@@ -120,10 +120,11 @@ def _related(pair: features.Pair, a: Value, b: Value) -> Iterator[features.Measu
         yield "specific_key", 1.0, "the key names one thing"
     elif pair.are_apart:
         yield "many_valued_key", 1.0, "several values may stand under this key beside each other"
-    angle = features.cosine(a.embedding, b.embedding)
+    # Of bare values it tells how alike they are, and not whether they are values of one thing.
+    angle = None if pair.are_short or pair.is_cleared else features.cosine(a.embedding, b.embedding)
     if angle is not None:
-        # Sentences about one subject rarely fall below a half, whatever they say of it.
-        yield "cosine", angle - 0.5, f"embeddings have a cosine of {angle:.2f}"
+        # Two facts about one subject have a cosine of a half or so, and of three quarters if they are alike by chance.
+        yield "cosine", angle - 0.7, f"embeddings have a cosine of {angle:.2f}"
 
 
 def _replaces(pair: features.Pair, a: Value, b: Value) -> Iterator[features.Measured]:

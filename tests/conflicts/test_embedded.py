@@ -31,7 +31,14 @@ def test_the_angle_between_two_embeddings_is_a_feature():
     say("She is fond of tea.", 1.0, 0.0)
     say("She drinks coffee.", 3.0, 4.0)
 
-    assert bars()["cosine"] == pytest.approx(0.6 - 0.5)
+    assert bars()["cosine"] == pytest.approx(0.6 - 0.7)
+
+
+def test_it_says_nothing_of_bare_values():
+    say("open", 1.0, 0.0)
+    say("tombstone", 0.0, 1.0)
+
+    assert "cosine" not in bars()
 
 
 def test_without_an_embedding_on_one_side_there_is_none():
