@@ -111,12 +111,19 @@ def compare(
     return len(hidden)
 
 
+def reached_by(query: str) -> list[Door]:
+    """The doors where a query asks something else than none does."""
+    some = [uuid.UUID(int=0)]
+    bare = Asked(query="", visible=some, hidden=some, decisions=some, policies=some, runs=some)
+    return [door for door in DOORS if door.paths(replace(bare, query=query)) != door.paths(bare)]
+
+
 def test_hidden_rows_change_nothing_that_a_low_caller_sees(worlds, second_wall):
     """Three times: with both walls, and with each of them alone."""
     met: list[Met] = []
     run_state_machine_as_test(
         partial(TwoWorlds, worlds, second_wall=second_wall, met=met),  # type: ignore[arg-type]  # whatever makes one
-        settings=settings(examples(50, soak=3_400), stateful_step_count=12),
+        settings=settings(examples(30, soak=3_400), stateful_step_count=12),
     )
     assert sum(one.hidden > 0 for one in met) > len(met) // 3, "most examples do have hidden rows"
     assert sum(one.decided > 0 for one in met) > len(met) // 20, "some examples do have decisions"
@@ -128,22 +135,19 @@ def test_a_hundred_hidden_rows_between_two_change_nothing_at_any_door(worlds, se
     assert compare(worlds, STORY, "q=canary", [*DOORS, *RARE], second_wall=second_wall) > 100
     for query in (
         "label=eu",
-        "namespace=team",
         "from=2026-03-01T12:00:00Z",
         "tier=restricted",
-        "as_of=2026-03-01T20:00:00Z",
         "as_of=2026-03-06&q=a",
-        f"known_at={BETWEEN_ITS_STEPS}",
         f"as_of=2026-03-06&known_at={BETWEEN_ITS_STEPS}",
     ):
-        compare(worlds, STORY, query, second_wall=second_wall)
+        compare(worlds, STORY, query, reached_by(query), second_wall=second_wall)
 
 
 def test_decisions_on_what_is_hidden_change_nothing_at_any_door(worlds, second_wall):
     """FW-12: not who decided, not what lost, not that somebody is about to decide."""
     assert compare(worlds, DECIDED, "", [*DOORS, *RARE], second_wall=second_wall) > 100
     for query in ("status=retired", "known_at=2100-01-01T00:00:06.5Z"):
-        compare(worlds, DECIDED, query, second_wall=second_wall)
+        compare(worlds, DECIDED, query, reached_by(query), second_wall=second_wall)
 
 
 def test_the_doors_do_answer(worlds):
