@@ -41,6 +41,8 @@ class Config(BaseSettings):
 
     tiers: Annotated[list[str], NoDecode] = ["public", "internal", "confidential", "restricted"]
     """Classification tiers from the most open to the most closed."""
+    nli_model: Path | None = None
+    """A folder with a cross-encoder in ONNX, of which the conflict detector asks what it is in doubt about."""
     embedding_dimensions: int = Field(default=384, ge=1, le=16_000)
     max_body_bytes: int = Field(default=16 * 2**20, ge=2**16)
     max_content_bytes: int = Field(default=2**20, ge=1024)
@@ -65,10 +67,10 @@ class Config(BaseSettings):
             ) from None
         return value
 
-    @field_validator("home")
+    @field_validator("home", "nli_model")
     @classmethod
-    def absolute(cls, value: Path) -> Path:
-        return value.expanduser().absolute()
+    def absolute(cls, value: Path | None) -> Path | None:
+        return value and value.expanduser().absolute()
 
     @model_validator(mode="after")
     def tiers_make_an_order(self) -> Self:

@@ -427,7 +427,7 @@ class PairSerializer(serializers.Serializer[Any]):
     values = serializers.ListField(child=serializers.IntegerField(), help_text="Their places in `values`.")
     locals()["class"] = serializers.ChoiceField(choices=CLASSES)
     confidence = serializers.FloatField()
-    version = serializers.CharField(help_text="Of the detector's weights.")
+    version = serializers.CharField(help_text="Of the detector's weights, and of the language model if there is one.")
     features = FeatureSerializer(many=True)
 
 

@@ -6,21 +6,23 @@ are they incompatible; does the later one take the place of the earlier one. Wit
 are those of natural language inference and of record linkage; the weights are data, `weights.py`.
 
 Nothing is learned, fetched or read from a database, and `compare` never raises. It reads English; of other languages
-what needs no words: duplicates, numbers, dates, short values, shared words, who and when.
+what needs no words: duplicates, numbers, dates, short values, shared words, who and when. Where that leaves a question
+in doubt, a language model is asked, if the operator has set one: `method.py`.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from itertools import combinations
+from itertools import chain, combinations
 from math import exp
 from typing import Literal
 
-from memoryhub.conflicts import features, lexicon
+from memoryhub.conflicts import features, lexicon, method
+from memoryhub.conflicts.method import Advice, Method
 from memoryhub.conflicts.normalise import normalised
-from memoryhub.conflicts.reading import Reading, read, stem
-from memoryhub.conflicts.weights import WEIGHTS, Question, Weights
+from memoryhub.conflicts.reading import read, stem
+from memoryhub.conflicts.weights import Question, Weights
 from memoryhub.firewall.types import TRUST
 
 Class = Literal["contradiction", "update", "paraphrase", "duplicate", "unrelated"]
@@ -77,17 +79,32 @@ class Verdict:
     """How likely the answers that led here are, by the model's own odds: 0-1."""
     features: tuple[Feature, ...]
     version: str
+    """Of the method. If its language model did not answer, of the weights alone."""
 
 
-def compare(a: Value, b: Value, *, weights: Weights = WEIGHTS) -> Verdict:
-    """The class of two values and what speaks for it. The order of the two makes no difference."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupVerdict:
+    klass: Class
+    version: str
+    """As of a verdict: without the model's part if the class might be another one, had the model answered."""
+
+
+def compare(a: Value, b: Value, *, by: Method | None = None) -> Verdict:
+    """The class of two values and what speaks for it. The order of the two makes no difference.
+
+    They are compared `by` the current method if none is given.
+    """
+    by = by or method.current()
+    weights = by.weights
     if a.content == b.content or _normalised(a.content) == _normalised(b.content):
         words = "the same apart from case, space, punctuation and Unicode form"
         same = Feature(question="related", name="same_text", value=1.0, weight=1.0, contribution=1.0, words=words)
-        return Verdict(klass="duplicate", confidence=1.0, features=(same,), version=weights.version)
+        return Verdict(klass="duplicate", confidence=1.0, features=(same,), version=by.version)
     is_cut = max(len(a.content), len(b.content)) > MOST_CHARACTERS
     # The window of a long text may begin within a secret, where nothing tells that it is one.
-    pair = features.Pair(*_readings(a.content, b.content), may_quote=not is_cut)
+    one, other = _window(a.content, b.content)
+    pair = features.Pair(read(one), read(other), may_quote=not is_cut)
+    advice = Advice(by, pair, one, other)
     told: list[Feature] = []
     confidence = 1.0
     asked: tuple[tuple[Question, Iterator[features.Measured], Class], ...] = (
@@ -96,21 +113,31 @@ def compare(a: Value, b: Value, *, weights: Weights = WEIGHTS) -> Verdict:
         ("replaces", _replaces(pair, a, b), "contradiction"),
     )
     for question, measured, otherwise in asked:
-        bars = list(_bars(question, measured, weights))
+        bars = list(_bars(question, chain([("bias", 1.0, _BIAS[question])], measured), weights))
+        bars += _bars(question, advice.on(question, _odds(bars)), weights)
         told += bars
-        odds = sum(bar.contribution for bar in bars)
+        odds = _odds(bars)
         confidence *= _likely(abs(odds))
         if odds < 0:
-            return Verdict(klass=otherwise, confidence=confidence, features=tuple(told), version=weights.version)
-    return Verdict(klass="update", confidence=confidence, features=tuple(told), version=weights.version)
+            return Verdict(klass=otherwise, confidence=confidence, features=tuple(told), version=advice.version)
+    return Verdict(klass="update", confidence=confidence, features=tuple(told), version=advice.version)
 
 
-def group_class(values: Iterable[Value], *, weights: Weights = WEIGHTS) -> Class:
+def group_verdict(values: Iterable[Value]) -> GroupVerdict:
     """The most serious class among the pairs of a group; of its distinct values the newest twelve are compared."""
     newest = sorted(values, key=lambda value: (_instant(value), value.content), reverse=True)
     distinct = list({value.content: value for value in reversed(newest)}.values())[::-1][:MOST_VALUES]
-    found = {compare(a, b, weights=weights).klass for a, b in combinations(distinct, 2)}
-    return next((klass for klass in CLASSES if klass in found), "duplicate")
+    by = method.current()
+    found: set[Class] = set()
+    version = by.version
+    for a, b in combinations(distinct, 2):
+        verdict = compare(a, b, by=by)
+        if verdict.klass == CLASSES[0]:
+            # Nothing is more serious: what the others say, or would say, makes no difference.
+            return GroupVerdict(klass=verdict.klass, version=verdict.version)
+        found.add(verdict.klass)
+        version = version if verdict.version == by.version else verdict.version
+    return GroupVerdict(klass=next((klass for klass in CLASSES if klass in found), "duplicate"), version=version)
 
 
 def _related(pair: features.Pair, a: Value, b: Value) -> Iterator[features.Measured]:
@@ -158,14 +185,18 @@ def _holds_many(key: str) -> bool:
     return is_plural or bool(lexicon.ANYTHING & {last, stem(last), *words})
 
 
-def _bars(question: Question, measured: Iterator[features.Measured], weights: Weights) -> Iterator[Feature]:
+def _bars(question: Question, measured: Iterable[features.Measured], weights: Weights) -> Iterator[Feature]:
     weighed = {"bias": weights.biases[question], **weights.weights[question]}
-    for name, value, words in ("bias", 1.0, _BIAS[question]), *measured:
+    for name, value, words in measured:
         if value:
             bar = value * weighed[name]
             yield Feature(
                 question=question, name=name, value=value, weight=weighed[name], contribution=bar, words=words
             )
+
+
+def _odds(bars: Iterable[Feature]) -> float:
+    return sum(bar.contribution for bar in bars)
 
 
 def _likely(odds: float) -> float:
@@ -176,11 +207,11 @@ def _instant(value: Value) -> datetime:
     return value.timestamp if value.timestamp.tzinfo else value.timestamp.replace(tzinfo=UTC)
 
 
-def _readings(one: str, other: str) -> tuple[Reading, Reading]:
+def _window(one: str, other: str) -> tuple[str, str]:
     if max(len(one), len(other)) > MOST_CHARACTERS:
         start = max(0, _common(one, other) - _LEAD_IN)
         one, other = one[start:], other[start:]
-    return read(one[:MOST_CHARACTERS]), read(other[:MOST_CHARACTERS])
+    return one[:MOST_CHARACTERS], other[:MOST_CHARACTERS]
 
 
 def _common(one: str, other: str) -> int:

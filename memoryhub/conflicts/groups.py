@@ -45,6 +45,9 @@ MOST_PASSED = 2_000
 MOST_COMPARED = 5_000
 """Pairs of values that groups have, together, that are told by their classes at once."""
 AT_ONCE = 200
+MOST_ON_A_PAGE = 13_200
+"""Pairs that the groups of a page have, together: as many as those of the largest page can have. Where a language model
+may be asked about each of them it is fewer, and a page may end before its limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,7 +171,8 @@ class GroupFilterSet(MomentFilterSet):
 def page(filters: GroupFilterSet, *, reader: Principal, parameters: Mapping[str, str]) -> GroupPage:
     """The page of groups that `limit` and `cursor` ask for, in the order of their keys. Raises BadQuery.
 
-    Where one class alone is asked for, a page may hold fewer groups than its limit, or none, and still go on.
+    Where one class alone is asked for, a page may hold fewer groups than its limit, or none, and still go on. Where a
+    language model may be asked it may hold fewer, too.
     """
     limit = parse_limit(parameters.get("limit", ""))
     signer = signer_of(reader, "conflicts", filters.asked)
@@ -191,9 +195,10 @@ def group(filters: GroupFilterSet, group_id: str) -> Group | None:
 
 
 def _next(listing: Listing, after: Key | None, limit: int) -> tuple[list[Listed], Key | None]:
-    """The next groups, and the key of the last one if others follow."""
+    """The next groups, or the first of them, and the key of the last one if others follow."""
     found = listing.after(after, limit + 1)
-    return listing.classified(found[:limit]), found[limit - 1].key if len(found) > limit else None
+    known = listing.classified(found[:limit], most=MOST_ON_A_PAGE)
+    return known, known[-1].key if len(known) < len(found) else None
 
 
 def _of_class(listing: Listing, wanted: Class, after: Key | None, limit: int) -> tuple[list[Listed], Key | None]:

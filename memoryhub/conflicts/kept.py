@@ -5,17 +5,22 @@ from contextlib import suppress
 
 from django.db import DatabaseError, transaction
 
-from memoryhub.conflicts.detector import Class
+from memoryhub.conflicts import method
+from memoryhub.conflicts.detector import GroupVerdict
 from memoryhub.conflicts.models import GroupClass
-from memoryhub.conflicts.weights import WEIGHTS
 
 
-def keep(classes: Mapping[bytes, Class]) -> None:
-    """Keep the classes of groups under the hash of what they were computed from, if the database takes them."""
+def keep(classes: Mapping[bytes, GroupVerdict]) -> None:
+    """Keep the classes of groups under the hash of what they were computed from, if the database takes them.
+
+    Those for which the language model was needed and did not answer are computed again when they are asked for.
+    """
+    version = method.current().version
     rows = [
-        GroupClass(evidence=evidence, klass=klass, version=WEIGHTS.version)
+        GroupClass(evidence=evidence, klass=classes[evidence].klass, version=version)
         # In one order, so that two who keep the same wait for each other and not in a circle.
-        for evidence, klass in sorted(classes.items())
+        for evidence in sorted(classes)
+        if classes[evidence].version == version
     ]
     with suppress(DatabaseError), transaction.atomic():
         GroupClass.objects.bulk_create(

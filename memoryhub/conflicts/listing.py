@@ -16,11 +16,10 @@ from uuid import UUID
 from django.db.models import BooleanField, Case, Exists, F, Field, Func, OuterRef, Q, Value, When
 from pgvector.django import VectorField
 
-from memoryhub.conflicts import detector, kept
+from memoryhub.conflicts import detector, kept, method
 from memoryhub.conflicts.detector import Class
 from memoryhub.conflicts.keys import Key
 from memoryhub.conflicts.querysets import DecisionQuerySet
-from memoryhub.conflicts.weights import WEIGHTS
 from memoryhub.memories.querysets import compiled, fetched
 
 if TYPE_CHECKING:
@@ -114,17 +113,17 @@ class Listing:
         With `most`, up to where they have so many pairs, but one group at least: known or not, so that nobody can tell
         from where a list ends what others have looked at.
         """
-        known = list(found if most is None else found[: _affordable(found, most)])
+        known = list(found if most is None else found[: _affordable(found, most // method.current().cost)])
         unknown = [each for each in known if each.klass is None]
         if not unknown:
             return known
         supports = self.supports(unknown, MOST_LISTED, embedded=True)
         new = {
-            each.basis: detector.group_class(support.value for support in values)
+            each.basis: detector.group_verdict(support.value for support in values)
             for each, values in zip(unknown, supports, strict=True)
         }
         kept.keep(new)
-        return [each if each.klass else replace(each, klass=new[each.basis]) for each in known]
+        return [each if each.klass else replace(each, klass=new[each.basis].klass) for each in known]
 
     def supports(self, found: Sequence[Keyed], most: int, *, embedded: bool) -> list[list[Support]]:
         """The values of each group, the one that was said last first, with the newest `most` memories in all.
@@ -182,7 +181,7 @@ class Listing:
             columns=self._names, parts=" UNION ".join(f"({part})" for part, _ in parts), members=members
         )
         params = [param for _, params in parts for param in params]
-        rows = fetched(sql, [*params, number, *of_members, WEIGHTS.version])
+        rows = fetched(sql, [*params, number, *of_members, method.current().version])
         return [Listed(key=tuple(row.pop(name) for name in self.columns), **row) for row in rows]
 
     def _held(self, of_key: Q, number: int, status: str) -> Sql:

@@ -17,12 +17,11 @@ import orjson
 from django.core.signing import BadSignature, Signer
 from django.db.models import BooleanField, Func, Value
 
-from memoryhub.conflicts import claims, detector, kept, policies, rules
+from memoryhub.conflicts import claims, detector, kept, method, policies, rules
 from memoryhub.conflicts.keys import COLUMNS, Key, evidence_of
 from memoryhub.conflicts.listing import OfKey
 from memoryhub.conflicts.models import Decision, GroupClass, Policy
 from memoryhub.conflicts.rules import Candidate, Rule, Said
-from memoryhub.conflicts.weights import WEIGHTS
 from memoryhub.firewall import wall
 from memoryhub.firewall.cursors import signer_of
 from memoryhub.firewall.types import Clearance, Principal
@@ -172,7 +171,11 @@ def page(policy: Policy, *, reader: Principal, limit: int, cursor: str = "") -> 
 
 
 def look(policy: Policy, *, by: Principal, after: Key | None, number: int) -> Look:
-    """What `policy` would do to those of the next `number` groups after a key that are open."""
+    """What `policy` would do to those of the next `number` groups after a key that are open.
+
+    They are fewer where a language model may be asked about each: a transaction waits for its answers.
+    """
+    number = max(1, number // method.current().cost)
     with wall.behind(by.clearance):
         found = _keys(policy, by.clearance, after, number)
         still_open = _open(_groups(found, by.clearance), by.clearance)
@@ -232,7 +235,7 @@ def _why_left(policy: Policy, others: Iterable[Policy], group: _Group, klass: st
 def _classes(met: Mapping[Key, Prospect], found: Sequence[_Group], clearance: Clearance) -> dict[Key, str]:
     """The class of each group: as it was kept, or by the newest memory of each of its values."""
     basis = {group.key: bytes.fromhex(met[group.key].evidence) for group in found}
-    known = GroupClass.objects.filter(evidence__in=basis.values(), version=WEIGHTS.version)
+    known = GroupClass.objects.filter(evidence__in=basis.values(), version=method.current().version)
     classes = {bytes(evidence): klass for evidence, klass in known.values_list("evidence", "klass")}
     unknown = [group for group in found if basis[group.key] not in classes]
     newest = [by[0]["memory_id"] for group in unknown for by in group.by_value.values()]
@@ -241,10 +244,11 @@ def _classes(met: Mapping[Key, Prospect], found: Sequence[_Group], clearance: Cl
     said = {memory_id: {"content": content, "embedding": embedding} for memory_id, content, embedding in rows}
     # What was hidden this moment makes it another group: it is met again.
     whole = [group for group in unknown if all(by[0]["memory_id"] in said for by in group.by_value.values())]
-    new = {basis[group.key]: detector.group_class(_values(group, said)) for group in whole}
+    new = {basis[group.key]: detector.group_verdict(_values(group, said)) for group in whole}
     if new:
         kept.keep(new)
-    return {key: (classes | new).get(each, "") for key, each in basis.items()}
+    classes |= {evidence: verdict.klass for evidence, verdict in new.items()}
+    return {key: classes.get(each, "") for key, each in basis.items()}
 
 
 def _values(group: _Group, said: Mapping[UUID, Mapping[str, Any]]) -> Iterator[detector.Value]:

@@ -12,7 +12,7 @@ from django.contrib.postgres.aggregates import ArrayAgg
 from django.db.models import Count
 from django.http import QueryDict
 
-from memoryhub.conflicts import detector, groups
+from memoryhub.conflicts import detector, groups, method
 from memoryhub.conflicts.detector import Class
 from memoryhub.conflicts.groups import Group, GroupFilterSet
 from memoryhub.conflicts.keys import COLUMNS, Key, evidence_of
@@ -125,7 +125,9 @@ class _Reader:
             listing = Listing(filters=filters, columns=filters.columns)
             supports = listing.supports(page.groups, MOST_LISTED, embedded=True)
             for group, values in zip(page.groups, supports, strict=True):
-                yield group, detector.group_class(support.value for support in values)
+                verdict = detector.group_verdict(support.value for support in values)
+                # Where the language model was needed and did not answer, nothing is known of what it would have said.
+                yield group, verdict.klass if verdict.version == method.current().version else group.klass
             if page.next_cursor is None:
                 return
             cursor = page.next_cursor

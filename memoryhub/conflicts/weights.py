@@ -13,6 +13,8 @@ class Weights:
     version: str
     biases: Mapping[Question, float]
     weights: Mapping[Question, Mapping[str, float]]
+    doubts: Mapping[Question, float]
+    """Nearer to zero than this, a question's log-odds are in doubt: the language model is asked, if there is one."""
 
 
 WEIGHTS = Weights(
@@ -34,6 +36,7 @@ WEIGHTS = Weights(
                 "another_object": -4.0,
                 "many_valued_key": -5.0,
                 "cosine": 6.0,
+                "nli_neutral": -4.0,
             },
             # Can both be true at once?
             "incompatible": {
@@ -48,6 +51,7 @@ WEIGHTS = Weights(
                 "cleared": 8.0,
                 "lists": 4.5,
                 "contained": -2.0,
+                "nli_contradiction": 4.0,
             },
             # Does the later one take the place of the earlier one?
             "replaces": {
@@ -59,4 +63,6 @@ WEIGHTS = Weights(
             },
         }
     ),
+    # Set by thought. Without a sign that two statements cannot both be true, the odds of the second are its bias, -3.
+    doubts=MappingProxyType({"related": 3.0, "incompatible": 3.5, "replaces": 0.0}),
 )

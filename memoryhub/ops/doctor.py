@@ -1,12 +1,18 @@
-"""What an operator should know about the database before trusting it with secrets."""
+"""What an operator should know about the database before trusting it with secrets, and of the language model if any."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.db import connection
 
+from memoryhub.config import Config
+from memoryhub.conflicts import entailment
+from memoryhub.conflicts.entailment import Model, Unusable
 from memoryhub.ops.roles import LEAKPROOF
 
 WALLED = ("audit_entries", "decisions", "memories", "memory_counts", "memory_days", "memory_totals")
@@ -37,6 +43,9 @@ def examine() -> Iterator[Finding]:
     yield _history_closed()
     yield _indexes_serve()
     yield _durable()
+    config: Config = settings.MEMORYHUB
+    if config.nli_model is not None:
+        yield _model_answers(config.nli_model)
 
 
 def _bound_by_security() -> Finding:
@@ -113,6 +122,32 @@ def _durable() -> Finding:
         bad=f"Switched off: {_names(off)}. What was acknowledged may be lost." if off else "",
         hint="Switch it on in postgresql.conf.",
     )
+
+
+def _model_answers(folder: Path) -> Finding:
+    good, bad = "", entailment.why_not(folder)
+    try:
+        if not bad:
+            good = _asked(Model(folder))
+    except (Unusable, OSError) as error:
+        bad = f"The language model is passed over: {error}."
+    return _finding(
+        "language model",
+        good=good,
+        bad=bad,
+        hint="Until it is put right and memoryhub is started anew, conflicts are told by the rules alone.",
+        level=Level.WARN,
+    )
+
+
+def _asked(model: Model) -> str:
+    pair = ("The door is open.", "The door is closed.")
+    model.ask(*pair)
+    # The first answer took as long as it takes to load the model, and this one as long as any later one.
+    began = time.perf_counter()
+    model.ask(*pair)
+    ms = (time.perf_counter() - began) * 1000
+    return f"The language model {model.digest[:12]} compares two short sentences in {ms:.1f} ms."
 
 
 def _finding(check: str, *, good: str, bad: str, hint: str, level: Level = Level.FAIL) -> Finding:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memoryhub.conflicts.detector import CLASSES, MOST_VALUES, Value, compare, group_class
+from memoryhub.conflicts.detector import CLASSES, MOST_VALUES, Value, compare, group_verdict
 from memoryhub.conflicts.weights import WEIGHTS
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -27,6 +27,10 @@ def value(
         collection=key,
         **more,
     )
+
+
+def group_class(values: list[Value] | tuple[Value, ...]) -> str:
+    return group_verdict(values).klass
 
 
 def at_once(one: str, other: str, key: str = "") -> str:

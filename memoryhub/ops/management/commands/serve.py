@@ -34,8 +34,8 @@ REQUEST_SECONDS = 15
 
 class Command(BaseCommand):
     help = "Migrate, collect the static files and serve on MEMORYHUB_BIND and MEMORYHUB_PORT."
-    # Checks run with the migrations; twice would only make the start slower.
-    requires_system_checks: list[str] = []
+    # What a setting can spoil; all the others would only make the start slower.
+    requires_system_checks: list[str] = ["memoryhub"]
 
     def handle(self, *_args: Any, **_options: Any) -> None:
         # To be told to stop is no failure, however early.
