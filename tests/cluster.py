@@ -22,9 +22,12 @@ if "MEMORYHUB_TEST_DSN" not in os.environ:
     cluster = Config(home=Path(folder) / "home", database_url=None)
     (cluster.ensure_home() / "static").mkdir()
     stack.enter_context(embedded.running(cluster))
-    # Nobody will miss this cluster if the machine loses its power: commits need not wait for the disk.
+    # Nobody will miss this cluster if the machine loses its power: commits need not wait for the disk. Nor may
+    # autovacuum come by when it likes: it sees nothing of what a test has not committed, takes a table for empty, and
+    # the planner believes it.
     with psycopg.connect(cluster.embedded_dsn(SUPERUSER), autocommit=True) as connection:
         connection.execute("ALTER SYSTEM SET fsync = off")
+        connection.execute("ALTER SYSTEM SET autovacuum = off")
         connection.execute("SELECT pg_reload_conf()")
     # xdist's workers are children: they find the address here and start nothing.
     os.environ["MEMORYHUB_TEST_DSN"] = cluster.owner_dsn

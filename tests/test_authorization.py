@@ -331,9 +331,7 @@ def _named(secret: str) -> Any:
 
 
 @pytest.fixture
-def world(settings) -> World:
-    # Twelve people sign in for each line of the table.
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+def world() -> World:
     return World()
 
 

@@ -107,7 +107,7 @@ def test_many_memories_hold_the_groups_of_the_plain_question():
                 for _ in range(1_000)
             ]
         )
-    # Autovacuum, which does not see what is not committed, may just have taken the table for empty.
+    # As autovacuum does, a moment after so many memories.
     execute("ANALYZE memories")
     for clearance in (
         everything(),

@@ -25,11 +25,6 @@ PASSWORD = "correct horse battery"
 LIMIT = django_settings.AXES_FAILURE_LIMIT
 
 
-@pytest.fixture(autouse=True)
-def _fast_hashes(settings) -> None:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-
-
 def sign_in(username: str, password: str = PASSWORD, *, client: Client | None = None, **extra: Any) -> Any:
     return (client or Client()).post("/sign-in", {"username": username, "password": password}, **extra)
 
