@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Sequence, Set
 from functools import cached_property
+from itertools import pairwise
 from math import isfinite, sqrt
 from operator import mul
 
 from memoryhub.conflicts import lexicon
-from memoryhub.conflicts.reading import Reading, Sentence, Word, stem
+from memoryhub.conflicts.reading import CLOCK, Reading, Sentence, Word, stem
 
 Measured = tuple[str, float, str]
 """The name of a feature, how strong it is (mostly 0-1), and what a steward is told about it."""
@@ -45,6 +46,8 @@ class Pair:
             yield "opposed", 1.0, "one says the opposite of the other"
         if self.replaced and self.frame_is_open:
             yield "another_object", 1.0, f"both can be true of {self.told}"
+        elif self.opposition and self.is_nothing_else:
+            yield "nothing_else", 1.0, "nothing but opposites sets them apart"
 
     def incompatible(self) -> Iterator[Measured]:
         if self.is_cleared:
@@ -140,9 +143,17 @@ class Pair:
         return 0.9 if _is_thing(one, self.s) and _is_thing(other, self.t) else 0.4
 
     @cached_property
+    def is_nothing_else(self) -> bool:
+        """Whether they begin alike, and no word sets them apart but those of one pair of opposites."""
+        one, other = self.only_s, self.only_t
+        if _subject(self.s) != _subject(self.t) or len(one) != len(other) or len(one) > 1:
+            return False
+        return not one or _are_opposites(one[0].stem, other[0].stem)
+
+    @cached_property
     def frame_is_open(self) -> bool:
         """Whether what is said can be said of many things at once: one may like tea and coffee."""
-        return any(word.stem in _MANY for word in self.s.content if word.stem in self.t.stems)
+        return any(stem in _MANY for stem in _verbs(self.s) & self.t.stems | _verbs(self.t) & self.s.stems)
 
     @property
     def told(self) -> str:
@@ -246,6 +257,8 @@ def _quantities(pair: Pair) -> Measured | None:
 
 def _in_units(dimension: str, amount: str) -> str:
     """An amount of base units in the largest unit of which it is a whole number."""
+    if dimension == CLOCK:
+        return "{:02}:{:02}".format(*divmod(int(amount), 60))
     for size, name in lexicon.BY_SIZE.get(dimension, ()):
         if (whole := float(amount) / size).is_integer():
             return f"{whole:g} {name}"
@@ -309,6 +322,26 @@ def _tail(before: list[str], after: list[str], head: int) -> int:
         ),
         0,
     )
+
+
+def _subject(sentence: Sentence) -> str:
+    """The word that a sentence begins with, after any article or such."""
+    return next((word.stem for word in sentence.words if word.plain not in lexicon.DETERMINERS), "")
+
+
+def _are_opposites(one: str, other: str) -> bool:
+    return (
+        other in _OPPOSITES.get(one, _NO_WORDS)
+        or bool(_negated(one, {other}))
+        or any(one in together and other in together for together in _EXCLUSIVE)
+    )
+
+
+def _verbs(sentence: Sentence) -> frozenset[str]:
+    """The words that may be verbs: what comes after an article or such is none."""
+    words = sentence.words
+    first = [word.stem for word in words[:1]]
+    return frozenset(first + [word.stem for before, word in pairwise(words) if before.plain not in lexicon.DETERMINERS])
 
 
 def _is_thing(words: list[Word], sentence: Sentence) -> bool:

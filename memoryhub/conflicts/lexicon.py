@@ -73,6 +73,10 @@ UNITS = {
     for name in names.split()
 }
 
+# What may follow a number at once; most of them are units elsewhere, and scales of money alone.
+SCALES: dict[str, float] = {"k": 1e3}
+SCALES_OF_MONEY: dict[str, float] = SCALES | {"m": 1e6, "mn": 1e6, "mio": 1e6, "b": 1e9, "bn": 1e9}
+
 # Of each dimension its units by size, the largest first, each by its longest name.
 BY_SIZE = {
     dimension: sorted(((size, max(names.split(), key=len)) for names, size in units.items()), reverse=True)
@@ -146,7 +150,7 @@ NEGATIVE_PREFIXES = ("un", "in", "im", "il", "ir", "dis", "non", "de", "mis", "a
 SYNONYMS = {
     other: words.split()[0]
     for words in (
-        "live reside dwell inhabit", "locate situate lie sit stand", "job occupation profession career",
+        "live reside dwell inhabit move relocate", "locate situate lie sit stand", "job occupation profession career",
         "begin start commence", "end finish conclude terminate", "buy purchase acquire", "big large huge great",
         "small little tiny", "movie film", "company firm business corporation enterprise", "car automobile vehicle",
         "child kid", "phone telephone", "doctor physician", "lawyer attorney", "quick fast rapid swift",
@@ -156,7 +160,7 @@ SYNONYMS = {
         "make create produce", "build construct", "use utilize employ", "get obtain receive", "give provide supply",
         "keep retain", "speak talk", "say state tell mention remark", "think believe consider", "see observe view",
         "look gaze", "work labor", "teach instruct", "study learn", "travel journey trip",
-        "photo picture photograph image", "city town", "country nation", "house home", "near close",
+        "photo picture photograph image", "city town", "country nation", "house home", "near close", "leave depart",
         "wrong incorrect", "right correct", "hard difficult tough", "easy simple", "important significant crucial",
         "beautiful pretty gorgeous", "delete remove erase", "error bug defect fault", "allow permit let",
         "stop halt cease quit", "increase grow rise", "decrease reduce decline drop", "meeting appointment",
@@ -213,6 +217,9 @@ BEFORE_THINGS = frozenset(
     set sets run runs want wants need needs take takes
     """.split()  # noqa: SIM905
 )
+
+# After one of these a word is a noun, though it may look like a verb.
+DETERMINERS = frozenset("a an the this that my our your his her their its every each next last".split())  # noqa: SIM905
 
 # Forms by which three words are a sentence, not a name.
 VERBS = frozenset(

@@ -35,6 +35,11 @@ _DATES = re.compile(
     rf"|\b(?P<m4>{_MONTH})\.?,? (?P<y4>\d{{4}})\b",
     re.ASCII,
 )
+_TIMES = re.compile(
+    r"(?<![\d:.])(?:(?P<h>1[0-2]|0?[1-9])(?:[:.](?P<m>[0-5]\d))? ?(?P<half>[ap])\.?m\b\.?"
+    r"|(?P<h2>[01]?\d|2[0-3]):(?P<m2>[0-5]\d)\b(?!:))",
+    re.ASCII,
+)
 _NAME = re.compile(r"(?<=[a-z,0-9] )[A-Z]\w*")
 _EXACT = frozenset("-0123456789")
 _COUNTING = frozenset(lexicon.NUMBERS)
@@ -43,6 +48,7 @@ _LIST = re.compile(r"[,;|\n]| / | and | & ")
 
 Date = tuple[str | None, int | None, int | None]
 Number = tuple[str, str]
+CLOCK = "time of day"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +84,14 @@ class Sentence:
     def parse(cls, text: str) -> "Sentence":
         lower = text
         dates: frozenset[Date] = frozenset()
+        times: frozenset[Number] = frozenset()
         has_digits = _DIGIT.search(lower) is not None
         if has_digits:
             lower = _ORDINAL.sub("", lower)
             dates = frozenset(map(_date, _DATES.finditer(lower)))
             lower = _DATES.sub(" ", lower) if dates else lower
+            times = frozenset(map(_time, _TIMES.finditer(lower)))
+            lower = _TIMES.sub(" ", lower) if times else lower
         plain = _plain_words(lower)
         counts = has_digits or not _COUNTING.isdisjoint(plain)
         numbers, used = _numbers(plain) if counts else (frozenset[Number](), frozenset[int]())
@@ -90,7 +99,7 @@ class Sentence:
         negations = sum(word in negating for word in plain) - _idle_negations(plain) if negating else 0
         left_out = negating | SIGNS
         words = [_word(word) for at, word in enumerate(plain) if word not in left_out and at not in used]
-        return cls(text, words, negations, numbers, dates)
+        return cls(text, words, negations, numbers | times, dates)
 
     @classmethod
     def joined(cls, parts: "list[Sentence]") -> "Sentence":
@@ -183,6 +192,15 @@ def _date(found: re.Match[str]) -> Date:
     return year, lexicon.MONTHS.get(month) or int(month), int(day) if day else None
 
 
+def _time(found: re.Match[str]) -> Number:
+    """A time of day as minutes since midnight."""
+    part = found.groupdict()
+    hour, minute = int(part["h"] or part["h2"]), int(part["m"] or part["m2"] or 0)
+    if part["half"]:
+        hour = hour % 12 + 12 * (part["half"] == "p")
+    return CLOCK, str(60 * hour + minute)
+
+
 def _numbers(words: list[str]) -> tuple[frozenset[Number], Set[int]]:
     """Each number as what it measures and how much, in base units; and which words said so."""
     found: set[Number] = set()
@@ -196,15 +214,20 @@ def _numbers(words: list[str]) -> tuple[frozenset[Number], Set[int]]:
                 used.add(at)
             continue
         end = at + 1
-        while end < len(words) and (scale := lexicon.NUMBERS.get(words[end], 0)) >= 100:
+        is_money = at > 0 and words[at - 1] in SIGNS
+        while end < len(words) and (scale := _scale(words[end], is_money=is_money)) >= 100:
             amount *= scale
             end += 1
-        is_money = at > 0 and words[at - 1] in SIGNS
         unit = words[at - 1] if is_money else words[end] if end < len(words) else ""
         dimension, size = lexicon.UNITS.get(unit, ("", 1))
         found.add((dimension, f"{amount * size:.9g}"))
         used.update(range(at, end + (bool(dimension) and not is_money)))
     return frozenset(found), used
+
+
+def _scale(word: str, *, is_money: bool) -> float:
+    scales = lexicon.SCALES_OF_MONEY if is_money else lexicon.SCALES
+    return scales.get(word) or lexicon.NUMBERS.get(word, 0)
 
 
 def _is_exact(word: str) -> bool:

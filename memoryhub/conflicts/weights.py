@@ -18,7 +18,7 @@ class Weights:
 
 
 WEIGHTS = Weights(
-    version="2026-11-22.3",
+    version="2026-11-22.4",
     biases=MappingProxyType({"related": -5.0, "incompatible": -3.0, "replaces": -6.0}),
     weights=MappingProxyType(
         {
@@ -32,6 +32,7 @@ WEIGHTS = Weights(
                 "specific_key": 1.0,
                 "both_say_more": -2.0,
                 "opposed": 1.5,
+                "nothing_else": 3.0,
                 "turned_twice": 2.0,
                 "another_object": -4.0,
                 "many_valued_key": -5.0,

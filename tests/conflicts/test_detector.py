@@ -76,6 +76,12 @@ def test_signs_that_change_a_value_are_no_punctuation(one: str, other: str) -> N
         ("In 2019, Grace moved to Leeds.", "Grace moved to Leeds in 2019."),
         ("The cable is 2 km long.", "The cable is 2,000 metres long."),
         ("The audit starts on March 3, 2026.", "The audit begins on 2026-03-03."),
+        ("The train leaves at 7:30 pm.", "The train departs at 19:30."),
+        ("The talk begins at 9 a.m. on 3 March 2026.", "On March 3rd, 2026 the talk starts at 09:00."),
+        ("The budget is $5k.", "The budget is 5,000 dollars."),
+        ("The budget is €1.5m.", "The budget is 1.5 million euros."),
+        ("The site has 5k users.", "The site has 5,000 users."),
+        ("Grace moved to Leeds.", "Grace lives in Leeds."),
         ("Grace was hired by Kofi.", "Kofi hired Grace."),
         ("It is not possible to log in.", "It is impossible to log in."),
         ("The gate is not open.", "The gate is closed."),
@@ -134,10 +140,37 @@ def test_what_cannot_both_be_true_is_a_contradiction(one: str, other: str) -> No
         ("The user prefers dark mode.", "The user's laptop has 16 GB of memory."),
         ("The bridge was painted.", "Interest rates rose sharply."),
         ("Grace does not eat fish.", "Grace and Kofi went to Leeds by train."),
+        ("Breakfast is at 7:00.", "Dinner is at 19:00."),
+        ("Grace has 2 dogs.", "Grace has 3 cats."),
+        ("Grace rises early.", "Grace comes home late."),
+        ("Grace likes red.", "Grace likes blue."),
     ],
 )
 def test_facts_that_merely_share_a_key_are_unrelated(one: str, other: str) -> None:
     assert at_once(one, other, key="notes") == "unrelated"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("The ticket was closed.", "The ticket is still open."),
+        ("She is married.", "She is single."),
+        ("The door is locked.", "The door is unlocked."),
+        ("The meeting is on Monday.", "The meeting is on Tuesday."),
+        ("The train leaves at 7:30 am.", "The train leaves at 7:30 pm."),
+        ("The build ended at 12:00:05.", "The build ended at 12:00:07."),
+        ("The budget is $5k.", "The budget is $50k."),
+        ("Grace wants the mails weekly.", "Grace wants the mails daily."),
+    ],
+)
+def test_what_nothing_but_opposites_sets_apart_speaks_of_one_matter(one: str, other: str) -> None:
+    assert at_once(one, other, key="notes") == "contradiction"
+
+
+def test_a_time_of_day_is_told_as_one() -> None:
+    verdict = compare(value("The train leaves at 7:30 pm."), value("The train leaves at 8:05.", actor="agent:b"))
+
+    assert "numbers differ: 08:05 / 19:30" in {feature.words for feature in verdict.features}
 
 
 def test_a_key_that_names_many_things_holds_many_values() -> None:
