@@ -12,19 +12,19 @@ from django.test import Client
 from playwright.sync_api import Page
 
 from tests.browser import hostile
+from tests.browser.looks import LOOKS
 from tests.builders import at, make_memory, make_user
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
-WIDTHS = {320: 780, 1280: 900}
 FITS = "document.documentElement.scrollWidth <= innerWidth"
 
 
-@pytest.fixture(params=[(theme, width) for theme in ("light", "dark") for width in WIDTHS], ids=str)
+@pytest.fixture(params=LOOKS, ids=str)
 def view(request: pytest.FixtureRequest, open_page: Callable[..., Page]) -> Callable[..., Page]:
     """`view(user)` is a page in one theme and width. It ignores CSP, which would not let axe in."""
     theme, width = request.param
-    size = {"width": width, "height": WIDTHS[width]}
+    size = {"width": width, "height": 800}
 
     def new(user: User | None = None, **options: Any) -> Page:
         return open_page(user, bypass_csp=True, color_scheme=theme, viewport=size, **options)

@@ -9,14 +9,14 @@ from playwright.sync_api import Page, expect
 
 from memoryhub.memories import clock
 from tests.browser import hostile
+from tests.browser.looks import LOOKS
 from tests.browser.test_accessibility import problems
 from tests.builders import make_memory
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
-VIEWS = [(theme, width) for theme in ("light", "dark") for width in (360, 1280)]
 
 
-@pytest.fixture(params=VIEWS, ids=str)
+@pytest.fixture(params=LOOKS, ids=str)
 def view(request: pytest.FixtureRequest, open_page: Callable[..., Page], reader: User) -> Page:
     """A page in one theme and width, which ignores CSP, for that would not let axe in."""
     theme, width = request.param

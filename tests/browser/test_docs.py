@@ -6,25 +6,20 @@ import pytest
 from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 
+from tests.browser.looks import each_look
 from tests.browser.test_accessibility import problems
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 OpenPage = Callable[..., Page]
 WIDEST = "document.documentElement.scrollWidth <= innerWidth"
 
-# The page is long, and axe takes its time: every theme and every width once, not each with each.
-seen_as = pytest.mark.parametrize(("theme", "width"), [("light", 320), ("dark", 1280)])
-
 
 def view(open_page: OpenPage, theme: str, width: int, user: User | None = None) -> Page:
     return open_page(user, bypass_csp=True, color_scheme=theme, viewport={"width": width, "height": 900})
 
 
-@seen_as
-def test_axe_finds_nothing_folded_or_in_the_menu(
-    open_page: OpenPage, transactional_db: None, theme: str, width: int
-) -> None:
-    page = view(open_page, theme, width)
+def test_axe_finds_nothing_folded_or_in_the_menu(open_page: OpenPage, transactional_db: None) -> None:
+    page = view(open_page, "dark", 1280)
     page.goto("/api/docs")
     found = problems(page)
     page.goto("/api/docs#memories_write")
@@ -41,7 +36,7 @@ def test_axe_finds_nothing_unfolded(open_page: OpenPage, transactional_db: None)
     assert problems(page) == []
 
 
-@seen_as
+@each_look
 def test_axe_finds_nothing_for_a_reader(open_page: OpenPage, reader: User, theme: str, width: int) -> None:
     page = view(open_page, theme, width, reader)
     page.goto("/api/docs")

@@ -8,6 +8,7 @@ from playwright.sync_api import Page, expect
 
 from memoryhub.memories.models import Memory
 from tests.browser.conftest import PASSWORD
+from tests.browser.looks import each_look
 from tests.browser.test_accessibility import problems
 from tests.builders import make_memory, make_user
 
@@ -89,8 +90,7 @@ def test_the_keyboard_alone_is_enough(open_page: OpenPage, steward: User) -> Non
     assert (current(memory).classification_tier, current(memory).sensitivity_labels) == ("internal", ["eu", "pii"])
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1280])
+@each_look
 def test_axe_finds_nothing_and_nothing_overflows(open_page: OpenPage, steward: User, theme: str, width: int) -> None:
     for tier in ("public", "internal", "restricted"):
         make_memory(subject="user:ada", tier=tier, labels=["pii", "a label that is rather long " * 5, "eu", "hr", "x"])

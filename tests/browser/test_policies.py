@@ -9,6 +9,7 @@ from playwright.sync_api import Page, expect
 from memoryhub.conflicts import runs
 from memoryhub.conflicts.models import Decision
 from tests.browser.conftest import PASSWORD
+from tests.browser.looks import each_look
 from tests.browser.test_accessibility import problems
 from tests.builders import make_user
 from tests.conflicts.runs import ADMIN, make_group, make_policy
@@ -82,8 +83,7 @@ def test_a_long_dry_run_counts_on_by_itself(open_page: OpenPage, admin: User, mo
     expect(page.locator("#rows > li").first).to_contain_text("user:c")
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1280])
+@each_look
 def test_axe_finds_nothing_and_nothing_overflows(open_page: OpenPage, admin: User, theme: str, width: int) -> None:
     for name in "abc":
         make_group(f"user:{name}" * 20, "Paris " * 60, "London " * 60, namespace="sales")

@@ -10,6 +10,7 @@ from memoryhub.conflicts import decide
 from memoryhub.conflicts.decide import Choice, Wish
 from memoryhub.conflicts.keys import evidence_of
 from memoryhub.firewall.types import Principal, Scope, everything
+from tests.browser.looks import each_look
 from tests.browser.test_accessibility import problems
 from tests.builders import at, make_memory, make_user
 
@@ -39,8 +40,7 @@ def decided() -> None:
             decide.undo([outcome.decision_id], by=STEWARD, reason="He was joking.")
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1280])
+@each_look
 def test_decisions_are_read_with_any_eyes_and_on_any_screen(
     open_page: Callable[..., Page], boss: User, theme: str, width: int
 ) -> None:

@@ -8,18 +8,18 @@ from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 
 from memoryhub.firewall.models import ApiKey
+from tests.browser.looks import LOOKS
 from tests.browser.test_accessibility import problems
 from tests.builders import at, make_key, make_memory, make_user
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 OpenPage = Callable[..., Page]
-WIDTHS = {360: 780, 1280: 900}
 
 
-@pytest.fixture(params=[(theme, width) for theme in ("light", "dark") for width in WIDTHS], ids=str)
+@pytest.fixture(params=LOOKS, ids=str)
 def view(request: pytest.FixtureRequest, open_page: OpenPage) -> OpenPage:
     theme, width = request.param
-    size = {"width": width, "height": WIDTHS[width]}
+    size = {"width": width, "height": 800}
 
     def new(user: User | None = None, **options: Any) -> Page:
         return open_page(user, bypass_csp=True, color_scheme=theme, viewport=size, **options)

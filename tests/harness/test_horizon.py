@@ -3,6 +3,7 @@
 threats.md: TM-04, DB-12.
 """
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -168,6 +169,32 @@ def test_an_instant_that_was_told_does_not_come_again_when_the_clock_goes_back(t
     seen = Memory.objects.visible_to(everything())
     assert [row.content for row in Moment.asked(as_of=None, known_at=told).of(seen)] == ["before"]
     assert [row.content for row in Moment.asked(as_of=None, known_at=two.recorded_at).of(seen)] == ["two"]
+
+
+def test_the_first_instant_of_all_comes_after_what_was_told_while_its_writer_waited(other, tell):
+    """The clock has no row yet: a reader makes one to settle, and takes it back."""
+    execute("TRUNCATE record_clock")
+    written: list[Memory] = []
+
+    def write() -> None:
+        try:
+            written.append(make_memory())
+        finally:
+            connection.close()
+
+    writer = threading.Thread(target=write)
+    with other.entered(), transaction.atomic():
+        execute("INSERT INTO record_clock VALUES (1, clock_timestamp())")
+        writer.start()
+        while not execute("SELECT pid FROM pg_locks WHERE NOT granted"):
+            time.sleep(0.01)
+        told = clock.now()
+        tell(told)
+        transaction.set_rollback(True)
+    writer.join()
+
+    (memory,) = written
+    assert memory.recorded_at > told
 
 
 def test_what_was_told_stays_told_though_the_transaction_that_asked_is_rolled_back(tell):

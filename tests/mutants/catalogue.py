@@ -25,7 +25,7 @@ FILTERS = "memoryhub/memories/filters.py"
 MOMENTS = "memoryhub/memories/moment.py"
 RECORDS = "memoryhub/memories/records.py"
 TRAVEL = "memoryhub/timetravel/travel.py"
-CLOCK = "memoryhub/memories/migrations/0006_known_at.py"
+CLOCK = "memoryhub/memories/migrations/0009_first_instant.py"
 FACETS = "memoryhub/memories/facets.py"
 PAGES = "memoryhub/memories/pages.py"
 INGEST = "memoryhub/memories/ingest.py"
@@ -372,7 +372,7 @@ def _time_travel() -> list[Mutant]:
         travel("pages of now", 'return asked, rest', 'asked["known_at"] = clock.settle().isoformat()\n    return asked, rest', record_time),
         travel("what was erased is not counted", 'filters.qs.filter(status="erased")', 'filters.qs.filter(status="retired")', record_time),
         clock("what was told comes again", "greatest(clock_timestamp(), greatest(clock.instant, record_told()) + interval '1 microsecond')", "greatest(clock_timestamp(), clock.instant + interval '1 microsecond')"),
-        clock("what was told comes first", "VALUES (1, greatest(clock_timestamp(), record_told() + interval '1 microsecond'))", "VALUES (1, clock_timestamp())"),
+        clock("the first instant of all is an old one", "    IF moment <= record_told() THEN\n", "    IF false THEN\n"),
         clock("nothing is told", "PERFORM setval('record_told', (extract(epoch FROM settled) * 1000000)::bigint) WHERE settled > record_told();", ""),
         clock("a reader keeps it", "        RAISE SQLSTATE 'MH000';\n", ""),
         clock("a reader waits for nobody", "    IF asked <= settled THEN\n", "    IF true THEN\n"),

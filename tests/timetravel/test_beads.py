@@ -25,7 +25,7 @@ needs_the_data = pytest.mark.skipif(
     not (CHANGES.exists() and CHECKS.exists()), reason=f"{CHANGES} and {CHECKS.name} are not on this machine"
 )
 CHECKS_OF_BEADS = 9_964
-EVERY = 1 if SOAK else 40
+EVERY = 1 if SOAK else 80
 """Which of the instants of the real history are asked about: all of them takes minutes."""
 
 
@@ -144,6 +144,6 @@ def test_a_real_history_is_believed_as_it_happened_on_event_time(reader):
 @needs_the_data
 @pytest.mark.soak
 def test_a_real_history_is_known_as_it_was_written_on_record_time(reader):
-    history = beads() if SOAK else beads().of_every(2 * EVERY)
+    history = beads() if SOAK else beads().of_every(EVERY)
 
     assert mismatches(reader, history, at=recorded(history), by=("subject",)) == []
