@@ -13,7 +13,6 @@ from memoryhub.conflicts.models import Decision
 from memoryhub.memories.models import Memory
 from tests.browser import hostile
 from tests.browser.conftest import PASSWORD
-from tests.browser.looks import each_look
 from tests.browser.test_accessibility import problems
 from tests.builders import at, make_memory, make_user
 
@@ -188,7 +187,7 @@ def test_one_decision_for_similar_groups(open_page: OpenPage, sue: User) -> None
     expect(page.get_by_text("2 memories are in force again.")).to_be_visible()
 
 
-@each_look
+@pytest.mark.parametrize(("theme", "width"), [("light", 360), ("dark", 1280)])
 def test_axe_finds_nothing_and_nothing_overflows(open_page: OpenPage, sue: User, theme: str, width: int) -> None:
     for number in range(3):
         disagree(f"user:{number}", labels=["pii", "a label that is rather long " * 5], tier="confidential")
