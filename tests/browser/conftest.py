@@ -88,3 +88,13 @@ def open_page(live_server: Any, browser: Browser) -> Iterator[Callable[..., Page
     for context in contexts:
         context.close()
     assert watch.seen == []
+
+
+def scroll_down(page: Page) -> None:
+    """Not with `wait_for_function`, which asks again by `eval`, and the policy of the pages blocks that."""
+    page.mouse.wheel(0, 2_000)
+    for _ in range(200):
+        if page.evaluate("scrollY") > 500:
+            return
+        page.wait_for_timeout(25)
+    raise AssertionError("the page did not scroll")

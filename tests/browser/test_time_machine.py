@@ -8,6 +8,7 @@ from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 
 from memoryhub.firewall.models import ApiKey
+from tests.browser.conftest import scroll_down
 from tests.browser.looks import LOOKS
 from tests.browser.test_accessibility import problems
 from tests.builders import at, make_key, make_memory, make_user
@@ -159,8 +160,7 @@ def test_both_banners_stay_in_sight_and_cover_nothing(open_page, boss) -> None:
         page.goto("/view-as")
         page.get_by_role("button", name="Look as key:agent").click()
         page.goto("/?as_of=2026-03-04&known_at=2999-01-01")
-        page.mouse.wheel(0, 2_000)
-        page.wait_for_function("scrollY > 500")
+        scroll_down(page)
 
         looking, then = (page.locator(name).bounding_box() for name in (".looking", ".then"))
 

@@ -7,6 +7,7 @@ from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 
 from memoryhub.firewall.models import ApiKey
+from tests.browser.conftest import scroll_down
 from tests.browser.test_accessibility import problems, view
 from tests.builders import make_key, make_memory, make_user
 
@@ -85,8 +86,8 @@ def test_the_banner_stays_in_sight_and_covers_nothing(open_page: OpenPage, boss:
         page = open_page(boss, viewport={"width": width, "height": 700})
         page.goto("/view-as")
         page.get_by_role("button", name=f"Look as key:{LONG}").click()
-        page.mouse.wheel(0, 2_000)
-        page.wait_for_function("scrollY > 500")
+        expect(page.locator(".looking")).to_be_visible()
+        scroll_down(page)
 
         box = page.locator(".looking").bounding_box()
         buttons = [page.locator(".looking__button").nth(number).bounding_box() for number in range(2)]
