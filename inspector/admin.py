@@ -17,7 +17,7 @@ from knox.settings import knox_settings
 
 from inspector.access import PageRequest, tell_ledger
 from memoryhub.firewall import deeds, keys, wall
-from memoryhub.firewall.models import ApiKey, ClearanceRecord, UserClearance
+from memoryhub.firewall.models import ApiKey, ClearanceRecord, Source, UserClearance
 from memoryhub.firewall.principals import principal_of
 from memoryhub.firewall.types import ACTOR_TYPES, Principal, Scope, tier_order
 from memoryhub.memories import facets
@@ -162,6 +162,25 @@ def _reach(record: ClearanceRecord, editor: Principal) -> dict[str, int]:
         }
 
 
+@admin.register(Source)
+class SourceAdmin(Recorded):
+    noun = "source"
+    told = ("name", "max_tier", "blocked_labels", "required_labels", "every_namespace", "namespaces")
+    form = ClearanceForm
+    fields = told
+    actions = None
+    list_display = told
+    search_fields = ("name",)
+
+    def get_readonly_fields(self, request: HttpRequest, source: Source | None = None) -> list[str]:
+        # Its memories carry the name.
+        return ["name"] if source else []
+
+    def has_delete_permission(self, request: HttpRequest, source: Source | None = None) -> bool:
+        """Its next write would create it anew, with another clearance."""
+        return False
+
+
 class KeyForm(ScopesForm):
     vouches_for = forms.MultipleChoiceField(
         choices=_choices(ACTOR_TYPES),
@@ -199,6 +218,11 @@ class ApiKeyAdmin(Recorded):
         if not change:
             request.secret = keys.seal(key)  # type: ignore[attr-defined]
         super().save_model(request, key, form, change)
+
+        if key.source:
+            source = Source.objects.get(name=key.source)
+            if source.as_clearance() != key.as_principal().clearance:
+                messages.info(request, f"It writes within the clearance of the source {source}, whatever it may read.")
 
     def response_add(self, request: HttpRequest, key: ApiKey, post_url_continue: str | None = None) -> HttpResponse:
         return self._show(request, [(key, request.secret)])  # type: ignore[attr-defined]

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +17,7 @@ from memoryhub.memories.models import Memory
 
 _numbers = itertools.count(1)
 WRITER = Principal(name="key:test-writer", source="test", scopes=frozenset(Scope), clearance=everything())
+OPERATOR = replace(WRITER, name="system:test", is_operator=True)
 
 
 def envelope(**fields: Any) -> dict[str, Any]:
@@ -29,15 +31,15 @@ def envelope(**fields: Any) -> dict[str, Any]:
 
 def make_memory(*, by: Principal = WRITER, **fields: Any) -> Memory:
     """Store one memory (or its next version, under the same payload_id) and read it back."""
-    receipt = ingest.write([envelope(**fields)], by=by, on_conflict=OnConflict.UPDATE)[0]
+    receipt = ingest.write([envelope(**fields)], by=by, on_conflict=OnConflict.REPLACE)[0]
     assert receipt.outcome in (Outcome.CREATED, Outcome.UPDATED, Outcome.DUPLICATE), receipt
     assert receipt.memory_id is not None
     return Memory.objects.get(memory_id=receipt.memory_id, superseded_at=None)
 
 
 def store(drafts: Sequence[Draft], **options: Any) -> list[Receipt]:
-    """Store ready-made drafts as the tests' writer."""
-    return ingest.store(drafts, by=WRITER, **options)
+    """Store drafts of any classification, as the operator does."""
+    return ingest.store(drafts, by=OPERATOR, **options)
 
 
 def make_clearance(**fields: Any) -> ClearanceRecord:

@@ -89,9 +89,15 @@ _PAGE = [
 _ON_CONFLICT = OpenApiParameter(
     "on_conflict",
     {"type": "string", "enum": list(OnConflict), "default": OnConflict.REFUSE},
-    description="What to do when a payload_id is written again with other content.",
+    description=(
+        "What to do when a payload_id is written again: `refuse` other content, `update` the fields that are sent (null"
+        " or empty clears one), or `replace` all of them, those that are not sent by their defaults."
+    ),
 )
-_ENVELOPE = Envelope.model_json_schema()
+_ENVELOPE = Envelope.model_json_schema() | {
+    # An update may leave the content out.
+    "required": ["payload_id"],
+}
 _BODY = {
     "application/json": {
         "oneOf": [_ENVELOPE, {"type": "array", "items": _ENVELOPE, "maxItems": 1000}],

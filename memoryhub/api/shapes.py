@@ -164,7 +164,7 @@ class VersionsSerializer(serializers.Serializer[Any]):
 class ReceiptSerializer(serializers.Serializer[Any]):
     payload_id = serializers.CharField(allow_null=True)
     memory_id = serializers.UUIDField()
-    version = serializers.IntegerField()
+    version = serializers.IntegerField(required=False, help_text="1, of a memory that was created.")
     outcome = serializers.ChoiceField(choices=[Outcome.CREATED, Outcome.DUPLICATE, Outcome.UPDATED])
     status = serializers.ChoiceField(
         choices=["retired"], required=False, help_text="What it says was rejected before: it is not in force."

@@ -209,7 +209,7 @@ def _told(receipt: Receipt) -> dict[str, Any]:
         return {
             "payload_id": receipt.payload_id,
             "memory_id": receipt.memory_id,
-            "version": receipt.version,
+            **({"version": receipt.version} if receipt.version else {}),
             "outcome": receipt.outcome,
             **({"status": "retired", "decision": receipt.decision} if receipt.decision else {}),
         }

@@ -5,7 +5,7 @@ from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxLengthValidator
-from django.db import models
+from django.db import models, transaction
 from django.db.models import Q
 from knox.models import AbstractAuthToken, AuthTokenManager
 
@@ -26,15 +26,31 @@ def _some_of(values: Iterable[str], **options: Any) -> Any:
     return ArrayField(models.CharField(max_length=16, choices=choices), blank=True, default=list, **options)
 
 
-class ClearanceRecord(models.Model):
-    """A clearance under a name, as administrators keep it and as users and keys hold it."""
+class ClearanceFields(models.Model):
+    """A clearance as columns."""
 
-    name = models.CharField(max_length=100, unique=True)
     max_tier = models.CharField(max_length=64, validators=[_is_a_tier], help_text="The highest tier that may be seen.")
     blocked_labels = _words(help_text="A memory with any of these labels is hidden, whatever its tier.")
     required_labels = _words(help_text="Only memories that carry all of these labels are seen.")
     every_namespace = models.BooleanField(default=True, help_text="Off: only the namespaces listed below.")
     namespaces = _words()
+
+    class Meta:
+        abstract = True
+
+    def as_clearance(self) -> Clearance:
+        return Clearance(
+            max_tier=self.max_tier,
+            blocked_labels=frozenset(self.blocked_labels),
+            required_labels=frozenset(self.required_labels),
+            namespaces=None if self.every_namespace else frozenset(self.namespaces),
+        )
+
+
+class ClearanceRecord(ClearanceFields):
+    """A clearance under a name, as administrators keep it and as users and keys hold it."""
+
+    name = models.CharField(max_length=100, unique=True)
 
     class Meta:
         db_table = "clearances"
@@ -44,13 +60,41 @@ class ClearanceRecord(models.Model):
     def __str__(self) -> str:
         return self.name
 
-    def as_clearance(self) -> Clearance:
-        return Clearance(
-            max_tier=self.max_tier,
-            blocked_labels=frozenset(self.blocked_labels),
-            required_labels=frozenset(self.required_labels),
-            namespaces=None if self.every_namespace else frozenset(self.namespaces),
-        )
+
+class SourceManager(models.Manager["Source"]):
+    def clearances(self, names: Iterable[str]) -> dict[str, Clearance]:
+        """The clearance for writing of each source of these names; a source that does not exist yet is missing."""
+        return {source.name: source.as_clearance() for source in self.filter(name__in=set(names))}
+
+    def create_missing(self, names: Iterable[str], clearance: Clearance) -> None:
+        """Create those of these sources that do not exist yet, with `clearance` for writing."""
+        fields = {
+            "max_tier": clearance.max_tier,
+            "blocked_labels": sorted(clearance.blocked_labels),
+            "required_labels": sorted(clearance.required_labels),
+            "every_namespace": clearance.namespaces is None,
+            "namespaces": sorted(clearance.namespaces or ()),
+        }
+        self.bulk_create([Source(name=name, **fields) for name in sorted(set(names))], ignore_conflicts=True)
+
+
+class Source(ClearanceFields):
+    """A name under which memories are written, with its clearance for writing.
+
+    All keys of a source write within this clearance, whatever each of them may read: what the answer to a write depends
+    on is then the same for all of them.
+    """
+
+    name = models.CharField(max_length=255, unique=True)
+
+    objects = SourceManager()
+
+    class Meta:
+        db_table = "sources"
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class UserClearance(models.Model):
@@ -117,6 +161,13 @@ class ApiKey(AbstractAuthToken):
 
     def __str__(self) -> str:
         return self.name
+
+    @transaction.atomic
+    def save(self, *args: Any, **options: Any) -> None:
+        """Store the key, and its source with the key's clearance if the source is new."""
+        super().save(*args, **options)
+        if self.source:
+            Source.objects.create_missing([self.source], self.as_principal().clearance)
 
     def as_principal(self) -> Principal:
         return Principal(

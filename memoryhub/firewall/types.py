@@ -117,10 +117,15 @@ def opens(before: Classified, after: Classified, clearances: Iterable[Clearance]
     another namespace, is asked of `clearances`, those on record.
     """
     return (
-        _closedness(after.classification_tier) < _closedness(before.classification_tier)
+        is_lower_tier(after.classification_tier, before.classification_tier)
         or not label_keys(before.sensitivity_labels) <= label_keys(after.sensitivity_labels)
         or any(held.permits(after) and not held.permits(before) for held in clearances)
     )
+
+
+def is_lower_tier(tier: str, than: str) -> bool:
+    """Whether a memory of `tier` may be seen by readers who may not see one of the tier `than`."""
+    return _closedness(tier) < _closedness(than)
 
 
 def _closedness(tier: str) -> int:
@@ -147,9 +152,19 @@ class Principal:
     """Actor types besides its own for which it may pass memories on, as a relay does."""
     viewer: str = ""
     """Who looks as this principal, if it is not itself. Such a one changes nothing, and it is the viewer who reads."""
+    is_operator: bool = False
+    """Whether it is the operator's own command line. What it stores is not a source's write: it may have any
+    classification."""
 
     def may(self, scope: Scope) -> bool:
         return scope in self.scopes or Scope.ADMIN in self.scopes
+
+    def may_write_as(self, source: str) -> bool:
+        """Whether it may write under a source: its own, or any if it is an admin who sees everything.
+
+        The answer to a write depends on what its source has stored. An admin who does not see all of that must not ask.
+        """
+        return source == self.source or (Scope.ADMIN in self.scopes and self.clearance.covers(everything()))
 
     def may_speak_for(self, *, actor_type: str) -> bool:
         return actor_type == self.actor_type or actor_type in self.vouches_for or self.may(Scope.ADMIN)

@@ -4,14 +4,12 @@ The fields are those of design.md, part 3. A field that is missing, null or empt
 name of every field that was filled in this way is remembered: provenance never lies.
 """
 
-import hashlib
 import json
 import math
 import re
-import sys
 from array import array
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import chain
@@ -32,6 +30,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from memoryhub.firewall.types import ACTOR_TYPES, label_keys, tier_order
+from memoryhub.memories.fingerprint import fingerprint
 from memoryhub.memories.models import KINDS, MAX_LABELS, NAME_LENGTH
 from memoryhub.memories.text import why_not_storable
 
@@ -200,9 +199,13 @@ class Envelope(BaseModel):
     propagation: Document | None = None
 
 
+class PartialEnvelope(Envelope):
+    """An envelope whose content was left out."""
+
+    content: str = ""
+
+
 FIELDS = tuple(Envelope.model_fields)
-# What a retry of the same write may change: the number of the attempt, and nothing else.
-NOT_IN_FINGERPRINT = frozenset({"request_id"})
 Errors = dict[str, list[str]]
 
 
@@ -219,8 +222,15 @@ class Draft:
     defaulted: tuple[str, ...]
     label_keys: tuple[str, ...]
     fingerprint: bytes
+    cleared: frozenset[str] = frozenset()
+    """Fields that were given as null or empty: an update takes away what is stored there."""
     version: int | None = None
     """The version that this is by an export of another hub; a version that is stored already is not stored again."""
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether the content was left out, which an update may do."""
+        return not self.envelope.content
 
     @property
     def namespace(self) -> str:
@@ -240,55 +250,67 @@ class Rejected(ValueError):
         self.code = code
 
 
-def draft(raw: Any, *, source: str | None, actor_type: str, now: datetime, actor_id: str = "") -> Draft:
+def draft(
+    raw: Any, *, source: str | None, actor_type: str, now: datetime, actor_id: str = "", may_be_partial: bool = False
+) -> Draft:
     """Check `raw` and fill in what it leaves out: source and actor of the writer, the lowest tier, the time `now`.
 
-    Raises Rejected with the errors of every field.
+    `may_be_partial` lets the content be left out, as in an update. Raises Rejected with the errors of every field.
     """
-    envelope = check(raw)
-    given = envelope.model_fields_set
+    envelope = check(raw, may_be_partial=may_be_partial)
     source = envelope.source or source
     if not source:
         raise Rejected({"source": ["is required: this key may write as any source and must say which."]})
-    tier = envelope.classification_tier or tier_order()[0]
-    complete = {
-        "source": source,
-        "actor_type": envelope.actor_type or actor_type,
-        "actor_id": envelope.actor_id or actor_id,
-        "classification_tier": tier,
-    }
-    return Draft(
-        envelope=envelope,
+    return complete(
+        envelope,
         source=source,
-        actor_type=complete["actor_type"],
-        actor_id=complete["actor_id"],
-        classification_tier=tier,
+        actor_type=envelope.actor_type or actor_type,
+        actor_id=envelope.actor_id or actor_id,
         timestamp=envelope.timestamp or now,
-        defaulted=tuple(name for name in FIELDS if name not in given),
-        label_keys=tuple(sorted(label_keys(envelope.sensitivity_labels))),
-        fingerprint=fingerprint({**vars(envelope), **complete}),
+        defaulted=frozenset(FIELDS) - envelope.model_fields_set,
+        cleared=frozenset(name for name in FIELDS if name in raw and name not in envelope.model_fields_set),
     )
 
 
-def unstamped(made: Draft) -> Draft:
-    """`made` as the write it was before its timestamp was filled in."""
-    values = vars(made.envelope) | {
-        "source": made.source,
-        "actor_type": made.actor_type,
-        "actor_id": made.actor_id,
-        "classification_tier": made.classification_tier,
-        "timestamp": None,
-    }
-    return replace(made, fingerprint=fingerprint(values))
+def complete(
+    envelope: Envelope,
+    *,
+    source: str,
+    actor_type: str,
+    actor_id: str,
+    timestamp: datetime,
+    defaulted: Collection[str],
+    cleared: frozenset[str] = frozenset(),
+    version: int | None = None,
+) -> Draft:
+    """A draft of `envelope`, whose source, actor and timestamp are `defaulted` or its own."""
+    tier = envelope.classification_tier or tier_order()[0]
+    filled_in = {"source": source, "actor_type": actor_type, "actor_id": actor_id, "classification_tier": tier}
+    # A timestamp that was filled in is no part of the write: a retry of it is the same write later, too.
+    given_timestamp = {"timestamp": None if "timestamp" in defaulted else timestamp}
+    return Draft(
+        envelope=envelope,
+        source=source,
+        actor_type=actor_type,
+        actor_id=actor_id,
+        classification_tier=tier,
+        timestamp=timestamp,
+        defaulted=tuple(name for name in FIELDS if name in defaulted),
+        label_keys=tuple(sorted(label_keys(envelope.sensitivity_labels))),
+        fingerprint=fingerprint(vars(envelope) | filled_in | given_timestamp),
+        cleared=cleared,
+        version=version,
+    )
 
 
-def check(raw: Any) -> Envelope:
-    """The envelope in `raw`, a decoded JSON value. Raises Rejected."""
+def check(raw: Any, *, may_be_partial: bool = False) -> Envelope:
+    """The envelope in `raw`, a decoded JSON value; one that may be partial can lack the content. Raises Rejected."""
     if not isinstance(raw, Mapping):
         raise Rejected({"": ["must be a JSON object."]})
     given = {name: value for name, value in raw.items() if name not in FIELDS or value not in ("", None, [], {})}
+    shape = PartialEnvelope if may_be_partial and "content" not in raw else Envelope
     try:
-        return Envelope.model_validate(given)
+        return shape.model_validate(given)
     except ValidationError as error:
         raise rejected(error) from None
 
@@ -327,43 +349,6 @@ def rejected(error: ValidationError) -> Rejected:
 def _printable(part: int | str) -> str:
     """A key as it can be repeated in an answer: hostile keys lose what JSON could not carry, and their length."""
     return str(part).encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")[:100]
-
-
-def fingerprint(values: Mapping[str, Any]) -> bytes:
-    """SHA-256 over the canonical form of an envelope, 32 bytes: equal bytes mean the same write.
-
-    Key order, white space, `1` or `1.0`, an explicit default or a missing field make no difference; a missing
-    timestamp stays missing, so that a retry is the same write later, too; labels are a set; texts compare byte by byte
-    (no Unicode normalisation); an embedding compares as the 32-bit numbers that are stored.
-    """
-    plain = {name: value for name, value in values.items() if name not in NOT_IN_FINGERPRINT}
-    if (embedding := plain["embedding"]) is not None:
-        plain["embedding"] = hashlib.sha256(_little_endian(embedding)).hexdigest()
-    plain["sensitivity_labels"] = sorted(plain["sensitivity_labels"])
-    for document in ("metadata", "propagation"):
-        plain[document] = _canonical(plain[document])
-    return hashlib.sha256(orjson.dumps(plain, option=orjson.OPT_SORT_KEYS | orjson.OPT_UTC_Z)).digest()
-
-
-def _canonical(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _canonical(part) for key, part in value.items()}
-    if isinstance(value, list):
-        return [_canonical(part) for part in value]
-    if isinstance(value, float) and value.is_integer():
-        # The decimal number that jsonb keeps and an export tells, not the binary one: 1e23 is 10**23.
-        value = int(Decimal(repr(value)))
-    if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        # No text holds a NUL, so no document can look like this.
-        return ["\x00", str(value)]
-    return value
-
-
-def _little_endian(numbers: Numbers) -> bytes:
-    if sys.byteorder == "big":
-        numbers = numbers[:]
-        numbers.byteswap()
-    return numbers.tobytes()
 
 
 def _size(document: dict[str, Any]) -> int:

@@ -20,11 +20,25 @@ from psycopg.types.json import Jsonb
 from memoryhub.audit import ledger
 from memoryhub.faults import OutcomeUnknown, is_lost_connection
 from memoryhub.firewall import wall
+from memoryhub.firewall.models import Source
 from memoryhub.firewall.reach import reach_of
-from memoryhub.firewall.types import Principal, Scope, opens
+from memoryhub.firewall.types import Clearance, Principal
 from memoryhub.memories import clock, rejected
 from memoryhub.memories.envelope import Draft, Errors, Numbers, Rejected, draft
+from memoryhub.memories.identity import (
+    Classification,
+    Identity,
+    NewVersion,
+    OnConflict,
+    StoredVersion,
+    check_actor,
+    look_up,
+    next_version,
+)
+from memoryhub.memories.merge import read_envelopes
 from memoryhub.memories.models import Memory
+
+__all__ = ["OnConflict", "Outcome", "Receipt", "accept", "add", "committed", "store", "write"]
 
 
 class Outcome(StrEnum):
@@ -38,76 +52,45 @@ class Outcome(StrEnum):
 _WRITTEN = (Outcome.CREATED, Outcome.UPDATED)
 
 
-class OnConflict(StrEnum):
-    """What to do when a payload_id is written again with other content."""
-
-    REFUSE = "refuse"
-    UPDATE = "update"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """The fate of one envelope. `code` and `errors` say why it was not stored."""
+    """What became of one envelope. `code` and `errors` say why it was not stored.
+
+    An update has no version number: that would count the versions that somebody else made of the memory.
+    """
 
     payload_id: str | None
     outcome: Outcome
     memory_id: uuid.UUID | None = None
-    version: int | None = None
     decision: uuid.UUID | None = None
     """The decision that had rejected what it says, so that it was stored as retired."""
     code: str = ""
     errors: Errors | None = None
 
-
-@dataclass(frozen=True, slots=True)
-class _Stored:
-    """What is known of the version in force."""
-
-    id: int | None
-    memory_id: uuid.UUID
-    version: int
-    fingerprint: bytes
-    namespace: str = ""
-    classification_tier: str = ""
-    sensitivity_labels: Sequence[str] = ()
-    status: str = "active"
-    decision: uuid.UUID | None = None
-
-    def has(self, made: Draft) -> bool:
-        """Whether storing `made` would add nothing."""
-        return self.fingerprint == made.fingerprint or (made.version is not None and made.version <= self.version)
-
-    def answer(self, payload_id: str, outcome: Outcome) -> Receipt:
-        return Receipt(
-            payload_id=payload_id,
-            outcome=outcome,
-            memory_id=self.memory_id,
-            version=self.version,
-            decision=self.decision,
-        )
+    @property
+    def version(self) -> int | None:
+        """1 for a memory that was created."""
+        return 1 if self.outcome is Outcome.CREATED else None
 
 
-Identity = tuple[str, str]
+def accept(raw: Any, *, by: Principal, now: datetime | None = None, may_be_partial: bool = False) -> Draft:
+    """The draft in `raw` that `by` may send.
 
-
-def accept(raw: Any, *, by: Principal, now: datetime | None = None) -> Draft:
-    """The draft that `by` may store.
-
-    Raises Rejected: `invalid_value` and the like for a bad envelope, `source_mismatch` for a source that is not the
-    writer's, `actor_mismatch` for an actor that the writer may not speak for, `above_clearance` for a memory that the
-    writer itself may not see.
+    Raises Rejected: `invalid_value` and the like for a bad envelope, `source_mismatch` for a source that `by` may not
+    write as, `actor_mismatch` for an actor that it may not write for.
     """
-    named = raw.get("source") if isinstance(raw, Mapping) else None
-    if isinstance(named, str) and named and named != by.source and Scope.ADMIN not in by.scopes:
+    named = (isinstance(raw, Mapping) and raw.get("source")) or by.source or ""
+    if isinstance(named, str) and not by.may_write_as(named):
         raise Rejected({"source": ["is not the source of this key."]}, "source_mismatch")
-    made = draft(raw, source=by.source, actor_type=by.actor_type, actor_id=by.actor_id, now=now or datetime.now(UTC))
-    if not by.may_speak_for(actor_type=made.actor_type):
-        raise Rejected({"actor_type": ["is not one that this key may write for."]}, "actor_mismatch")
-    if not by.may_speak_as(actor_id=made.actor_id):
-        raise Rejected({"actor_id": ["is not the actor of this key."]}, "actor_mismatch")
-    if not by.clearance.permits(made):
-        field = "classification_tier" if made.classification_tier not in by.clearance.tiers() else "namespace"
-        raise Rejected({field: ["is beyond this writer's clearance."]}, "above_clearance")
+    made = draft(
+        raw,
+        source=by.source,
+        actor_type=by.actor_type,
+        actor_id=by.actor_id,
+        now=now or datetime.now(UTC),
+        may_be_partial=may_be_partial,
+    )
+    check_actor(made, by)
     return made
 
 
@@ -119,16 +102,14 @@ def write(
     now: datetime | None = None,
     request_id: str = "",
 ) -> list[Receipt]:
-    """Store what can be stored of `raws` and tell the fate of each, in order, after COMMIT."""
+    """Store what can be stored of `raws`; a receipt for each, in order, after COMMIT."""
     accepted: dict[int, Draft] = {}
     receipts: dict[int, Receipt] = {}
     for position, raw in enumerate(raws):
         try:
-            accepted[position] = accept(raw, by=by, now=now)
+            accepted[position] = accept(raw, by=by, now=now, may_be_partial=on_conflict is OnConflict.UPDATE)
         except Rejected as reason:
-            receipts[position] = Receipt(
-                payload_id=_payload_id(raw), outcome=Outcome.REJECTED, code=reason.code, errors=reason.errors
-            )
+            receipts[position] = _refusal(_payload_id(raw), reason)
     stored = store(list(accepted.values()), by=by, on_conflict=on_conflict, request_id=request_id)
     receipts |= dict(zip(accepted, stored, strict=True))
     return [receipts[position] for position in range(len(raws))]
@@ -137,21 +118,30 @@ def write(
 def store(
     drafts: Sequence[Draft], *, by: Principal, on_conflict: OnConflict = OnConflict.REFUSE, request_id: str = ""
 ) -> list[Receipt]:
-    """Store `drafts` in one transaction, with one entry in the ledger, and tell the fate of each, in order.
+    """Store `drafts` in one transaction, with one entry in the audit log; a receipt for each, in order.
 
     Replays are answered without a lock. Everything else waits for the record clock, which lets one writer at a time
     through until it has committed: from then on what is read is what holds, and no write is lost or doubled.
     """
-    with committed({made.source for made in drafts}):
-        stored = _lookup(_identities(drafts))
-        if all((known := stored.get(_identity(made))) and known.has(made) for made in drafts):
-            return [stored[_identity(made)].answer(made.envelope.payload_id, Outcome.DUPLICATE) for made in drafts]
+    sources = {made.source for made in drafts}
+    with committed(sources):
+        # A source that does not exist yet is created with the clearance of whom writes as it first.
+        clearances = dict.fromkeys(sources, by.clearance) | Source.objects.clearances(sources)
+        stored = look_up(_identities(drafts), by)
+        if all(_is_replay(made, stored.get(_identity(made)), by, clearances[made.source]) for made in drafts):
+            return [_receipt(made, Outcome.DUPLICATE, stored[_identity(made)].memory_id) for made in drafts]
         receipts: dict[int, Receipt] = {}
         for wave in _waves(drafts):
-            receipts |= _store_wave(wave, on_conflict, by)
-        told = [receipts[position] for position in range(len(drafts))]
-        _enter(told, by, request_id)
-    return told
+            receipts |= _store_wave(wave, on_conflict, by, clearances)
+        ordered = [receipts[position] for position in range(len(drafts))]
+        if any(one.outcome is Outcome.CREATED for one in ordered):
+            Source.objects.create_missing(sources, by.clearance)
+        _enter(ordered, by, request_id)
+    return ordered
+
+
+def _is_replay(made: Draft, stored: StoredVersion | None, by: Principal, clearance: Clearance) -> bool:
+    return stored is not None and stored.is_written_by(made, by) and (by.is_operator or clearance.permits(made))
 
 
 def _enter(receipts: Sequence[Receipt], by: Principal, request_id: str) -> None:
@@ -194,67 +184,67 @@ def _waves(drafts: Sequence[Draft]) -> list[dict[int, Draft]]:
     return waves
 
 
-def _store_wave(wave: dict[int, Draft], on_conflict: OnConflict, by: Principal) -> dict[int, Receipt]:
+def _store_wave(
+    wave: dict[int, Draft], on_conflict: OnConflict, by: Principal, clearances: Mapping[str, Clearance]
+) -> dict[int, Receipt]:
     clock.tick()
-    stored = _lookup(_identities(wave.values()))
+    stored = look_up(_identities(wave.values()), by)
+    envelopes = read_envelopes(_to_merge(wave.values(), stored, by)) if on_conflict is OnConflict.UPDATE else {}
     receipts: dict[int, Receipt] = {}
-    written: list[tuple[int, Draft, _Stored, Outcome]] = []
-    closing: list[int] = []
+    due: dict[int, NewVersion] = {}
     for position, made in wave.items():
         known = stored.get(_identity(made))
-        if known is None:
-            fresh = _Stored(None, uuid.uuid4(), 1, made.fingerprint)
-            outcome = Outcome.CREATED
-        elif known.has(made):
-            receipts[position] = known.answer(made.envelope.payload_id, Outcome.DUPLICATE)
+        try:
+            version = next_version(
+                made,
+                known,
+                by=by,
+                clearance=clearances[made.source],
+                on_conflict=on_conflict,
+                to_merge=envelopes.get(known.id) if known else None,
+            )
+        except Rejected as reason:
+            receipts[position] = _refusal(made.envelope.payload_id, reason)
             continue
-        elif on_conflict is OnConflict.REFUSE and made.version is None:
-            receipts[position] = _conflict(made)
-            continue
-        elif opens(known, made) and not by.may(Scope.DECLASSIFY):
-            receipts[position] = _declassification(made)
-            continue
-        else:
-            # A writer does not take its own memory out of quarantine.
-            status = known.status if known.status == "quarantined" else "active"
-            fresh = _Stored(None, known.memory_id, known.version + 1, made.fingerprint, status=status)
-            outcome = Outcome.UPDATED
-            closing.append(known.id or 0)
-        written.append((position, made, fresh, outcome))
-    decided = rejected.decisions([made for _, made, fresh, _ in written], by.clearance) if written else []
-    rows: list[tuple[Draft, _Stored]] = []
-    for (position, made, fresh, outcome), decision in zip(written, decided, strict=True):
-        due = replace(fresh, status="retired", decision=decision) if decision and fresh.status == "active" else fresh
-        rows.append((made, due))
-        receipts[position] = due.answer(made.envelope.payload_id, outcome)
-    _close(closing)
-    _copy(rows)
+        if version is not None:
+            due[position] = version
+        elif known is not None:
+            receipts[position] = _receipt(made, Outcome.DUPLICATE, known.memory_id)
+    # What its source wrote decides whether a value was rejected before, not what others classified it as.
+    decided = rejected.decisions([version.written for version in due.values()], by.clearance) if due else []
+    for (position, version), decision in zip(due.items(), decided, strict=True):
+        if decision and version.status == "active":
+            due[position] = replace(version, status="retired", decision=decision)
+        outcome = Outcome.UPDATED if version.replaces else Outcome.CREATED
+        receipts[position] = _receipt(version.written, outcome, version.memory_id, decision)
+    _close([version.replaces.id for version in due.values() if version.replaces])
+    _copy(list(due.values()))
     return receipts
+
+
+def _to_merge(drafts: Iterable[Draft], stored: Mapping[Identity, StoredVersion], by: Principal) -> list[int]:
+    """The stored versions that an update has to be merged over. A line of an export is a whole version by itself."""
+    pairs = [(made, stored.get(_identity(made))) for made in drafts if made.version is None]
+    return [known.id for made, known in pairs if known and not known.is_written_by(made, by)]
 
 
 def add(made: Draft, *, decision: uuid.UUID) -> uuid.UUID:
     """Store a memory that a decision made, in the caller's transaction after its tick; the memory's id."""
-    fresh = _Stored(None, uuid.uuid4(), 1, made.fingerprint, decision=decision)
-    _copy([(made, fresh)])
-    return fresh.memory_id
-
-
-def _conflict(made: Draft) -> Receipt:
-    return Receipt(
-        payload_id=made.envelope.payload_id,
-        outcome=Outcome.CONFLICT,
-        code="payload_id_conflict",
-        errors={"payload_id": ["is stored already with other content; on_conflict=update adds a version."]},
+    memory_id = uuid.uuid4()
+    version = NewVersion(
+        draft=made, written=made, memory_id=memory_id, decision=decision, last_sent=Classification.of(made)
     )
+    _copy([version])
+    return memory_id
 
 
-def _declassification(made: Draft) -> Receipt:
-    return Receipt(
-        payload_id=made.envelope.payload_id,
-        outcome=Outcome.REJECTED,
-        code="declassification",
-        errors={"classification_tier": ["or labels are more closed by now: this writer may not open them."]},
-    )
+def _receipt(made: Draft, outcome: Outcome, memory_id: uuid.UUID, decision: uuid.UUID | None = None) -> Receipt:
+    return Receipt(payload_id=made.envelope.payload_id, outcome=outcome, memory_id=memory_id, decision=decision)
+
+
+def _refusal(payload_id: str | None, reason: Rejected) -> Receipt:
+    outcome = Outcome.CONFLICT if reason.code == "payload_id_conflict" else Outcome.REJECTED
+    return Receipt(payload_id=payload_id, outcome=outcome, code=reason.code, errors=reason.errors)
 
 
 def _identity(made: Draft) -> Identity:
@@ -263,27 +253,6 @@ def _identity(made: Draft) -> Identity:
 
 def _identities(drafts: Iterable[Draft]) -> list[Identity]:
     return [_identity(made) for made in drafts]
-
-
-def _lookup(identities: list[Identity]) -> dict[Identity, _Stored]:
-    """The versions in force under `identities`, whoever may see them: a writer learns of its own source's alone."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _BY_IDENTITY, [[source for source, _ in identities], [payload_id for _, payload_id in identities]]
-        )
-        return {(source, payload_id): _Stored(*rest) for source, payload_id, *rest in cursor.fetchall()}
-
-
-# A join, not two lists: each pair is one descent of the index, whatever the planner believes about the table.
-_BY_IDENTITY = """
-SELECT m.source, m.payload_id, m.id, m.memory_id, m.version, m.fingerprint, m.namespace, m.classification_tier,
-    m.sensitivity_labels, m.status
-FROM unnest(%s::varchar[], %s::varchar[]) AS wanted(source, payload_id)
-CROSS JOIN LATERAL (
-    SELECT * FROM memories WHERE source = wanted.source AND payload_id = wanted.payload_id AND superseded_at IS NULL
-    LIMIT 1
-) AS m
-"""
 
 
 def _close(ids: list[int]) -> None:
@@ -324,6 +293,10 @@ COLUMNS: dict[str, str] = {
     "fingerprint": "bytea",
     "status": "varchar",
     "decision": "uuid",
+    "sent_namespace": "varchar",
+    "sent_tier": "varchar",
+    "sent_labels": "varchar[]",
+    "beyond_source": "bool",
 }
 
 
@@ -336,8 +309,8 @@ _STAGING = (
 _MOVE = "INSERT INTO memories ({names}) SELECT {names} FROM pg_temp.incoming"
 
 
-def _copy(rows: list[tuple[Draft, _Stored]]) -> None:
-    if not rows:
+def _copy(versions: Sequence[NewVersion]) -> None:
+    if not versions:
         return
     # COPY is psycopg's: what it raises becomes Django's, as everywhere, and so is told apart by whoever answers.
     with connection.wrap_database_errors, _cursor_that_knows_vectors() as cursor:
@@ -346,8 +319,8 @@ def _copy(rows: list[tuple[Draft, _Stored]]) -> None:
         cursor.execute("DELETE FROM pg_temp.incoming")
         with cursor.copy(f"COPY pg_temp.incoming ({_NAMES}) FROM STDIN (FORMAT BINARY)") as copy:
             copy.set_types(list(COLUMNS.values()))
-            for made, version in rows:
-                copy.write_row(_row(made, version))
+            for version in versions:
+                copy.write_row(_row(version))
         cursor.execute(_MOVE.format(names=_NAMES))
 
 
@@ -359,7 +332,8 @@ def _cursor_that_knows_vectors() -> Any:
     return connection.cursor()
 
 
-def _row(made: Draft, version: _Stored) -> list[Any]:
+def _row(version: NewVersion) -> list[Any]:
+    made, sent = version.draft, version.last_sent
     envelope = made.envelope
     special: dict[str, Any] = {
         "memory_id": version.memory_id,
@@ -374,9 +348,13 @@ def _row(made: Draft, version: _Stored) -> list[Any]:
         "propagation": None if envelope.propagation is None else Jsonb(envelope.propagation, dumps=_dumps),
         "label_keys": list(made.label_keys),
         "defaulted": list(made.defaulted),
-        "fingerprint": made.fingerprint,
+        "fingerprint": version.written.fingerprint,
         "status": version.status,
         "decision": version.decision,
+        "sent_namespace": sent.namespace,
+        "sent_tier": sent.classification_tier,
+        "sent_labels": list(sent.sensitivity_labels),
+        "beyond_source": version.beyond_source,
     }
     return [special[name] if name in special else getattr(envelope, name) for name in COLUMNS]
 

@@ -145,6 +145,23 @@ class Memory(models.Model):
         help_text="The decision about a conflict that this standing comes from; kept when it is classified anew.",
     )
 
+    sent_namespace = models.CharField(
+        max_length=NAME_LENGTH, default="", blank=True, help_text="The namespace that its source last sent."
+    )
+    sent_tier = models.CharField(
+        max_length=64, default="", blank=True, help_text="The tier that its source last sent, before others changed it."
+    )
+    sent_labels = ArrayField(
+        models.CharField(max_length=NAME_LENGTH),
+        default=list,
+        blank=True,
+        help_text="The labels that its source last sent.",
+    )
+    beyond_source = models.BooleanField(
+        default=False,
+        help_text="The operator stored it beyond its source's clearance for writing: to the source it does not exist.",
+    )
+
     objects: ClassVar[models.Manager["Memory"]] = MemoryQuerySet.as_manager()
 
     class Meta:
@@ -153,7 +170,9 @@ class Memory(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["memory_id", "version"], name="memories_version"),
             models.UniqueConstraint(fields=["memory_id"], condition=CURRENT, name="memories_latest"),
-            models.UniqueConstraint(fields=["source", "payload_id"], condition=CURRENT, name="memories_identity"),
+            models.UniqueConstraint(
+                fields=["source", "payload_id", "beyond_source"], condition=CURRENT, name="memories_identity"
+            ),
             models.CheckConstraint(condition=Q(actor_type__in=ACTOR_TYPES), name="memories_actor_type"),
             models.CheckConstraint(condition=Q(kind__in=KINDS), name="memories_kind"),
             models.CheckConstraint(condition=Q(status__in=STATUSES), name="memories_status"),
@@ -169,7 +188,8 @@ class Memory(models.Model):
                 name="memories_timestamp_readable",
             ),
             models.CheckConstraint(
-                condition=Q(sensitivity_labels__len__lte=MAX_LABELS)
+                # Those that a source sent, and as many that others added.
+                condition=Q(sensitivity_labels__len__lte=2 * MAX_LABELS)
                 & Q(label_keys__len__lte=F("sensitivity_labels__len")),
                 name="memories_labels_length",
             ),

@@ -1,22 +1,24 @@
 """Values that a decision rejected, arriving again: they are stored as retired, and the decision stands."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Field, Func
+from django.db.models import BigIntegerField, Field, Func
+from django.db.models.functions import Coalesce
 
 from memoryhub.firewall import wall
 from memoryhub.firewall.models import ClearanceRecord
 from memoryhub.firewall.types import TRUST, Clearance, opens
 from memoryhub.memories.envelope import Draft
 from memoryhub.memories.models import CURRENT, REJECTED, Memory
-from memoryhub.memories.querysets import compiled, fetched
+from memoryhub.memories.querysets import MemoryQuerySet, compiled, fetched
 
 # Of memories that were rejected for saying the same, one of each kind is asked: were it the newest few, many that a
 # reader does not see would stand in the place of the one that it does see.
-_KINDS = ("namespace", "classification_tier", "label_keys", "actor_type")
+_AS_CLASSIFIED = ("namespace", "classification_tier", "sensitivity_labels")
+_AS_SENT = ("sent_namespace", "sent_tier", "sent_labels")
 
 
 class Wanted(Func):
@@ -29,10 +31,11 @@ class Wanted(Func):
 class _Row:
     """A rejected memory, as the firewall judges it."""
 
-    def __init__(self, row: dict[str, Any]) -> None:
-        self.namespace: str = row["namespace"]
-        self.classification_tier: str = row["classification_tier"]
-        self.sensitivity_labels: Sequence[str] = row["sensitivity_labels"]
+    def __init__(self, row: dict[str, Any], columns: tuple[str, str, str]) -> None:
+        namespace, tier, labels = columns
+        self.namespace: str = row[namespace]
+        self.classification_tier: str = row[tier]
+        self.sensitivity_labels: Sequence[str] = row[labels]
         self.trust = TRUST[row["actor_type"]]
         self.decision: UUID = row["decision"]
 
@@ -43,6 +46,9 @@ def decisions(drafts: Sequence[Draft], clearance: Clearance) -> list[UUID | None
     Only a decision that whoever may see the draft may see has a say, so a rejection tells nobody of hidden memories; it
     is looked for among what the writer, who may see its own draft, may see. A draft whose actor is trusted more than
     any that was rejected is new evidence: it has no such decision.
+
+    Memories of the draft's own source are judged by what that source last sent, so that the answer to its write does
+    not tell whether somebody reclassified them. Asked in a transaction that writes as the sources of the drafts.
     """
     found = _found(drafts, clearance)
     if not found:
@@ -59,25 +65,43 @@ def _judged(made: Draft, rows: Sequence[_Row], clearances: Sequence[Clearance]) 
 
 
 def _found(drafts: Sequence[Draft], clearance: Clearance) -> dict[int, list[_Row]]:
-    """The rejected memories that say what each draft says of the same, the newest first, by the draft's place."""
-    names = ("subject", "collection", "content_sha256")
-    rows = Memory.objects.visible_to(clearance).filter(CURRENT, REJECTED, **{name: Wanted(name=name) for name in names})
-    told = ("id", "namespace", "classification_tier", "sensitivity_labels", "actor_type", "decision")
-    part, params = compiled(rows.order_by(*_KINDS, "-id").distinct(*_KINDS).values(*told))
-    envelopes = [made.envelope for made in drafts]
-    hashes = [hashlib.sha256(envelope.content.encode()).digest() for envelope in envelopes]
-    keys = [[envelope.subject for envelope in envelopes], [envelope.collection for envelope in envelopes]]
+    """The rejected memories that say what each draft says of the same, by the draft's place."""
+    same = {name: Wanted(name=name) for name in ("subject", "collection", "content_sha256")}
+    of_source = {"source": Wanted(name="source")}
+    of_others = Memory.objects.visible_to(clearance).filter(CURRENT, REJECTED, **same).exclude(**of_source)
+    own = Memory.objects.filter(CURRENT, REJECTED, **same, **of_source)
     found: dict[int, list[_Row]] = {}
     with wall.behind(clearance):
-        for row in fetched(_REJECTED.format(part=part), [*keys, hashes, *params]):
-            found.setdefault(row["place"], []).append(_Row(row))
+        for place, row in _asked(of_others, drafts, _AS_CLASSIFIED):
+            found.setdefault(place, []).append(row)
+    for place, row in _asked(own, drafts, _AS_SENT):
+        if clearance.permits(row):
+            found.setdefault(place, []).append(row)
     return found
+
+
+def _asked(rows: MemoryQuerySet, drafts: Sequence[Draft], columns: tuple[str, str, str]) -> Iterator[tuple[int, _Row]]:
+    """Those of `rows` that each draft asks for, the newest first, as they are classified by `columns`."""
+    kinds = (*columns, "actor_type")
+    # By the version that was written: to classify it anew makes it no newer.
+    rows = rows.annotate(written_as=Coalesce("said_id", "id", output_field=BigIntegerField()))
+    newest = rows.order_by(*kinds, "-written_as").distinct(*kinds)
+    part, params = compiled(newest.values("written_as", *kinds, "decision"))
+    envelopes = [made.envelope for made in drafts]
+    asked: list[list[Any]] = [
+        [made.source for made in drafts],
+        [envelope.subject for envelope in envelopes],
+        [envelope.collection for envelope in envelopes],
+        [hashlib.sha256(envelope.content.encode()).digest() for envelope in envelopes],
+    ]
+    for row in fetched(_REJECTED.format(part=part), [*asked, *params]):
+        yield row["place"], _Row(row, columns)
 
 
 _REJECTED = """
 SELECT wanted.place::integer, rejected.*
-FROM unnest(%s::varchar[], %s::varchar[], %s::bytea[])
-    WITH ORDINALITY AS wanted(subject, collection, content_sha256, place)
+FROM unnest(%s::varchar[], %s::varchar[], %s::varchar[], %s::bytea[])
+    WITH ORDINALITY AS wanted(source, subject, collection, content_sha256, place)
 CROSS JOIN LATERAL ({part}) AS rejected
-ORDER BY wanted.place, rejected.id DESC
+ORDER BY wanted.place, rejected.written_as DESC
 """

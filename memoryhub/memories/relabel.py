@@ -360,7 +360,7 @@ def _refusal(before: Classification, after: Classification, by: Principal, *, is
         return "not_in_force"
     if not by.clearance.permits(after):
         return "above_clearance"
-    if len(after.sensitivity_labels) > MAX_LABELS:
+    if len(after.sensitivity_labels) > max(MAX_LABELS, len(before.sensitivity_labels)):
         return "too_many_labels"
     return "declassification" if is_opened and not by.may(Scope.DECLASSIFY) else ""
 

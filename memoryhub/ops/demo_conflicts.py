@@ -318,7 +318,7 @@ def _envelope(head: str, line: str, until: datetime, number: str) -> dict[str, A
 
 
 def _write(told: Iterator[dict[str, Any]], writer: Principal) -> None:
-    ingest.write(list(told), by=writer, on_conflict=OnConflict.UPDATE)
+    ingest.write(list(told), by=writer, on_conflict=OnConflict.REPLACE)
 
 
 def _decide(verdict: Verdict) -> UUID:

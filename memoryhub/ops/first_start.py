@@ -52,7 +52,7 @@ def load_demo(until: datetime | None = None) -> None:
     writer = Principal(name="system:demo", scopes=frozenset({Scope.ADMIN}), clearance=everything())
     end = until or datetime.now(UTC)
     for batch in _batches(demo.envelopes(until=end), BATCH):
-        ingest.write(batch, by=writer, on_conflict=OnConflict.UPDATE)
+        ingest.write(batch, by=writer, on_conflict=OnConflict.REPLACE)
     tell_conflicts(end, writer=writer)
 
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from memoryhub.firewall.types import Principal, Scope, everything
 from memoryhub.memories import ingest
-from memoryhub.memories.envelope import FIELDS, Draft, Rejected, unstamped
+from memoryhub.memories.envelope import FIELDS, Draft, Rejected, complete
 from memoryhub.memories.ingest import OnConflict, Outcome
 from memoryhub.memories.strict_json import BadJson, decode
 
@@ -27,7 +27,13 @@ MAX_REPORTED = 1_000
 # What an export says of a version besides its envelope. Record time and ids are the reading hub's own.
 OF_THE_HUB = frozenset({"untrusted", "memory_id", "version", "recorded_at", "superseded_at", "status", "defaulted"})
 
-IMPORTER = Principal(name="system:import", scopes=frozenset({Scope.ADMIN}), clearance=everything(), actor_type="system")
+IMPORTER = Principal(
+    name="system:import",
+    scopes=frozenset({Scope.ADMIN}),
+    clearance=everything(),
+    actor_type="system",
+    is_operator=True,
+)
 
 
 @dataclass(slots=True)
@@ -137,5 +143,12 @@ def _as_exported(made: Draft, raw: dict[str, Any]) -> Draft:
         raise Rejected({"defaulted": ["must be a list of the envelope's fields."]})
     if version is not None and (not isinstance(version, int) or isinstance(version, bool) or version < 1):
         raise Rejected({"version": ["must be a whole number of at least 1."]})
-    made = replace(made, defaulted=tuple(name for name in FIELDS if name in defaulted), version=version)
-    return unstamped(made) if "timestamp" in defaulted else made
+    return complete(
+        made.envelope,
+        source=made.source,
+        actor_type=made.actor_type,
+        actor_id=made.actor_id,
+        timestamp=made.timestamp,
+        defaulted=frozenset(defaulted),
+        version=version,
+    )

@@ -148,4 +148,8 @@ def values_of(row: Row) -> dict[str, Any]:
         "fingerprint": sha256(f"{row.source}/{row.payload_id}".encode()).digest(),
         "status": "active",
         "decision": None,
+        "sent_namespace": row.namespace,
+        "sent_tier": row.classification_tier,
+        "sent_labels": list(row.sensitivity_labels),
+        "beyond_source": False,
     }

@@ -1,6 +1,5 @@
 """What hypothesis makes of memories and clearances: small vocabularies, so that rows and rules meet, with twins."""
 
-import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,8 @@ from hypothesis import strategies as st
 
 from memoryhub.firewall.types import Clearance
 from memoryhub.memories.envelope import Draft, draft
+from memoryhub.memories.identity import Classification
+from memoryhub.memories.identity import classified as reclassify
 from tests.builders import envelope
 
 SOAK = os.environ.get("MEMORYHUB_SOAK") == "1"
@@ -49,8 +50,12 @@ def planted(**fields: Any) -> Draft:
     """A draft with any tier that the table can hold, though no writer could hand it in."""
     tier = fields.pop("tier", "public")
     made = draft(envelope(**fields), source=None, actor_type="agent", now=NOW)
-    print_of_both = hashlib.sha256(made.fingerprint + tier.encode()).digest()
-    return replace(made, classification_tier=tier, fingerprint=print_of_both)
+    labels = tuple(made.sensitivity_labels)
+    made = reclassify(
+        made, Classification(namespace=made.namespace, classification_tier=tier, sensitivity_labels=labels)
+    )
+    # Without a tier a draft takes the most open one.
+    return replace(made, classification_tier=tier)
 
 
 def label_sets(most: int = 4) -> st.SearchStrategy[list[str]]:

@@ -87,7 +87,7 @@ def plant(number: int) -> str:
                 )
                 for row in range(number)
             ],
-            on_conflict=ingest.OnConflict.UPDATE,
+            on_conflict=ingest.OnConflict.REPLACE,
         )
     return str(receipts[0].memory_id)
 
@@ -124,7 +124,7 @@ def decide_on(number: int) -> str:
         for row in range(number)
         for content in ("Paris", "Berlin")
     ]
-    kept = [receipt.memory_id for receipt in store(drafts, on_conflict=ingest.OnConflict.UPDATE)][::2]
+    kept = [receipt.memory_id for receipt in store(drafts, on_conflict=ingest.OnConflict.REPLACE)][::2]
     wishes = []
     for row, memory_id in enumerate(kept):
         key = ("user:ada", f"city-{row}")

@@ -169,7 +169,7 @@ def write_memories(dice: random.Random, _stop: threading.Event) -> None:
         for _ in range(dice.randint(1, 2)):
             payload_ids = sorted({f"p-{dice.randint(1, 60)}" for _ in range(dice.randint(1, 4))})
             drafts = [planted(payload_id=name, content=f"{dice.random()}") for name in payload_ids]
-            store(drafts, on_conflict=OnConflict.UPDATE)
+            store(drafts, on_conflict=OnConflict.REPLACE)
         if dice.random() < 0.5:
             pause(dice)
         if dice.random() < 0.2:
@@ -221,7 +221,7 @@ def write_at_length(dice: random.Random, stop: threading.Event) -> None:
             payload_ids = sorted({f"p-{dice.randint(1, 400)}" for _ in range(dice.randint(1, 4))})
             store(
                 [planted(payload_id=name, content=f"{dice.random()}") for name in payload_ids],
-                on_conflict=OnConflict.UPDATE,
+                on_conflict=OnConflict.REPLACE,
             )
             stop.wait(min(seconds, 2.0) if is_early else 0.002)
             if dice.random() < 0.2:

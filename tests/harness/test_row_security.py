@@ -152,8 +152,7 @@ def test_nobody_closes_what_they_may_only_see(hub):
 
 def insert_as(source: str) -> None:
     """What ingest does, but for saying as whom it writes."""
-    made = planted(source=source)
-    ingest._copy([(made, ingest._Stored(None, uuid.uuid4(), 1, made.fingerprint))])
+    ingest.add(planted(source=source), decision=uuid.uuid4())
 
 
 @pytest.mark.parametrize(

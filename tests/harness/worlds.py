@@ -176,7 +176,7 @@ class Worlds:
             for number, step in enumerate(steps):
                 if place is self.with_hidden or not step.is_hidden:
                     with stay.step(number):
-                        store(step.drafts, on_conflict=OnConflict.UPDATE)
+                        store(step.drafts, on_conflict=OnConflict.REPLACE)
                         if step.deed:
                             step.deed()
             with stay.step(len(steps)):

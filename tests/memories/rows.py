@@ -34,6 +34,10 @@ WHOLE: dict[str, Any] = {
     "defaulted": [],
     "fingerprint": b"\x01",
     "status": "active",
+    "sent_namespace": "team",
+    "sent_tier": "public",
+    "sent_labels": [],
+    "beyond_source": False,
     "version": 1,
     "recorded_at": None,
 }

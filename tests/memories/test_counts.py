@@ -160,7 +160,7 @@ def assert_histogram(drawn: timeline.Histogram, rows: list[Memory], chosen: list
 def test_every_count_is_what_a_recount_finds(batches, erased, questions):
     with rolled_back():
         for batch in batches:
-            store([planted(**fields) for fields in batch], on_conflict=OnConflict.UPDATE)
+            store([planted(**fields) for fields in batch], on_conflict=OnConflict.REPLACE)
         if erased:
             execute(
                 "UPDATE memories SET status = 'erased', content = '', embedding = NULL, metadata = '{}',"
@@ -182,7 +182,7 @@ def test_the_tallies_hold_what_the_table_holds():
     insert(payload_id="by-sql")
     insert(payload_id="mortal", expires_at=at("9999-01-01"))
     store([planted(payload_id="by-copy"), planted(payload_id="by-copy-too", tier="secret")])
-    store([planted(payload_id="by-copy", content="changed")], on_conflict=OnConflict.UPDATE)
+    store([planted(payload_id="by-copy", content="changed")], on_conflict=OnConflict.REPLACE)
 
     for tally in (MemoryCount, MemoryDay):
         numbers = [(row.classification_tier, row.count, row.written) for row in tally.objects.all()]

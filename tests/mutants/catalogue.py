@@ -29,6 +29,8 @@ CLOCK = "memoryhub/memories/migrations/0009_first_instant.py"
 FACETS = "memoryhub/memories/facets.py"
 PAGES = "memoryhub/memories/pages.py"
 INGEST = "memoryhub/memories/ingest.py"
+IDENTITY = "memoryhub/memories/identity.py"
+FIREWALL_MODELS = "memoryhub/firewall/models.py"
 RELABEL = "memoryhub/memories/relabel.py"
 STATUS = "memoryhub/ops/status.py"
 EXPORTING = "memoryhub/ops/exporting.py"
@@ -259,7 +261,6 @@ def _the_second_wall() -> list[Mutant]:
 def _doors() -> list[Mutant]:
     same_list = f"{CURSORS}::test_that_are_not_of_this_list_are_all_refused_alike"
     lowered = "tests/memories/test_pages.py::test_a_cursor_ends_with_the_clearance_that_it_was_made_under"
-    closed = "tests/memories/test_declassification.py"
     refused = f"{AUTHENTICATED}::test_a_key_that_is_none_or_none_any_more_opens_nothing"
     return [
         Mutant("cursor: anybody's", SIGNERS, "        reader.name,\n", "", (same_list,)),
@@ -275,12 +276,6 @@ def _doors() -> list[Mutant]:
         Mutant("keys: of disabled users open", AUTHENTICATION, '    """knox\'s check of a hashed key, for keys that stay on record after they expire or are revoked."""\n', "    def validate_user(self, key: Any) -> Any:\n        return key.user, key\n", (refused,)),
         Mutant("sessions: no CSRF", AUTHENTICATION, '    """DRF\'s own; the challenge of the first class makes a missing sign-in a 401."""\n', "    def enforce_csrf(self, request: Any) -> None: ...\n", (f"{AUTHENTICATED}::TestSessions",)),
         Mutant("users: disabled ones see", PRINCIPALS, "if not user.is_authenticated or not user.is_active:", "if not user.is_authenticated:", ("tests/firewall/test_principals.py",)),
-        Mutant("ingest: any source", INGEST, "if isinstance(named, str) and named and named != by.source", "if False", (f"{WRITING}::TestOneEnvelope::test_under_another_source_is_refused",)),
-        Mutant("ingest: above one's clearance", INGEST, "if not by.clearance.permits(made):", "if False:", (f"{WRITING}::TestOneEnvelope::test_above_the_writers_own_clearance_is_refused",)),
-        Mutant("ingest: any actor type", INGEST, "if not by.may_speak_for(actor_type=made.actor_type):", "if False:", ("tests/firewall/test_actors.py",)),
-        Mutant("ingest: any actor", INGEST, "if not by.may_speak_as(actor_id=made.actor_id):", "if False:", ("tests/firewall/test_actors.py",)),
-        Mutant("ingest: an update declassifies", INGEST, "elif opens(known, made) and not by.may(Scope.DECLASSIFY):", "elif False:", (closed,)),
-        Mutant("ingest: an update ends a quarantine", INGEST, 'known.status if known.status == "quarantined" else "active"', '"active"', (closed,)),
         Mutant("relabel: whoever may read", RELABEL, "if not plan.by.may(Scope.INSPECT):", "if False:", (f"{RELABELLING}::TestWhoMay",)),
         Mutant("relabel: whoever may judge opens", RELABEL, 'return "declassification" if is_opened and not by.may(Scope.DECLASSIFY) else ""', 'return ""', (f"{RELABELLING}::TestWhoMay",)),
         Mutant("relabel: opens without a reason", RELABEL, "if plan.opened and not reason.strip():", "if False:", (f"{RELABELLING}::TestWhoMay",)),
@@ -454,7 +449,7 @@ def _conflicts() -> list[Mutant]:
         again("a rejection hidden from some readers", "opens(row, made, clearances)", "opens(row, made)"),
         again("in another namespace", "row.namespace == made.namespace and ", ""),
         again("whoever says it", "if not shared or TRUST[made.actor_type] > max(row.trust for row in shared):", "if not shared:"),
-        again("all of them", "rows = Memory.objects.visible_to(clearance).filter(CURRENT, REJECTED,", "rows = Memory.objects.filter(CURRENT, REJECTED,", DEFENCES),
+        again("all of them", "of_others = Memory.objects.visible_to(clearance).filter(CURRENT, REJECTED,", "of_others = Memory.objects.filter(CURRENT, REJECTED,", DEFENCES),
         told("one", "seen = Decision.objects.visible_to(reader.clearance).filter(decision_id=decision_id)", "seen = Decision.objects.filter(decision_id=decision_id)"),
         told("about a key", "seen = Decision.objects.visible_to(clearance).filter(wanted)", "seen = Decision.objects.filter(wanted)"),
         told("in a list", "Decision.objects.visible_to(clearance).filter(rule)", "Decision.objects.filter(rule)"),
@@ -482,6 +477,38 @@ def _conflicts() -> list[Mutant]:
     ]  # fmt: skip
 
 
+def _writes() -> list[Mutant]:
+    sources, closed = "tests/memories/test_sources.py", "tests/memories/test_declassification.py"
+
+    def identity(name: str, old: str, new: str, *tests: str) -> Mutant:
+        return Mutant(f"write: {name}", IDENTITY, old, new, tests or (closed,))
+
+    one, imported = f"{WRITING}::TestOneEnvelope", f"{sources}::TestWhatTheOperatorImported"
+    actors = "tests/firewall/test_actors.py"
+    return [
+        Mutant("write: as any source", INGEST, "if isinstance(named, str) and not by.may_write_as(named):", "if False:", (f"{one}::test_under_another_source_is_refused",)),
+        Mutant("write: any admin as any source", TYPES, "(Scope.ADMIN in self.scopes and self.clearance.covers(everything()))", "Scope.ADMIN in self.scopes", (f"{sources}::test_an_admin_who_does_not_see_everything_writes_as_no_other_source",)),
+        Mutant("write: within the reading clearance of a key", INGEST, "| Source.objects.clearances(sources)", "", (f"{sources}::test_every_key_of_a_source_writes_within_the_clearance_of_the_source",)),
+        Mutant("write: a source follows each of its keys", FIREWALL_MODELS, "sorted(set(names))], ignore_conflicts=True)", "sorted(set(names))], update_conflicts=True, update_fields=list(fields), unique_fields=['name'])", (f"{sources}::test_a_source_takes_the_clearance_of_its_first_key",)),
+        identity("beyond the clearance of the source", "if by.is_operator or clearance.permits(draft):", "if True:", f"{one}::test_above_the_writers_own_clearance_is_refused"),
+        identity("for any actor type", "if not by.may_speak_for(actor_type=draft.actor_type):", "if False:", actors),
+        identity("for any actor", "if not by.may_speak_as(actor_id=draft.actor_id):", "if False:", actors),
+        identity("meets what the operator hid from its source", "[sources, payload_ids, by.is_operator]", "[sources, payload_ids, True]", imported),
+        identity("nothing is beyond a source", "beyond_source=not clearance.permits(draft),", "beyond_source=False,", imported),
+        identity("an update declassifies", "    if not by.may(Scope.DECLASSIFY):\n        _refuse_lowering(draft, stored.last_sent)", "    if False:\n        pass"),
+        identity("an update is compared with what others made of it", "_refuse_lowering(draft, stored.last_sent)", "_refuse_lowering(draft, stored.current)"),
+        identity("an update is merged over what others made of it", "stored.current if by.is_operator else stored.last_sent)", "stored.current)"),
+        identity("an update ends a quarantine", 'stored.status if stored.status == "quarantined" else "active"', '"active"'),
+        identity("an update lowers what others raised", "(set_by_source or is_lower_tier(tier, sent.classification_tier))", "True"),
+        identity("an update takes away the labels of others", "union = {label_key(label): label for label in labels if label_key(label) not in taken_back}", "union: dict[str, str] = {}"),
+        identity("an update moves back what others moved", ' and namespace == last_sent.namespace:', ":"),
+        identity("an import changes what its source sent", "written=classified(draft, stored.last_sent))", "last_sent=Classification.of(draft))", imported),
+        Mutant("write: rejected values of a source as others classified them", REJECTED_AGAIN, "_asked(own, drafts, _AS_SENT)", "_asked(own, drafts, _AS_CLASSIFIED)", (f"{sources}::test_whether_a_value_was_rejected_does_not_tell_that_the_memory_that_held_it_was_raised",)),
+        Mutant("write: rejected values that a source could not see", REJECTED_AGAIN, "        if clearance.permits(row):", "        if True:", (f"{sources}::test_a_value_that_was_rejected_of_a_memory_that_the_key_may_not_read_is_not_rejected_again",)),
+    ]  # fmt: skip
+
+
 MUTANTS = [
     *_the_rule(), *_the_first_wall(), *_the_second_wall(), *_doors(), *_the_ledger(), *_time_travel(), *_conflicts(),
+    *_writes(),
 ]  # fmt: skip

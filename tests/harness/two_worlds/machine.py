@@ -296,5 +296,5 @@ def _one(choices: list[Any], place: int) -> Any:
 
 
 def _store(rows: list[Fields]) -> list[uuid.UUID]:
-    receipts = store([planted(**row) for row in rows], on_conflict=OnConflict.UPDATE)
+    receipts = store([planted(**row) for row in rows], on_conflict=OnConflict.REPLACE)
     return [receipt.memory_id for receipt in receipts if receipt.memory_id]
