@@ -57,7 +57,7 @@ class Browsing:
     """A person and a key who meet every kind of answer; what they were answered."""
 
     def __init__(self) -> None:
-        make_memory(content=CONTENT, tier="restricted")
+        make_memory(content=CONTENT, tier="restricted", source="others")
         make_user("ada", PASSWORD, max_tier="public")
         self.key = make_key(scopes="read write")
         self.person = Client(raise_request_exception=False)
@@ -120,7 +120,13 @@ def raising(error: Exception) -> Callable[..., Any]:
 
 def with_bad_status(row: Callable[..., Any]) -> Callable[..., Any]:
     """A row that a constraint refuses: PostgreSQL then repeats all of it in what it says."""
-    return lambda *given: [*row(*given)[:-1], "nonsense"]
+    place = list(ingest.COLUMNS).index("status")
+
+    def bad(*given: Any) -> list[Any]:
+        values = row(*given)
+        return [*values[:place], "nonsense", *values[place + 1 :]]
+
+    return bad
 
 
 def failing_in_sql(*_: Any, **__: Any) -> Any:

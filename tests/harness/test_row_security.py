@@ -39,6 +39,7 @@ WITHOUT_POLICY = {
     "conflict_classes": "one word, under the hash of all that the asker sees of a group",
     "policies": "rules, no memory; one that names a namespace is told to those who may see it",
     "policy_runs": "numbers; told to those who see as much as whoever ran it",
+    "sources": "no memory: the names under which keys write, and their clearances for writing; listed by no route",
     "api_keys": "no memory", "clearances": "no memory", "user_clearances": "no memory",
     "auth_user": "Django's", "auth_group": "Django's", "auth_permission": "Django's",
     "auth_group_permissions": "Django's", "auth_user_groups": "Django's",

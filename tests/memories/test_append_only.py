@@ -39,10 +39,12 @@ CHANGES = {
     "recorded_at": "recorded_at - interval '1 day'",
     "status": "'retired'",
     "decision": "'00000000-0000-0000-0000-000000000007'",
+    "sent_labels": "'{pii}'",
+    "beyond_source": "true",
 }
 TEXTS = {
     "payload_id", "request_id", "source", "subject", "namespace", "destination", "collection", "content", "model",
-    "role", "idempotency_key", "transform_version", "actor_id",
+    "role", "idempotency_key", "transform_version", "actor_id", "sent_namespace", "sent_tier",
 }  # fmt: skip
 ERASED = "status = 'erased', content = '', embedding = NULL, metadata = '{}', propagation = NULL, fingerprint = ''"
 

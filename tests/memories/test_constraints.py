@@ -32,7 +32,7 @@ BAD = [
     ("memories_timestamp_readable", {"timestamp": "-infinity"}),
     ("memories_timestamp_readable", {"timestamp": "0001-12-31 23:59:59.999999Z BC"}),
     ("memories_timestamp_readable", {"timestamp": "10000-01-01 00:00:00Z"}),
-    ("memories_labels_length", {"sensitivity_labels": [f"l{n}" for n in range(65)]}),
+    ("memories_labels_length", {"sensitivity_labels": [f"l{n}" for n in range(129)]}),
     ("memories_labels_length", {"sensitivity_labels": ["a"], "label_keys": ["a", "b"]}),
     ("memories_labels_length", {"sensitivity_labels": [], "label_keys": ["a"]}),
     ("memories_content_given", {"content": ""}),
@@ -40,7 +40,7 @@ BAD = [
 ]
 TOO_LONG = [
     "payload_id", "request_id", "source", "subject", "namespace", "destination", "collection", "model", "role",
-    "idempotency_key", "transform_version", "actor_id",
+    "idempotency_key", "transform_version", "actor_id", "sent_namespace",
 ]  # fmt: skip
 NOT_NULL = sorted(
     {f"{field.column}" for field in Memory._meta.concrete_fields if not field.null and not field.generated}
