@@ -19,7 +19,7 @@ from inspector.access import PageRequest, tell_ledger
 from memoryhub.firewall import deeds, keys, wall
 from memoryhub.firewall.models import ApiKey, ClearanceRecord, Source, UserClearance
 from memoryhub.firewall.principals import principal_of
-from memoryhub.firewall.types import ACTOR_TYPES, Principal, Scope, tier_order
+from memoryhub.firewall.types import ACTOR_TYPES, Principal, Scope, label_key, tier_order
 from memoryhub.memories import facets
 
 admin.site.unregister([User, Group])
@@ -124,6 +124,19 @@ class PersonAdmin(Recorded, UserAdmin):
 
 class ClearanceForm(forms.ModelForm):
     max_tier = forms.ChoiceField(choices=lambda: _choices(tier_order()))
+
+    def clean_blocked_labels(self) -> list[str]:
+        return _visible_labels(self.cleaned_data["blocked_labels"])
+
+    def clean_required_labels(self) -> list[str]:
+        return _visible_labels(self.cleaned_data["required_labels"])
+
+
+def _visible_labels(labels: list[str]) -> list[str]:
+    """`labels`, unless one is nothing to policies: blocked, it would hide no memory; required, all of them."""
+    if not all(map(label_key, labels)):
+        raise forms.ValidationError("A label must hold something that can be seen.")
+    return labels
 
 
 @admin.register(ClearanceRecord)

@@ -37,6 +37,7 @@ class ClassifyForm:
         self.tiers = [name for name in by.clearance.tiers() if name != tier]
         self.may_open = by.may(Scope.DECLASSIFY)
         self.errors: Errors = {}
+        self.warnings: Errors = {}
         self.counts: Mapping[str, int] = {}
 
     @classmethod
@@ -99,7 +100,17 @@ class ClassifyForm:
     @property
     def sentences(self) -> list[str]:
         """What is wrong, a sentence for each mistake."""
-        return [" ".join(filter(None, [_name(field), *said])) for field, said in self.errors.items()]
+        return sentences(self.errors)
+
+    @property
+    def cautions(self) -> list[str]:
+        """What a reader may mistake, a sentence for each label that is added."""
+        return sentences(self.warnings)
+
+
+def sentences(errors: Errors) -> list[str]:
+    """Errors by field, or warnings, each with its subject."""
+    return [" ".join(filter(None, [_name(field), *said])) for field, said in errors.items()]
 
 
 def _name(field: str) -> str:

@@ -13,6 +13,8 @@ from itertools import groupby, islice
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from memoryhub.core.scripts import LOOKALIKES
+
 # What draws nothing, or moves what is drawn around it. Tab and line feed are ordinary; so is CR LF.
 HIDDEN = (
     "\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 and C1 controls: ESC begins what drives a terminal
@@ -42,8 +44,6 @@ UNUSUAL = re.compile(
 
 JOINED = re.compile("[\u200d\ufe00-\ufe0f\U0001f3fb-\U0001f3ff]")
 
-# Letters of other scripts that look like Latin ones. Alone they are honest; inside a Latin word they imitate.
-LOOKALIKES = "АВЕЅІЈКМНОРСТУХаеорсухѕіјԁһӏԛԝΑΒΕΖΗΙΚΜΝΟΡΤΥΧοανρ"  # noqa: RUF001 - that is the point
 LOOKALIKE = re.compile(f"[{LOOKALIKES}]")
 WORD = re.compile(r"[^\W\d_]++")
 

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from inspector import fields
 from inspector.access import PageRequest, reader
-from inspector.forms import BESIDE, FIELDS, ClassifyForm
+from inspector.forms import BESIDE, FIELDS, ClassifyForm, sentences
 from inspector.moment import stand
 from inspector.search import Search, address, known
 from inspector.search import kept as kept_by
@@ -51,11 +51,13 @@ def classify_one(request: PageRequest, memory_id: UUID) -> HttpResponse:
     try:
         if request.POST.get("version") != str(memory["version"]):
             raise relabel.stale()
-        plan = relabel.plan_one(memory_id, relabel.read(form.change, Change), by=request.principal)
+        change = relabel.read(form.change, Change)
+        plan = relabel.plan_one(memory_id, change, by=request.principal)
         done = _carry_out(request, plan)
     except Rejected as refused:
         return _refused(request, form, refused, memory=fields.shown(memory), kept=kept)
     _tell(request, done, _told_of_one(plan))
+    _warn(request, change)
     return HttpResponseRedirect(reverse("inspector:memory", args=[memory_id]) + kept)
 
 
@@ -74,11 +76,14 @@ def classify_many(request: PageRequest) -> HttpResponse:
     plan, status = None, HTTPStatus.OK
     try:
         if form.asked or request.method == "POST":
-            plan = relabel.plan_found(filters, relabel.read(form.change, Change), by=request.principal)
+            change = relabel.read(form.change, Change)
+            form.warnings = change.warnings
+            plan = relabel.plan_found(filters, change, by=request.principal)
         if plan and request.method == "POST":
             plan.check(request.POST.get("token", ""))
             done = _carry_out(request, plan)
             _tell(request, done, _told_of_many(plan, done))
+            _warn(request, change)
             return HttpResponseRedirect(address(search.params))
     except Rejected as refused:
         form.errors = refused.errors
@@ -163,6 +168,11 @@ def _tell(request: PageRequest, done: Relabelled, words: str) -> None:
     may_undo = done.undo and (request.principal.may(Scope.DECLASSIFY) or not done.undo_opens)
     way_back = f"undo {'opens ' if done.undo_opens else ''}{done.undo}" if may_undo else ""
     messages.success(request, words if done.changed else "Nothing was changed: it is classified so.", way_back)
+
+
+def _warn(request: PageRequest, change: Change) -> None:
+    for sentence in sentences(change.warnings):
+        messages.warning(request, sentence)
 
 
 def _told_of_one(plan: Plan) -> str:

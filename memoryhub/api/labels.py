@@ -17,9 +17,10 @@ from memoryhub.api.views import whole
 from memoryhub.firewall import wall
 from memoryhub.firewall.types import Principal
 from memoryhub.memories import relabel
+from memoryhub.memories.envelope import Errors
 from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.records import Record
-from memoryhub.memories.relabel import Plan
+from memoryhub.memories.relabel import Change, Plan
 
 TOLD = ("memory_id", "version", "recorded_at", "classification_tier", "sensitivity_labels", "status")
 
@@ -42,7 +43,7 @@ class LabelsOfOne(LabelsView):
                 raise relabel.stale()
             self.carry_out(request, plan, asked.reason)
         after = _now(request, memory_id, by)
-        return Response({name: after[name] for name in TOLD}, headers={"ETag": etag_of(after)})
+        return Response({name: after[name] for name in TOLD} | _warnings(asked), headers={"ETag": etag_of(after)})
 
 
 class LabelsOfMany(LabelsView):
@@ -54,12 +55,12 @@ class LabelsOfMany(LabelsView):
             filters = MemoryFilterSet(_query(asked.filter), clearance=by.clearance)
             plan = relabel.plan_found(filters, asked, by=by)
             if asked.dry_run:
-                return Response({**_told(plan), "token": plan.token})
+                return Response({**_told(plan), **_warnings(asked), "token": plan.token})
             if not asked.token:
                 raise unconditional("A dry run tells what would be done, and the token for doing it.")
             plan.check(asked.token)
             self.carry_out(request, plan, asked.reason)
-        return Response(_told(plan))
+        return Response({**_told(plan), **_warnings(asked)})
 
 
 _STATUS = {"declassification": 403, "above_clearance": 403, "not_in_force": 409, "too_large": 413}
@@ -84,6 +85,10 @@ def _query(given: dict[str, Any]) -> QueryDict:
     for name, value in given.items():
         query.setlist(name, value if isinstance(value, list) else [value])
     return query
+
+
+def _warnings(asked: Change) -> dict[str, Errors]:
+    return {"warnings": asked.warnings} if asked.warnings else {}
 
 
 def _told(plan: Plan) -> dict[str, Any]:

@@ -28,6 +28,15 @@ class ProblemSerializer(serializers.Serializer[Any]):
     )
 
 
+def _warnings() -> serializers.DictField:
+    """Whoever sent labels is told of those that imitate others; they are stored as they were sent."""
+    return serializers.DictField(
+        child=serializers.ListField(child=serializers.CharField()),
+        required=False,
+        help_text="Sentences by field: labels in which letters of one script pass for letters of another.",
+    )
+
+
 @extend_schema_field({"type": "boolean", "const": True})
 class AlwaysTrue(serializers.BooleanField):
     """A field that says something of every answer alike."""
@@ -170,6 +179,7 @@ class ReceiptSerializer(serializers.Serializer[Any]):
         choices=["retired"], required=False, help_text="What it says was rejected before: it is not in force."
     )
     decision = serializers.UUIDField(required=False, help_text="The decision that rejected it.")
+    warnings = _warnings()
 
 
 class ResultSerializer(serializers.Serializer[Any]):
@@ -179,6 +189,7 @@ class ResultSerializer(serializers.Serializer[Any]):
     outcome = serializers.ChoiceField(choices=list(Outcome))
     status = serializers.ChoiceField(choices=["retired"], required=False)
     decision = serializers.UUIDField(required=False)
+    warnings = _warnings()
     code = serializers.CharField(required=False)
     errors = serializers.DictField(child=serializers.ListField(child=serializers.CharField()), required=False)
 
@@ -201,6 +212,7 @@ class ClassifiedSerializer(serializers.Serializer[Any]):
     classification_tier = serializers.CharField()
     sensitivity_labels = serializers.ListField(child=serializers.CharField())
     status = serializers.ChoiceField(choices=STATUSES)
+    warnings = _warnings()
 
 
 class ClassificationSerializer(serializers.Serializer[Any]):
@@ -225,6 +237,7 @@ class PlanSerializer(serializers.Serializer[Any]):
     opened = serializers.IntegerField(help_text="Of those changed: seen by somebody who does not see them now.")
     refused = serializers.DictField(child=serializers.IntegerField(), help_text="Left as they are, by the reason why.")
     changes = ChangesSerializer(many=True, help_text="The most frequent ones.")
+    warnings = _warnings()
     token = serializers.CharField(required=False, help_text="Of a dry run: sent with the same body, it is done.")
 
 

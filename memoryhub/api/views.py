@@ -212,6 +212,7 @@ def _told(receipt: Receipt) -> dict[str, Any]:
             **({"version": receipt.version} if receipt.version else {}),
             "outcome": receipt.outcome,
             **({"status": "retired", "decision": receipt.decision} if receipt.decision else {}),
+            **({"warnings": receipt.warnings} if receipt.warnings else {}),
         }
     return {
         "payload_id": receipt.payload_id,

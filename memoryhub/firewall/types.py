@@ -1,12 +1,14 @@
 """What leaves this room: a clearance, and the principal that holds it."""
 
-import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import Protocol
 
 from django.conf import settings
+
+from memoryhub.core.text import comparison_key
 
 ACTOR_TYPES = ("user", "agent", "system")
 TRUST = {"user": 3, "system": 2, "agent": 1}
@@ -40,9 +42,10 @@ class Scope(StrEnum):
     ADMIN = "admin"
 
 
+@lru_cache(maxsize=4096)
 def label_key(label: str) -> str:
-    """The form in which labels are compared: NFC, casefolded, so that a twin spelling cannot dodge a policy."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", label).casefold())
+    """The form in which labels are compared, so that a twin spelling cannot evade a policy."""
+    return comparison_key(label)
 
 
 def label_keys(labels: Iterable[str]) -> frozenset[str]:

@@ -8,7 +8,7 @@ import json
 import math
 import re
 from array import array
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -29,7 +29,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from memoryhub.firewall.types import ACTOR_TYPES, label_keys, tier_order
+from memoryhub.core.scripts import imitation_warning
+from memoryhub.firewall.types import ACTOR_TYPES, label_key, label_keys, tier_order
 from memoryhub.memories.fingerprint import fingerprint
 from memoryhub.memories.models import KINDS, MAX_LABELS, NAME_LENGTH
 from memoryhub.memories.text import why_not_storable
@@ -111,6 +112,12 @@ def _labels(value: list[str]) -> list[str]:
     return value
 
 
+def _visible_label(value: str) -> str:
+    if value and not label_key(value):
+        raise PydanticCustomError("invisible", "must hold something that can be seen.")
+    return value
+
+
 def _embedding(value: Any) -> Numbers:
     """The 32-bit numbers that will be stored; judged as such, for a number may be too large or too small for them."""
     if not isinstance(value, list) or not {float, int}.issuperset(map(type, value)):
@@ -161,6 +168,9 @@ Instant = Annotated[datetime, BeforeValidator(_instant)]
 Document = Annotated[dict[str, Any], AfterValidator(_document)]
 Tier = Annotated[str, AfterValidator(_tier)]
 Labels = Annotated[list[Annotated[Name, Field(min_length=1)]], AfterValidator(_labels)]
+NewLabels = Annotated[
+    list[Annotated[Name, Field(min_length=1), AfterValidator(_visible_label)]], AfterValidator(_labels)
+]
 Embedding = Annotated[
     Numbers,
     PlainValidator(_embedding),
@@ -191,7 +201,7 @@ class Envelope(BaseModel):
     actor_id: Name = ""
     embedding: Embedding | None = None
     metadata: Document = Field(default_factory=dict)
-    sensitivity_labels: Labels = Field(default_factory=list)
+    sensitivity_labels: NewLabels = Field(default_factory=list)
     classification_tier: Tier = ""
     kind: Annotated[str, one_of(*KINDS)] = "fact"
     pinned: bool = False
@@ -239,6 +249,15 @@ class Draft:
     @property
     def sensitivity_labels(self) -> list[str]:
         return self.envelope.sensitivity_labels
+
+
+def label_warnings(field: str, labels: Iterable[str]) -> Errors:
+    """What a reader may mistake in `labels`, which are those of `field`: sentences by place, as errors are told.
+
+    It is said of what was sent alone, so that it tells nothing of what is stored.
+    """
+    found = {f"{field}.{place}": imitation_warning(label) for place, label in enumerate(labels)}
+    return {where: [warning] for where, warning in found.items() if warning}
 
 
 class Rejected(ValueError):

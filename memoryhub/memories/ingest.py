@@ -24,7 +24,7 @@ from memoryhub.firewall.models import Source
 from memoryhub.firewall.reach import reach_of
 from memoryhub.firewall.types import Clearance, Principal
 from memoryhub.memories import clock, rejected
-from memoryhub.memories.envelope import Draft, Errors, Numbers, Rejected, draft
+from memoryhub.memories.envelope import Draft, Errors, Numbers, Rejected, draft, label_warnings
 from memoryhub.memories.identity import (
     Classification,
     Identity,
@@ -66,6 +66,8 @@ class Receipt:
     """The decision that had rejected what it says, so that it was stored as retired."""
     code: str = ""
     errors: Errors | None = None
+    warnings: Errors | None = None
+    """What its writer may want to know of an envelope that was accepted, as errors are told."""
 
     @property
     def version(self) -> int | None:
@@ -111,7 +113,9 @@ def write(
         except Rejected as reason:
             receipts[position] = _refusal(_payload_id(raw), reason)
     stored = store(list(accepted.values()), by=by, on_conflict=on_conflict, request_id=request_id)
-    receipts |= dict(zip(accepted, stored, strict=True))
+    for (position, made), receipt in zip(accepted.items(), stored, strict=True):
+        warnings = label_warnings("sensitivity_labels", made.sensitivity_labels)
+        receipts[position] = replace(receipt, warnings=warnings) if warnings else receipt
     return [receipts[position] for position in range(len(raws))]
 
 

@@ -105,7 +105,7 @@ class Memory(models.Model):
         models.CharField(max_length=NAME_LENGTH * 3),
         default=list,
         blank=True,
-        help_text="The labels as they are compared: NFC, casefolded, sorted, each once.",
+        help_text="The labels as they are compared (firewall.types.label_key), sorted, each once.",
     )
     defaulted = ArrayField(
         models.CharField(max_length=32),

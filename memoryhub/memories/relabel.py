@@ -26,7 +26,17 @@ from memoryhub.firewall.models import ClearanceRecord
 from memoryhub.firewall.reach import reach_of
 from memoryhub.firewall.types import Principal, Scope, label_key, label_keys, opens
 from memoryhub.memories import clock
-from memoryhub.memories.envelope import Labels, Rejected, Text, Tier, one_of, rejected
+from memoryhub.memories.envelope import (
+    Errors,
+    Labels,
+    NewLabels,
+    Rejected,
+    Text,
+    Tier,
+    label_warnings,
+    one_of,
+    rejected,
+)
 from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.ingest import COLUMNS, committed
 from memoryhub.memories.models import MAX_LABELS, Memory
@@ -63,7 +73,7 @@ class Change(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
     classification_tier: Tier = ""
-    add_labels: Labels = Field(default_factory=list)
+    add_labels: NewLabels = Field(default_factory=list)
     remove_labels: Labels = Field(default_factory=list)
     status: Annotated[str, one_of(*QUARANTINE)] = ""
     reason: Reason = ""
@@ -81,6 +91,11 @@ class Change(BaseModel):
         """What is named, without the reason."""
         named = self.model_dump(include={"classification_tier", "add_labels", "remove_labels", "status"})
         return {name: value for name, value in named.items() if value}
+
+    @property
+    def warnings(self) -> Errors:
+        """What a reader may mistake in the labels that are added, told as errors are."""
+        return label_warnings("add_labels", self.add_labels)
 
     def applied_to(self, before: "Classification") -> "Classification":
         unwanted, held = label_keys(self.remove_labels), label_keys(before.sensitivity_labels)

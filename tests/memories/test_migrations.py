@@ -14,6 +14,8 @@ from tests.harness.generated import planted
 from tests.memories.rows import execute
 
 FUNCTIONS = "0001_functions"
+# They change rows, and no schema.
+DATA = {"0006_label_keys", "0013_label_keys"}
 SCHEMA = {
     "columns": "SELECT table_name, column_name, data_type, is_nullable, column_default, generation_expression"
     " FROM information_schema.columns WHERE table_schema = 'public'",
@@ -65,7 +67,8 @@ def test_every_migration_goes_back_and_forward_again(empty: World, app):
     for step in steps[1:]:
         migrate(app, step)
         assert schema() == states[step], step
-    assert len({repr(state) for state in states.values()}) == len(steps), "each of them does something"
+    schemas = [step for step in steps if step not in DATA]
+    assert len({repr(states[step]) for step in schemas}) == len(schemas), "each of them does something"
 
 
 def test_going_back_leaves_nothing_of_the_table_behind(empty: World):
