@@ -1,6 +1,7 @@
 """Who may see an entry: the rule in Python, in the first wall and in PostgreSQL itself, held together."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -13,6 +14,7 @@ from memoryhub.audit.models import AuditEntry
 from memoryhub.config import SUPERUSER
 from memoryhub.firewall import wall
 from memoryhub.firewall.querysets import covered_by
+from memoryhub.firewall.reach import reach_of
 from memoryhub.firewall.types import Clearance, everything
 from tests.audit.entries import append, event
 from tests.harness.databases import address
@@ -69,6 +71,20 @@ def test_a_rule_at_its_edge(viewer, actor, seen):
 
     assert cleared(**viewer).covers(cleared(**actor)) is seen
     assert_all_agree(cleared(**viewer), cleared(**actor))
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("which", ["blocked", "required"])
+def test_an_entry_whose_labels_are_not_spelled_as_they_are_compared_is_hidden(which):
+    """Entries of earlier releases stay as they are, for their hashes: then nobody sees one who must not."""
+    reach = reach_of(Clearance())
+    append(replace(event(), reach=replace(reach, **{which: ["pre\u2011paid"]})))
+    viewer = Clearance(**{f"{which}_labels": frozenset({"pre\u2011paid"})})
+
+    assert not AuditEntry.objects.filter(covered_by(viewer)).exists()
+    assert AuditEntry.objects.filter(covered_by(Clearance())).exists()
+    with wall.behind(viewer):
+        assert not AuditEntry.objects.exists()
 
 
 @pytest.fixture

@@ -291,6 +291,17 @@ class TestClearances:
 
         assert told("clearance.change") == []
 
+    @pytest.mark.parametrize("field", ["blocked_labels", "required_labels"])
+    @pytest.mark.parametrize("label", ["\u200b", "\u00ad\u3164", "\u2800"])
+    def test_name_labels_that_can_be_seen(self, root, field, label):
+        typed = {"name": "x", "max_tier": "internal", field: f"pii,{label}"}
+
+        answer = root.post(f"{CLEARANCES}add/", typed)
+
+        assert b"A label must hold something that can be seen." in answer.content
+        assert not ClearanceRecord.objects.filter(name="x").exists()
+        assert root.post(f"{CLEARANCES}add/", typed | {field: f"pii,p{label}"}).status_code == 302
+
 
 class TestThePreviewOfAClearance:
     def preview(self, client: Client, **fields: Any) -> tuple[int, int] | None:

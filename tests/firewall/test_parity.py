@@ -12,6 +12,7 @@ from memoryhub.firewall.types import Clearance, label_keys
 from memoryhub.memories.models import Memory, MemoryCount, MemoryDay
 from memoryhub.memories.querysets import ClassifiedQuerySet
 from tests import builders
+from tests.core.evasions import EVASIONS, LABEL, evasions
 from tests.harness.generated import LABELS, NAMESPACES, TIERS, classified, clearances, examples, planted, rolled_back
 
 pytestmark = pytest.mark.django_db
@@ -90,6 +91,10 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], bool]] = [
     ("nor does casefold", {"blocked_labels": frozenset({"stra\u00dfe"})}, {"labels": ["STRASSE"]}, False),
     ("nor the long s", {"blocked_labels": frozenset({"secret"})}, {"labels": ["\u017fecret"]}, False),
     ("nor the Kelvin sign", {"blocked_labels": frozenset({"k"})}, {"labels": ["\u212a"]}, False),
+    *(
+        (f"nor does {name}", {"blocked_labels": frozenset({LABEL})}, {"labels": [evade(LABEL)]}, False)
+        for name, evade in EVASIONS.items()
+    ),
     # Required labels
     ("a required label must be there", {"required_labels": frozenset({"eu"})}, {"labels": []}, False),
     ("in whatever spelling", {"required_labels": frozenset({"eu"})}, {"labels": ["EU"]}, True),
@@ -153,6 +158,17 @@ def test_two_labels_are_one_exactly_if_their_keys_are(label, twin):
 
     assert Clearance(blocked_labels=frozenset({twin})).permits(row) is not same
     assert Clearance(required_labels=frozenset({twin})).permits(row) is same
+
+
+@given(evade=evasions(), rule=st.sampled_from(("blocked_labels", "required_labels")))
+@examples(40)
+def test_the_database_and_python_see_through_every_evasion(evade, rule):
+    with rolled_back():
+        stored = store({"labels": [evade(LABEL)]}, {"labels": [LABEL]}, {"labels": ["another"]}, {"labels": []})
+
+        for word in (LABEL, evade(LABEL)):
+            assert_all_agree(Clearance(**{rule: frozenset({word})}), stored)
+        assert label_keys([evade(LABEL)]) == {LABEL}
 
 
 @given(label=st.text())

@@ -23,12 +23,14 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 KNOWN_TIERS = ("public", "internal", "confidential", "restricted")
 # What an operator's changed setting, or a hand that wrote SQL, leaves in the table.
 TIERS = ("", *KNOWN_TIERS, "secret", "top-secret")
-# Most of them are the same label in another spelling: case, NFC / NFD, letters that only casefold brings together.
+# Most of them are the same label in another spelling: case, NFC / NFD, full width, letters that only casefold brings
+# together, other hyphens, white space, characters that cannot be seen.
 LABELS = (
     "pii", "PII", "Pii", "financial", "caf\u00e9", "cafe\u0301", "CAFE\u0301", "stra\u00dfe", "STRASSE", "Stra\u1e9ee",
     "\u03c3", "\u03c2", "\u03a3", "\u0130d", "i\u0307d", "\u017fecret", "secret", "k", "\u212a",
     "\u0345\u0301", "\u03b9\u0301",
-    "a b", "a,b", "{}", "'", '"', "\\", "NULL", " pii", "pii\u200b",
+    "a b", "a,b", "{}", "'", '"', "\\", "NULL", " pii", "pii\u200b", "p\u00adii", "\uff50\uff49\uff49", "a\u00a0 b",
+    "a-b", "a\u2011b", "a\u2212b",
 )  # fmt: skip
 NAMESPACES = ("", "team", "Team", "team/a", "cafe\u0301", "caf\u00e9")
 

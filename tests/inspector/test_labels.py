@@ -157,6 +157,21 @@ def test_what_is_refused_is_told_and_what_was_typed_stays(careful, typed, status
     assert current(memory) == memory
 
 
+def test_a_label_that_imitates_another_is_added_with_a_warning(careful):
+    said = "A label to add mixes Cyrillic and Latin letters"
+    memory = make_memory(labels=["eu"])
+    typed = {"add_labels": "p\u0430ssword"}
+
+    preview = careful.get("/labels", typed)
+    assert said in text(preview)
+    many = careful.post("/labels", {name: values[0] for name, values in fields(preview, "/labels").items()})
+    assert said in text(careful.get(many["Location"]))
+    one = careful.post(of(memory), {"add_labels": "\u0440\u0456\u0456", "version": "2"})
+    assert "A label to add has Cyrillic letters that all look like Latin ones" in text(careful.get(one["Location"]))
+    assert current(memory).sensitivity_labels == ["eu", "p\u0430ssword", "\u0440\u0456\u0456"]
+    assert said not in text(careful.get("/labels", {"add_labels": "password"}))
+
+
 def test_opening_takes_a_reason(steward):
     memory = make_memory(tier="confidential")
     typed = {"version": "1", "classification_tier": "public"}

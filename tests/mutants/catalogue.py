@@ -14,6 +14,8 @@ class Mutant:
     tests: tuple[str, ...]
 
 
+CORE_TEXT = "memoryhub/core/text.py"
+SCRIPTS = "memoryhub/core/scripts.py"
 TYPES = "memoryhub/firewall/types.py"
 QUERYSETS = "memoryhub/firewall/querysets.py"
 WALL = "memoryhub/firewall/wall.py"
@@ -26,6 +28,8 @@ MOMENTS = "memoryhub/memories/moment.py"
 RECORDS = "memoryhub/memories/records.py"
 TRAVEL = "memoryhub/timetravel/travel.py"
 CLOCK = "memoryhub/memories/migrations/0009_first_instant.py"
+LABEL_KEYS = "memoryhub/memories/migrations/0013_label_keys.py"
+DECISION_LABEL_KEYS = "memoryhub/conflicts/migrations/0006_label_keys.py"
 FACETS = "memoryhub/memories/facets.py"
 PAGES = "memoryhub/memories/pages.py"
 INGEST = "memoryhub/memories/ingest.py"
@@ -40,6 +44,7 @@ ENTRIES = "memoryhub/audit/migrations/0001_initial.py"
 ENTRY_POLICIES = "memoryhub/audit/migrations/0002_row_security.py"
 TURNS = "memoryhub/audit/migrations/0003_turns.py"
 API = "memoryhub/api/views.py"
+API_LABELS = "memoryhub/api/labels.py"
 API_JUDGING = "memoryhub/api/judging.py"
 DECISIONS = "memoryhub/conflicts/querysets.py"
 DECISION_POLICIES = "memoryhub/conflicts/migrations/0002_row_security.py"
@@ -128,13 +133,6 @@ def _the_rule() -> list[Mutant]:
         ),
         sql("visible: the empty tier for everybody", '["", *tiers] if tiers else []', '["", *tiers]'),
         sql("visible: the empty tier for nobody", '["", *tiers] if tiers else []', "tiers"),
-        python("label_key: case matters", "label).casefold())", "label))"),
-        python("label_key: lower instead of casefold", "label).casefold())", "label).lower())"),
-        python(
-            "label_key: composition matters",
-            'unicodedata.normalize("NFC", unicodedata.normalize("NFC", label).casefold())',
-            "label.casefold()",
-        ),
         python("tiers: one too many", "order.index(self.max_tier) + 1]", "order.index(self.max_tier) + 2]"),
         python("tiers: an unknown one reaches all", "if self.max_tier in order else []", "if self.max_tier in order else order"),
         python("permits: no namespaces", "if self.namespaces is not None and row.namespace", "if False and row.namespace"),
@@ -164,6 +162,58 @@ def _the_rule() -> list[Mutant]:
         python("opens: a lower tier does not", "_closedness(after.classification_tier) < _closedness(before.classification_tier)", "False", RELABELLING),
         python("opens: a label less does not", "not label_keys(before.sensitivity_labels) <= label_keys(after.sensitivity_labels)", "False", RELABELLING),
         python("opens: a required label does not", "any(held.permits(after) and not held.permits(before) for held in clearances)", "False", RELABELLING),
+    ]  # fmt: skip
+
+
+def _labels() -> list[Mutant]:
+    """How labels are compared, and what becomes of those that are stored."""
+    spellings = ("tests/firewall/test_labels.py::test_a_blocked_label_is_not_evaded", EDGES)
+    unseen = "tests/firewall/test_labels.py::test_a_label_that_cannot_be_seen_is_refused"
+    clearances = "tests/firewall/test_administration.py"
+    warned = "tests/firewall/test_labels.py::TestWarnings"
+    imitating = "tests/core/test_scripts.py::test_letters_that_imitate_others_are_found"
+    honest = "tests/core/test_scripts.py::test_honest_labels_are_not"
+    stored = "tests/memories/test_label_migration.py"
+    longest = "tests/firewall/test_labels.py::test_the_longest_label_is_stored_and_hidden_from_whom_it_is_blocked"
+
+    def compared(name: str, old: str, new: str, *tests: str) -> Mutant:
+        return Mutant(f"comparison_key: {name}", CORE_TEXT, old, new, tests or spellings)
+
+    def migrated(name: str, file: str, old: str, new: str) -> Mutant:
+        return Mutant(f"migrated labels: {name}", file, old, new, (stored,))
+
+    return [
+        compared("invisible characters stay", "text.translate(_REMOVE_INVISIBLE)", "text"),
+        compared("invisible characters go too late", 'unicodedata.normalize("NFKC", text.translate(_REMOVE_INVISIBLE))', 'unicodedata.normalize("NFKC", text).translate(_REMOVE_INVISIBLE)', "tests/core/test_text.py::test_an_invisible_character_makes_no_difference_anywhere"),
+        compared("compatibility forms stay", 'composed = unicodedata.normalize("NFKC"', 'composed = unicodedata.normalize("NFC"'),
+        compared("what casefold decomposes stays", 'unicodedata.normalize("NFKC", composed.casefold())', "composed.casefold()", "tests/core/test_text.py::test_the_key_of_every_character_is_its_own_key", "tests/core/test_text.py::test_a_key_is_its_own_key"),
+        compared("case matters", "composed.casefold()", "composed"),
+        compared("lower instead of casefold", "composed.casefold()", "composed.lower()", EDGES),
+        compared("every hyphen is its own", 'dict.fromkeys(map(ord, HYPHENS), "-")', "{}"),
+        compared("a Braille blank is a letter", ', ord(BLANK): " "}', "}"),
+        compared("white space is not trimmed", '" ".join(folded.translate(_UNIFY).split())', '__import__("re").sub(r"\\s+", " ", folded.translate(_UNIFY))'),
+        compared("white space is not collapsed", '" ".join(folded.translate(_UNIFY).split())', "folded.translate(_UNIFY).strip()"),
+        compared("a long one is not cut", "if len(encoded) <= MAX_KEY_BYTES:", "if True:", longest),
+        compared("a long one is cut without its digest", ' sha256:{hashlib.sha256(encoded).hexdigest()}"', '"', "tests/core/test_text.py::test_a_long_key_is_cut_so_that_it_can_be_stored_and_stays_one_of_its_own"),
+        Mutant("labels: one that cannot be seen is written", "memoryhub/memories/envelope.py", "if value and not label_key(value):", "if False:", (unseen,)),
+        Mutant("labels: one that cannot be seen is added", RELABEL, "add_labels: NewLabels", "add_labels: Labels", (unseen,)),
+        Mutant("labels: one that cannot be seen is blocked", "inspector/admin.py", "if not all(map(label_key, labels)):", "if False:", (clearances,)),
+        Mutant("warnings: none in the receipt", INGEST, "replace(receipt, warnings=warnings) if warnings else receipt", "receipt", (warned,)),
+        Mutant("warnings: none to who adds a label", API_LABELS, 'return {"warnings": asked.warnings} if asked.warnings else {}', "return {}", (warned,)),
+        Mutant("warnings: none on the page", "inspector/views/labels.py", "messages.warning(request, sentence)", "pass", ("tests/inspector/test_labels.py",)),
+        Mutant("warnings: scripts may mix", SCRIPTS, "if len(scripts) > 1 and", "if False and", (imitating,)),
+        Mutant("warnings: scripts that are written together may not", SCRIPTS, "and not any(scripts <= together for together in _WRITTEN_TOGETHER)", "", (honest,)),
+        Mutant("warnings: whole words in lookalikes", SCRIPTS, "if letters and _LOOKALIKES.issuperset(letters):", "if False:", (imitating,)),
+        Mutant("warnings: through invisible characters and full width", SCRIPTS, 'unicodedata.normalize("NFKC", "".join(character for character in text if character not in INVISIBLE))', "text", (honest,)),
+        migrated("memories stay", LABEL_KEYS, "cursor.execute(CHANGE, [json", "len([json"),
+        migrated("all memories are touched", LABEL_KEYS, "for row, before, after in compared if before != after", "for row, before, after in compared"),
+        migrated("tallies stay", LABEL_KEYS, "merge_tallies(cursor, moved)\n        for", "for"),
+        migrated("tallies replace one another", LABEL_KEYS, "count = t.count + excluded.count", "count = excluded.count"),
+        migrated("memories may be changed from then on", LABEL_KEYS, "ALTER TABLE memories ENABLE TRIGGER USER", "SELECT 1"),
+        migrated("the owner sees everything from then on", LABEL_KEYS, "{table} FORCE ROW LEVEL SECURITY", "{table} NO FORCE ROW LEVEL SECURITY  "),
+        migrated("clearances are spelled as before for old code", LABEL_KEYS, 'if "clearances" not in', 'if "clearances" in'),
+        migrated("decisions stay", DECISION_LABEL_KEYS, "        change_decisions(cursor)\n", ""),
+        migrated("policy runs stay", DECISION_LABEL_KEYS, "if (after := list(map(keys, reach))) != reach:", "if (after := reach) is None:"),
     ]  # fmt: skip
 
 
@@ -509,6 +559,6 @@ def _writes() -> list[Mutant]:
 
 
 MUTANTS = [
-    *_the_rule(), *_the_first_wall(), *_the_second_wall(), *_doors(), *_the_ledger(), *_time_travel(), *_conflicts(),
-    *_writes(),
+    *_the_rule(), *_labels(), *_the_first_wall(), *_the_second_wall(), *_doors(), *_the_ledger(), *_time_travel(),
+    *_conflicts(), *_writes(),
 ]  # fmt: skip

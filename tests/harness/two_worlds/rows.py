@@ -59,6 +59,7 @@ HIDING: tuple[dict[str, Any], ...] = (
     {"tier": "top-secret"},
     {"labels": ["pii"]},
     {"labels": ["eu", "PII", "hidden-label"]},
+    {"labels": [" p\u200bi\u00ad\uff29\u00a0"]},
     {"namespace": "hidden-namespace"},
     {"namespace": "Team"},
 )
