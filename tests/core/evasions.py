@@ -50,6 +50,7 @@ EVASIONS: dict[str, Callable[[str], str]] = {
     "a small hyphen": lambda label: label.replace("-", "\ufe63"),
     "full-width letters": _full_width,
     "mathematical letters": lambda label: label.replace("p", "\U0001d429"),
+    "double-struck capitals": lambda label: label.replace("p", "\u2119"),
     "enclosed letters": lambda label: label.replace("p", "\u24df"),
     "superscript letters": lambda label: label.replace("p", "\u1d56"),
     "an accent of its own": lambda label: label.replace("\u00e9", "e\u0301"),

@@ -28,7 +28,7 @@ def test_letters_that_imitate_others_are_found(text, said):
 @pytest.mark.parametrize(
     "text",
     [
-        "", "pii", "caf\u00e9", "stra\u00dfe", "na\u00efve 2-3", "\uff50\uff49\uff49", "\u212b", "\u2170",
+        "", "pii", "caf\u00e9", "stra\u00dfe", "na\u00efve 2-3", "\uff50\uff49i", "\u212b", "\u2170",
         "\u0434\u0430\u043d\u043d\u044b\u0435", "\u03b4\u03b5\u03b4\u03bf\u03bc\u03ad\u03bd\u03b1",
         "\u6771\u4eac\u30bf\u30ef\u30fctower", "\u6f22\u5b57\u304b\u306a\u3005", "\ud55c\uad6d\u8a9e pii",
         "\u6ce8\u97f3\u3105", "\u02bbokina", "\u0e44\u0e17\u0e22", "12", "\U0001f600",

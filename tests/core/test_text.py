@@ -4,7 +4,7 @@ import sys
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from memoryhub.core.text import BLANK, HYPHENS, INVISIBLE, MAX_KEY_BYTES, comparison_key
@@ -40,6 +40,7 @@ def test_evasions_add_up_to_the_same_label(evade):
 
 
 @given(text=TEXTS, ignored=st.sampled_from(INVISIBLE), place=st.integers(0, 20))
+@example(text="\u0345\u0301", ignored="\u200b", place=1)
 @examples(300)
 def test_an_invisible_character_makes_no_difference_anywhere(text, ignored, place):
     assert comparison_key(text[:place] + ignored + text[place:]) == comparison_key(text)

@@ -174,6 +174,7 @@ def _labels() -> list[Mutant]:
     imitating = "tests/core/test_scripts.py::test_letters_that_imitate_others_are_found"
     honest = "tests/core/test_scripts.py::test_honest_labels_are_not"
     stored = "tests/memories/test_label_migration.py"
+    again = "tests/memories/test_migrations.py::test_a_hub_that_went_back_and_forward_takes_memories_again"
     longest = "tests/firewall/test_labels.py::test_the_longest_label_is_stored_and_hidden_from_whom_it_is_blocked"
 
     def compared(name: str, old: str, new: str, *tests: str) -> Mutant:
@@ -209,7 +210,8 @@ def _labels() -> list[Mutant]:
         migrated("all memories are touched", LABEL_KEYS, "for row, before, after in compared if before != after", "for row, before, after in compared"),
         migrated("tallies stay", LABEL_KEYS, "merge_tallies(cursor, moved)\n        for", "for"),
         migrated("tallies replace one another", LABEL_KEYS, "count = t.count + excluded.count", "count = excluded.count"),
-        migrated("memories may be changed from then on", LABEL_KEYS, "ALTER TABLE memories ENABLE TRIGGER USER", "SELECT 1"),
+        Mutant("migrated labels: memories may be changed from then on", LABEL_KEYS, "ALTER TABLE memories ENABLE TRIGGER USER", "SELECT 1", (again,)),
+        migrated("decisions are seen by the owner from then on", DECISION_LABEL_KEYS, "TABLE decisions FORCE ROW", "TABLE decisions NO FORCE ROW"),
         migrated("the owner sees everything from then on", LABEL_KEYS, "{table} FORCE ROW LEVEL SECURITY", "{table} NO FORCE ROW LEVEL SECURITY  "),
         migrated("clearances are spelled as before for old code", LABEL_KEYS, 'if "clearances" not in', 'if "clearances" in'),
         migrated("decisions stay", DECISION_LABEL_KEYS, "        change_decisions(cursor)\n", ""),
