@@ -156,7 +156,7 @@ def unknown_route(request: HttpRequest, rest: str = "") -> HttpResponse:
 def whole(request: Request, memory_id: UUID, moment: Moment = NOW) -> records.Record:
     """One memory as this caller is told of it. Raises Problem if there is none that it may see."""
     seen = moment.of(Memory.objects.visible_to(principal(request).clearance))
-    found = records.records(seen.filter(memory_id=memory_id), records.WHOLE)
+    found = records.records(seen.with_id(memory_id), records.WHOLE)
     if not found:
         raise not_found()
     return shown(request, found)[0]

@@ -154,7 +154,7 @@ def _release(of: Iterable[Key], by: Principal) -> None:
 
 def _seen(memory_ids: Sequence[UUID], by: Principal) -> set[UUID]:
     with wall.behind(by.clearance):
-        seen = Memory.objects.visible_to(by.clearance).current().filter(memory_id__in=memory_ids)
+        seen = Memory.objects.visible_to(by.clearance).current().with_ids(memory_ids)
         return set(seen.values_list("memory_id", flat=True))
 
 

@@ -228,7 +228,7 @@ def _told(rows: Iterable[Decision], clearance: Clearance) -> list[Told]:
     held = list(rows)
     made = [row.merged for row in held if row.merged]
     # It is none of those that were decided on, and may have been classified more closely since.
-    latest = Memory.objects.visible_to(clearance).filter(superseded_at__isnull=True, memory_id__in=made)
+    latest = Memory.objects.visible_to(clearance).with_ids(made).filter(superseded_at__isnull=True)
     seen = set(latest.values_list("memory_id", flat=True)) if made else set()
     now = clock.now() if any(row.until for row in held) else None
     return [

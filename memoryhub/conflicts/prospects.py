@@ -204,7 +204,7 @@ def count(policy: Policy, *, by: Principal) -> int:
 def contents(memory_ids: Sequence[UUID], by: Principal) -> dict[UUID, str]:
     """What these memories say, as far as `by` may see them."""
     with wall.behind(by.clearance):
-        seen = Memory.objects.visible_to(by.clearance).current().filter(memory_id__in=memory_ids)
+        seen = Memory.objects.visible_to(by.clearance).current().with_ids(memory_ids)
         return dict(seen.values_list("memory_id", "content"))
 
 
@@ -239,7 +239,7 @@ def _classes(met: Mapping[Key, Prospect], found: Sequence[_Group], clearance: Cl
     classes = {bytes(evidence): klass for evidence, klass in known.values_list("evidence", "klass")}
     unknown = [group for group in found if basis[group.key] not in classes]
     newest = [by[0]["memory_id"] for group in unknown for by in group.by_value.values()]
-    seen = Memory.objects.visible_to(clearance).filter(superseded_at__isnull=True, memory_id__in=newest)
+    seen = Memory.objects.visible_to(clearance).with_ids(newest).filter(superseded_at__isnull=True)
     rows = seen.values_list("memory_id", "content", "embedding") if newest else ()
     said = {memory_id: {"content": content, "embedding": embedding} for memory_id, content, embedding in rows}
     # What was hidden this moment makes it another group: it is met again.

@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 from memoryhub.firewall.querysets import stored_tiers
 from memoryhub.firewall.types import Clearance, label_keys
 from memoryhub.memories.models import Memory
+from memoryhub.memories.querysets import BY_ID
 
 
 class AnyOf(Func):
@@ -42,7 +43,7 @@ class DecisionQuerySet(models.QuerySet[Any]):
         if clearance.namespaces is not None:
             rule &= Q(namespaces__contained_by=sorted(clearance.namespaces))
         latest = Memory.objects.visible_to(clearance).filter(superseded_at__isnull=True)
-        seen = latest.filter(AnyOf(F("memory_id"), OuterRef("memory_ids"))).annotate(number=Number(Value(1)))
+        seen = latest.filter(BY_ID, AnyOf(F("memory_id"), OuterRef("memory_ids"))).annotate(number=Number(Value(1)))
         return self.filter(rule, memory_ids__len=Subquery(seen.values("number")))
 
     def of(self, *key: str) -> Self:

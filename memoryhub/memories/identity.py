@@ -100,14 +100,16 @@ def look_up(identities: Sequence[Identity], by: Principal) -> dict[Identity, Sto
     return {(row["source"], row["payload_id"]): _stored(row) for row in rows}
 
 
-# A join, not two lists: each pair is one descent of the index, whatever the planner believes about the table.
+# A join, not two lists: each pair is one descent of the index, whatever the planner believes about the table. The index
+# asks for `querysets.BY_ID`.
 _BY_IDENTITY = """
 SELECT m.source, m.payload_id, m.id, m.memory_id, m.version, m.fingerprint, m.status, m.beyond_source,
     m.namespace, m.classification_tier, m.sensitivity_labels, m.sent_namespace, m.sent_tier, m.sent_labels
 FROM unnest(%s::varchar[], %s::varchar[]) AS wanted(source, payload_id)
 CROSS JOIN LATERAL (
     SELECT * FROM memories
-    WHERE source = wanted.source AND payload_id = wanted.payload_id AND superseded_at IS NULL AND beyond_source <= %s
+    WHERE source = wanted.source AND payload_id = wanted.payload_id AND superseded_at IS NULL AND version >= 1
+        AND beyond_source <= %s
     ORDER BY beyond_source LIMIT 1
 ) AS m
 """

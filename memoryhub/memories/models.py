@@ -9,7 +9,7 @@ from pgvector.django import VectorField
 
 from memoryhub.firewall.types import ACTOR_TYPES
 from memoryhub.memories import triggers
-from memoryhub.memories.querysets import LOOKED_UP, ClassifiedQuerySet, MemoryQuerySet
+from memoryhub.memories.querysets import BY_ID, LOOKED_UP, ClassifiedQuerySet, MemoryQuerySet
 
 KINDS = ("fact", "summary", "checkpoint")
 STATUSES = ("active", "retired", "quarantined", "erased")
@@ -168,10 +168,10 @@ class Memory(models.Model):
         db_table = "memories"
         verbose_name_plural = "memories"
         constraints = [
-            models.UniqueConstraint(fields=["memory_id", "version"], name="memories_version"),
-            models.UniqueConstraint(fields=["memory_id"], condition=CURRENT, name="memories_latest"),
+            models.UniqueConstraint(fields=["memory_id", "version"], condition=BY_ID, name="memories_version"),
+            models.UniqueConstraint(fields=["memory_id"], condition=CURRENT & BY_ID, name="memories_latest"),
             models.UniqueConstraint(
-                fields=["source", "payload_id", "beyond_source"], condition=CURRENT, name="memories_identity"
+                fields=["source", "payload_id", "beyond_source"], condition=CURRENT & BY_ID, name="memories_identity"
             ),
             models.CheckConstraint(condition=Q(actor_type__in=ACTOR_TYPES), name="memories_actor_type"),
             models.CheckConstraint(condition=Q(kind__in=KINDS), name="memories_kind"),
@@ -219,10 +219,10 @@ class Memory(models.Model):
             # What was rejected, for when it arrives again; and all that one decision made.
             models.Index(
                 fields=["subject", "collection", "content_sha256"],
-                condition=CURRENT & REJECTED,
+                condition=CURRENT & REJECTED & BY_ID,
                 name="memories_rejected",
             ),
-            models.Index(fields=["decision"], condition=CURRENT & DECIDED, name="memories_decided"),
+            models.Index(fields=["decision"], condition=CURRENT & DECIDED & BY_ID, name="memories_decided"),
             _index("superseded", "superseded_at", condition=Q(superseded_at__isnull=False)),
             _index("erased", "timestamp", condition=Q(status="erased")),
             _index("mortal", "expires_at", condition=CURRENT & Q(expires_at__isnull=False)),

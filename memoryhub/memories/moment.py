@@ -40,7 +40,7 @@ class Moment:
 
     def alive(self, rows: MemoryQuerySet) -> MemoryQuerySet:
         """All versions that were known then, of memories that had not outlived their time to live by then."""
-        in_force = replace(self, as_of=None).of(rows).filter(memory_id=OuterRef("memory_id"))
+        in_force = replace(self, as_of=None).of(rows).with_id(OuterRef("memory_id"))
         return self.recorded(rows).filter(Exists(in_force))
 
     def history(self, rows: MemoryQuerySet, memory_id: UUID) -> MemoryQuerySet:
@@ -49,7 +49,7 @@ class Moment:
         None, unless one of them is in force. History never declassifies: what may not be seen now is not seen as it was
         before.
         """
-        known = self.recorded(rows).filter(Exists(self.of(rows).filter(memory_id=memory_id)), memory_id=memory_id)
+        known = self.recorded(rows).with_id(memory_id).filter(Exists(self.of(rows).with_id(memory_id)))
         return (known.filter(timestamp__lte=self.as_of) if self.as_of else known).order_by("-version")
 
 

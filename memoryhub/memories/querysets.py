@@ -48,6 +48,11 @@ END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 # True of every row, and said only by who means one of the indexes that ask for it: else PostgreSQL would take an
 # inverted index, which is small, for a way to all current rows at once, those of hidden tiers among them.
 LOOKED_UP = Q(schema_version__gte=1)
+# The same trick for the indexes that do not begin with the tier: those that keep ids unique, and those of decisions. A
+# question that does not say this cannot go through them, whatever it filters by, and so passes no row of a tier that it
+# does not name. It is said where an id is looked up, and nowhere else. Not LOOKED_UP: who looks up a label would have
+# a way through all sources then.
+BY_ID = Q(version__gte=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,7 +287,7 @@ class MemoryQuerySet(ClassifiedQuerySet[Any]):
         if self.seen_by is None:
             raise TypeError("An earlier instant is asked about by somebody: visible_to comes first.")
         of_now = type(self)(self.model).visible_to(self.seen_by)
-        latest = of_now.filter(memory_id=OuterRef("memory_id"), superseded_at__isnull=True).values("id")[:1]
+        latest = of_now.with_id(OuterRef("memory_id")).filter(superseded_at__isnull=True).values("id")[:1]
         return Q(superseded_at__isnull=True) | Q(IsNull(Subquery(latest), False))
 
     def believed(self) -> Self:
@@ -323,6 +328,14 @@ class MemoryQuerySet(ClassifiedQuerySet[Any]):
         """
         found = self.filter(Spells(F("content"), Value(sought.text))) if sought.text else self
         return found.filter(label_keys__contains=sought.keys) if sought.labels else found
+
+    def with_id(self, memory_id: Any) -> Self:
+        """The versions of one memory."""
+        return self.filter(BY_ID, memory_id=memory_id)
+
+    def with_ids(self, memory_ids: Any) -> Self:
+        """The versions of several memories: their ids, or a queryset of them."""
+        return self.filter(BY_ID, memory_id__in=memory_ids)
 
     def beside(self, memory: "Memory") -> Self:
         """Other memories about the same subject and collection."""

@@ -13,7 +13,7 @@ from memoryhub.firewall.models import ClearanceRecord
 from memoryhub.firewall.types import TRUST, Clearance, opens
 from memoryhub.memories.envelope import Draft
 from memoryhub.memories.models import CURRENT, REJECTED, Memory
-from memoryhub.memories.querysets import MemoryQuerySet, compiled, fetched
+from memoryhub.memories.querysets import BY_ID, MemoryQuerySet, compiled, fetched
 
 # Of memories that were rejected for saying the same, one of each kind is asked: were it the newest few, many that a
 # reader does not see would stand in the place of the one that it does see.
@@ -68,8 +68,8 @@ def _found(drafts: Sequence[Draft], clearance: Clearance) -> dict[int, list[_Row
     """The rejected memories that say what each draft says of the same, by the draft's place."""
     same = {name: Wanted(name=name) for name in ("subject", "collection", "content_sha256")}
     of_source = {"source": Wanted(name="source")}
-    of_others = Memory.objects.visible_to(clearance).filter(CURRENT, REJECTED, **same).exclude(**of_source)
-    own = Memory.objects.filter(CURRENT, REJECTED, **same, **of_source)
+    of_others = Memory.objects.visible_to(clearance).filter(CURRENT, REJECTED, BY_ID, **same).exclude(**of_source)
+    own = Memory.objects.filter(CURRENT, REJECTED, BY_ID, **same, **of_source)
     found: dict[int, list[_Row]] = {}
     with wall.behind(clearance):
         for place, row in _asked(of_others, drafts, _AS_CLASSIFIED):

@@ -244,7 +244,7 @@ def stale() -> Rejected:
 
 def plan_one(memory_id: UUID, change: Change, *, by: Principal) -> Plan:
     """What `change` would do to one memory: a plan without steps if there is none that `by` may see."""
-    return _plan(Memory.objects.visible_to(by.clearance).current().filter(memory_id=memory_id), change, by)
+    return _plan(Memory.objects.visible_to(by.clearance).current().with_id(memory_id), change, by)
 
 
 def plan_found(filters: MemoryFilterSet, change: Change, *, by: Principal) -> Plan:
@@ -277,7 +277,7 @@ def plan_undo(token: str, *, by: Principal) -> Plan:
     with wall.behind(by.clearance):
         seen = Memory.objects.visible_to(by.clearance)
         rows = _rows(seen.current().filter(LOOKED_UP, recorded_at=instant))
-        ended = _rows(seen.filter(superseded_at=instant, memory_id__in=[row.memory_id for row in rows]))
+        ended = _rows(seen.with_ids([row.memory_id for row in rows]).filter(superseded_at=instant))
         before = {row.memory_id: row.classification for row in ended}
         steps = _steps(((row, before[row.memory_id]) for row in rows if row.memory_id in before), by)
     return Plan(by=by, asked={"undo": told}, steps=steps)
@@ -288,7 +288,7 @@ def sample(plan: Plan, number: int) -> list[Record]:
     rows = nlargest(number, (step.row for step in plan.due), key=lambda row: (row.timestamp, row.memory_id))
     seen = Memory.objects.visible_to(plan.by.clearance).current()
     with wall.behind(plan.by.clearance):
-        return newest(seen.filter(memory_id__in=[row.memory_id for row in rows]), number, WHOLE)
+        return newest(seen.with_ids([row.memory_id for row in rows]), number, WHOLE)
 
 
 def carry_out(plan: Plan, *, reason: str = "", route: str = "", request_id: str = "") -> Relabelled:

@@ -16,15 +16,15 @@ SELECT {", ".join(_STANDS.get(name, f"m.{name}") for name in COLUMNS)},
        coalesce(m.said_at, m.recorded_at), coalesce(m.said_id, m.id)
 FROM unnest(%s::bigint[], %s::uuid[]) AS next(id, decision) JOIN memories AS m ON m.id = next.id
 """  # noqa: S608 - put together from names of columns, which are constants
-# In the order in which everybody locks memories.
+# In the order in which everybody locks memories, and by indexes that ask for `querysets.BY_ID`.
 _HELD = """
 SELECT id, memory_id, decision FROM memories
-WHERE decision = ANY (%s) AND superseded_at IS NULL AND status = 'retired' AND memory_id <> ALL (%s)
+WHERE decision = ANY (%s) AND superseded_at IS NULL AND version >= 1 AND status = 'retired' AND memory_id <> ALL (%s)
 ORDER BY memory_id
 """
 _MADE = """
 SELECT id, memory_id FROM memories
-WHERE memory_id = ANY (%s) AND superseded_at IS NULL AND status <> 'erased' ORDER BY memory_id
+WHERE memory_id = ANY (%s) AND superseded_at IS NULL AND version >= 1 AND status <> 'erased' ORDER BY memory_id
 """
 
 

@@ -62,7 +62,7 @@ def _enter(query: str, *, route: str, clearance: Clearance) -> None:
 def _rows(filters: MemoryFilterSet, history: bool) -> MemoryQuerySet:
     if not history:
         return filters.found
-    return filters.moment.recorded(filters.seen).filter(memory_id__in=filters.found.values("memory_id"))
+    return filters.moment.recorded(filters.seen).with_ids(filters.found.values("memory_id"))
 
 
 def _without_defaults(row: Record) -> dict[str, Any]:

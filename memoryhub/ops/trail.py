@@ -19,6 +19,7 @@ from memoryhub.firewall import wall
 from memoryhub.firewall.querysets import covered_by
 from memoryhub.firewall.types import Clearance, Principal
 from memoryhub.memories.models import Memory
+from memoryhub.memories.querysets import BY_ID
 
 SEEN = ("memory.read", "memory.reveal", "memory.export")
 """What tells an actor of memories; everything else does something to them."""
@@ -124,7 +125,7 @@ def memories_told(principal: str, viewer: Principal, *, latest: int = LATEST) ->
 
 def _of_memory(memory_id: UUID, viewer: Principal, rule: Q, cursor: str, limit: int) -> Trail | None:
     with wall.behind(viewer.clearance):
-        if not _visible(viewer.clearance).filter(memory_id=memory_id).exists():
+        if not _visible(viewer.clearance).with_id(memory_id).exists():
             return None
         return _trail(rule & Q(memory_ids__contains=[memory_id]), viewer, cursor, limit)
 
@@ -153,8 +154,8 @@ def _concerns(clearance: Clearance) -> Q:
     nothing would have been done to what is not there.
     """
     about = Cast(KeyTextTransform("about", OuterRef("details")), UUIDField())
-    some = Exists(_visible(clearance).filter(Among(F("memory_id"), OuterRef("memory_ids"))))
-    named = Exists(_visible(clearance).filter(memory_id=about))
+    some = Exists(_visible(clearance).filter(BY_ID, Among(F("memory_id"), OuterRef("memory_ids"))))
+    named = Exists(_visible(clearance).with_id(about))
     is_list = Q(action="memory.read") | Q(memory_ids__len=0)
     return (Q(details__has_key="about") & named) | (~Q(details__has_key="about") & (is_list | some))
 
@@ -187,7 +188,7 @@ def _read(cursor: str) -> tuple[datetime, int]:
 
 def _known(clearance: Clearance, named: Iterable[UUID]) -> set[UUID]:
     """Those of the memories that `clearance` may see."""
-    return set(_visible(clearance).filter(memory_id__in=named).values_list("memory_id", flat=True))
+    return set(_visible(clearance).with_ids(named).values_list("memory_id", flat=True))
 
 
 def _entry(row: AuditEntry, known: set[UUID]) -> Entry:

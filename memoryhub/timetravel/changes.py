@@ -15,6 +15,7 @@ from django.db.models.functions import Coalesce
 
 from memoryhub.memories.querysets import (
     ANY_TIER,
+    BY_ID,
     LOOKED_UP,
     SAID,
     MemoryQuerySet,
@@ -268,7 +269,7 @@ def of_versions(seen: MemoryQuerySet, since: datetime, until: datetime, among: Q
         Side(
             end="a",
             ways=[(after.filter(LOOKED_UP, among, recorded_at__gt=since), "recorded_at")],
-            other=before.filter(HasEarlier(), memory_id=Of(end="a", name="memory_id")),
+            other=before.with_id(Of(end="a", name="memory_id")).filter(HasEarlier()),
         ),
         Side(
             end="b",
@@ -278,7 +279,7 @@ def of_versions(seen: MemoryQuerySet, since: datetime, until: datetime, among: Q
                 # It outlived its time, and was replaced afterwards.
                 (expired.filter(superseded_at__gt=until), "expires_at"),
             ],
-            other=after.filter(memory_id=Of(end="b", name="memory_id")),
+            other=after.with_id(Of(end="b", name="memory_id")),
         ),
     ]
 
@@ -303,10 +304,10 @@ def among(seen: MemoryQuerySet, subject: str, sought: Sought) -> Q:
     """The memories of which a version has what few have; all, where what is asked for is no narrow way to them."""
     found = Q()
     if subject:
-        found &= Q(Among(F("memory_id"), ArraySubquery(seen.filter(subject=subject).values("memory_id"))))
+        found &= BY_ID & Q(Among(F("memory_id"), ArraySubquery(seen.filter(subject=subject).values("memory_id"))))
     if sought and (sought.has_grams or not sought.text) and _is_rare(seen, sought):
         looked_up = seen.looked_up(sought).at_once()
-        found &= Q(Among(F("memory_id"), ArraySubquery(looked_up.values("memory_id"))))
+        found &= BY_ID & Q(Among(F("memory_id"), ArraySubquery(looked_up.values("memory_id"))))
     return found
 
 
