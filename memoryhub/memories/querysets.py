@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from uuid import UUID
 
+from django.contrib.postgres.expressions import ArraySubquery
 from django.contrib.postgres.fields import ArrayField
 from django.db import connection, models
 from django.db.models import (
@@ -93,6 +94,17 @@ class IsMortal(Func):
         "memories.id = ANY (ARRAY(SELECT id FROM memories AS mortal WHERE superseded_at IS NULL"
         " AND classification_tier = %(expressions)s AND expires_at > statement_timestamp()))"
     )
+
+
+class Among(Func):
+    """Whether a memory is one of those that are looked up.
+
+    An array, because no planner knows how long it is: hidden rows have no part in how it is read.
+    """
+
+    output_field = BooleanField()
+    arg_joiner = " = ANY ("
+    template = "%(expressions)s)"
 
 
 class HasLabels(Func):
@@ -334,7 +346,9 @@ class MemoryQuerySet(ClassifiedQuerySet[Any]):
         return self.filter(BY_ID, memory_id=memory_id)
 
     def with_ids(self, memory_ids: Any) -> Self:
-        """The versions of several memories: their ids, or a queryset of them."""
+        """The versions of several memories: their ids, or a queryset of them, each of which is looked up."""
+        if isinstance(memory_ids, models.QuerySet):
+            return self.filter(BY_ID, Among(F("memory_id"), ArraySubquery(memory_ids)))
         return self.filter(BY_ID, memory_id__in=memory_ids)
 
     def beside(self, memory: "Memory") -> Self:

@@ -18,6 +18,7 @@ from memoryhub.memories.querysets import (
     BY_ID,
     LOOKED_UP,
     SAID,
+    Among,
     MemoryQuerySet,
     OfPart,
     Sought,
@@ -79,17 +80,6 @@ class IsEnd(Func):
 
     output_field = BooleanField()
     template = "%(expressions)s = ANY (ARRAY[a.id, b.id])"
-
-
-class Among(Func):
-    """Whether a memory is one of those that are looked up.
-
-    An array, because no planner knows how long it is: hidden rows have no part in how it is read.
-    """
-
-    output_field = BooleanField()
-    arg_joiner = " = ANY ("
-    template = "%(expressions)s)"
 
 
 class Lies(Func):

@@ -6,24 +6,36 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
+from itertools import islice
 from random import Random
 from statistics import median
+from typing import Any
+from zlib import crc32
 
 import httpx
+import psycopg
 
+from memoryhub.memories.ingest import COLUMNS
 from tests.benchmarks.generate import Row, rows
 from tests.benchmarks.pages import LIMIT, Params, facet_questions, get, questions
-from tests.benchmarks.store import DIMENSIONS, ROOT, Store
+from tests.benchmarks.store import CHUNK, DIMENSIONS, ROOT, Store, values_of, write_rows
 
-HIGHEST, LOW = "restricted", "confidential"
+HIGHEST, LOW, PUBLIC = "restricted", "confidential", "public"
 WARM_UP = 20
 LOW_KEY = """
 from django.contrib.auth.models import User
 from memoryhub.firewall.models import ApiKey, ClearanceRecord
-held, _ = ClearanceRecord.objects.get_or_create(name="bench-low", defaults={"max_tier": "%s"})
+held, _ = ClearanceRecord.objects.get_or_create(name="bench-%(tier)s", defaults={"max_tier": "%(tier)s"})
 owner, _ = User.objects.get_or_create(username="bench-low")
-print(ApiKey.objects.create(owner, name="bench-low-%s", scopes=["read"], clearance=held)[1])
+print(ApiKey.objects.create(owner, name="bench-%(tier)s-%(number)s", scopes=["read"], clearance=held)[1])
 """
+# Filters that no index answers, with a value that one memory in RARE_IN has and one that none has.
+UNINDEXED = {
+    **{name: {"rare": "rare", "absent": "nowhere"} for name in ("model", "role", "actor_id", "destination")},
+    "status": {"rare": "retired", "absent": "erased"},
+}
+RARE_IN = 5_000
 
 
 @dataclass
@@ -55,7 +67,7 @@ class HiddenStore(Store):
     """Memories of the lower tiers, and `hidden` ones beyond them that are newer and like them in all other ways."""
 
     def __init__(self, count: int, hidden: int) -> None:
-        super().__init__(count + hidden, home=f"bench-{count}-hidden-{hidden}")
+        super().__init__(count + hidden, home=f"bench-{count}-hidden-{hidden}-rare")
         self.visible, self.hidden = count, hidden
 
     def generated(self) -> Iterator[Row]:
@@ -65,10 +77,23 @@ class HiddenStore(Store):
             newer = row.timestamp + timedelta(days=1_000)
             yield row._replace(payload_id=f"hidden-{row.payload_id}", classification_tier=HIGHEST, timestamp=newer)
 
-    def low_key(self) -> str:
-        """A new key that sees all but the highest tier; asked while the store is served."""
+    def load(self, connection: psycopg.Connection[Any]) -> Iterator[int]:
+        generated, done = self.generated(), 0
+        while chunk := list(islice(generated, CHUNK)):
+            write_rows(connection, COLUMNS, map(_with_rarities, chunk))
+            yield (done := done + len(chunk))
+
+    def key(self, tier: str) -> str:
+        """A new key that sees `tier` and what is below; asked while the store is served."""
         made = subprocess.run(
-            [sys.executable, "manage.py", "shell", "--no-imports", "-c", LOW_KEY % (LOW, os.urandom(4).hex())],
+            [
+                sys.executable,
+                "manage.py",
+                "shell",
+                "--no-imports",
+                "-c",
+                LOW_KEY % {"tier": tier, "number": os.urandom(4).hex()},
+            ],
             cwd=ROOT,
             env=os.environ | {"MEMORYHUB_HOME": str(self.home)},
             stdout=subprocess.PIPE,
@@ -78,16 +103,39 @@ class HiddenStore(Store):
         return made.stdout.split()[-1]
 
 
+def _with_rarities(row: Row) -> dict[str, Any]:
+    """A row's values. Some rows have a rare one, visible and hidden rows as often, and no row two of them."""
+    number = crc32(row.payload_id.encode()) % RARE_IN
+    rare = list(UNINDEXED)[number : number + 1]
+    return values_of(row) | {name: UNINDEXED[name]["rare"] for name in rare}
+
+
 def measure_hidden(count: int, hidden: int, times: int) -> list[Pair]:
-    """Every read route of both stores, asked by a low key, in turns."""
+    """Every read route of both stores, asked by a low key, and the filters without an index by a public one."""
     without, with_hidden = HiddenStore(count, 0), HiddenStore(count, hidden)
     for store in (without, with_hidden):
         with store.served():
             store.fill()
     with without.served() as here, with_hidden.served() as there:
-        for client, store in ((here, without), (there, with_hidden)):
-            client.headers["Authorization"] = f"Bearer {store.low_key()}"
-        return list(_pairs(here, there, without, times))
+        pairs: list[Pair] = []
+        for tier, asked in ((LOW, _pairs(here, there, without, times)), (PUBLIC, _unindexed(here, there, times // 10))):
+            for client, store in ((here, without), (there, with_hidden)):
+                client.headers["Authorization"] = f"Bearer {store.key(tier)}"
+            pairs += asked
+        return pairs
+
+
+def _unindexed(here: httpx.Client, there: httpx.Client, times: int) -> Iterator[Pair]:
+    """For a public key: in both stores there are memories that it may not see, in one of them `hidden` more."""
+    for route, path in (("list", "/api/memories"), ("facets", "/api/facets")):
+        for name, values in UNINDEXED.items():
+            for kind, value in values.items():
+                asked = f"{route}, public key, by {kind} {name}"
+                yield _ask(asked, here, there, [path, path], partial(_always, {name: value}), times)
+
+
+def _always(params: Params, _: Random) -> Params:
+    return dict(params)
 
 
 def _pairs(here: httpx.Client, there: httpx.Client, store: Store, times: int) -> Iterator[Pair]:

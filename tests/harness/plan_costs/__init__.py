@@ -1,0 +1,1 @@
+"""What each filter costs at each route, counted by PostgreSQL itself."""

@@ -1,0 +1,64 @@
+"""What each filter is asked with: a value that most rows have, one that few have, and some that no visible row has.
+
+A filter of a FilterSet that is not here fails a test.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import combinations
+
+from memoryhub.conflicts.groups import GroupFilterSet
+from memoryhub.memories.filters import MOMENT, MomentFilterSet
+from tests.harness.plan_costs.rows import ABSENT, COMMON, HIDDEN, RARE, instant
+
+Values = Mapping[str, str]
+KINDS = ("common", "rare", "absent", "hidden")
+"""`absent` is a value that no row has, `hidden` one that half of the hidden rows have and no visible one."""
+
+_TEXT = {"common": COMMON, "rare": RARE, "absent": ABSENT, "hidden": HIDDEN}
+_TEXTS = (
+    "q", "subject", "namespace", "destination", "collection", "source", "actor_id", "label", "model", "role",
+)  # fmt: skip
+
+
+def values_of(filter_set: type[MomentFilterSet], visible: int) -> dict[str, Values]:
+    """The values of each filter of `filter_set`, by kind. Raises KeyError for a filter that nobody has thought of.
+
+    Of a choice there may be none that few rows have, or that no row has.
+    """
+    almost_the_last = instant(visible - 5)
+    known: dict[str, Values] = {
+        **dict.fromkeys(_TEXTS, _TEXT),
+        # What says when is a moment: every question is asked at each (routes.py).
+        **{name: {} for name in (*MOMENT, "since", "until", "axis")},
+        "payload_id": {**_TEXT, "rare": f"v{RARE}"},
+        "actor_type": {"common": "agent", "rare": "user", "hidden": "system"},
+        "tier": {"common": "public", "hidden": "restricted"},
+        "kind": {"common": "fact", "rare": "summary", "hidden": "checkpoint"},
+        "status": {"common": "active", "rare": "retired", "absent": "erased", "hidden": "quarantined"},
+        "from": {"common": instant(30), "rare": almost_the_last, "absent": "2100-01-01", "hidden": instant(visible)},
+        "to": {"common": almost_the_last, "rare": instant(5), "absent": "2023-01-01"},
+        "change": {"common": "added", "rare": "retired", "absent": "erased"},
+        "subject_contains": {**_TEXT, "common": "user"},
+        "class": {"common": "update", "rare": "contradiction"},
+        "scope": {"common": "collection", "rare": "namespace"},
+    }
+    if issubclass(filter_set, GroupFilterSet):
+        known["status"] = {"common": "open", "rare": "decided", "hidden": "all"}
+    return {name: known[name] for name in filter_set.base_filters}
+
+
+def singles(values: Mapping[str, Values], kinds: Iterable[str]) -> Iterator[dict[str, str]]:
+    """Each filter alone, with a value of each of `kinds` that it has; with its last one, where it has none of them."""
+    for name, known in values.items():
+        chosen = [known[kind] for kind in kinds if kind in known] or list(known.values())[-1:]
+        yield from ({name: value} for value in chosen)
+
+
+def pairs(values: Mapping[str, Values], kinds: Iterable[tuple[str, str]]) -> Iterator[dict[str, str]]:
+    """Each two filters together, their values of each two of `kinds`."""
+    for one, other in combinations([name for name, known in values.items() if known], 2):
+        for kind, other_kind in kinds:
+            if kind in values[one] and other_kind in values[other]:
+                pair = {one: values[one][kind], other: values[other][other_kind]}
+                if not ("from" in pair and "to" in pair and pair["from"] >= pair["to"]):
+                    yield pair
