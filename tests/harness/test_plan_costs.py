@@ -35,9 +35,10 @@ pytestmark = pytest.mark.soak
 
 VISIBLE, HIDDEN = (50_000, 950_000) if SOAK else (1_000, 19_000)
 THREE = KINDS[:3]
+HALF = 10_000
 EACH_TWO = [(one, other) for one in KINDS for other in KINDS] if SOAK else [("absent", "rare"), ("common", "hidden")]
 NOT_INDEXED = ("model", "role", "actor_id", "destination", "source", "payload_id", "status", "kind")
-IN_A_HURRY = ("api:memories", "api:facets", "api:labels", "command export_memories")
+IN_A_HURRY = ("api:memories", "api:facets", "api:labels")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +70,11 @@ class Costs:
         self._place = place
         self._asker = _asker()
 
-    def beyond(self, asked: Sequence[Question]) -> dict[str, str]:
+    def beyond(self, asked: Sequence[Question], *, visible: int = VISIBLE, hidden: int = HIDDEN) -> dict[str, str]:
         """The questions that pass rows of hidden tiers, with the indexes that they go through."""
-        rows.plant_visible(self._place.name, VISIBLE)
+        rows.plant_visible(self._place.name, visible)
         without = [self.touched(question) for question in asked]
-        rows.plant_hidden(self._place.name, HIDDEN, visible=VISIBLE)
+        rows.plant_hidden(self._place.name, hidden, visible=visible)
         found: dict[str, str] = {}
         for question, before in zip(asked, without, strict=True):
             assert before.total.scans > 0, "a question that touches nothing proves nothing"
@@ -122,13 +123,13 @@ def test_no_filter_touches_rows_of_a_hidden_tier(costs):
     assert costs.beyond(list(questions())) == {}
 
 
-def test_no_filter_without_an_index_goes_through_one_of_all_tiers(costs):
-    """The same of a few questions, in a few seconds: for the mutants, each of which is tried by it."""
-    values = values_of(MemoryFilterSet, VISIBLE)
-    params = list(singles({name: values[name] for name in NOT_INDEXED}, KINDS))
+def test_a_caller_who_sees_half_of_the_rows_goes_through_no_index_of_all_tiers(costs):
+    """To such a one an index of all tiers looks like a short way: before it was out of reach, all of these took it."""
+    values = values_of(MemoryFilterSet, HALF)
+    params = list(singles({name: values[name] for name in NOT_INDEXED}, KINDS[::2]))
     asked = [Question(route, each) for route in ROUTES if route.name in IN_A_HURRY for each in params]
 
-    assert costs.beyond(asked) == {}
+    assert costs.beyond(asked, visible=HALF, hidden=HALF) == {}
 
 
 def _subclasses(kind: type[Any]) -> Iterator[type[Any]]:

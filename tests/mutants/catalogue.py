@@ -28,8 +28,8 @@ MOMENTS = "memoryhub/memories/moment.py"
 RECORDS = "memoryhub/memories/records.py"
 TRAVEL = "memoryhub/timetravel/travel.py"
 CLOCK = "memoryhub/memories/migrations/0009_first_instant.py"
-LABEL_KEYS = "memoryhub/memories/migrations/0013_label_keys.py"
-DECISION_LABEL_KEYS = "memoryhub/conflicts/migrations/0006_label_keys.py"
+    *_the_rule(), *_labels(), *_the_first_wall(), *_the_second_wall(), *_plans(), *_doors(), *_the_ledger(),
+    *_time_travel(), *_conflicts(), *_writes(),
 FACETS = "memoryhub/memories/facets.py"
 PAGES = "memoryhub/memories/pages.py"
 INGEST = "memoryhub/memories/ingest.py"
@@ -310,6 +310,17 @@ def _the_second_wall() -> list[Mutant]:
     ]  # fmt: skip
 
 
+def _plans() -> list[Mutant]:
+    half = (f"{COSTS}::test_a_caller_who_sees_half_of_the_rows_goes_through_no_index_of_all_tiers",)
+    in_reach = "models.Q(('superseded_at__isnull', True), ('version__gte', 1)), fields=('{0}',{1}"
+    out_of_reach = "models.Q(('superseded_at__isnull', True)), fields=('{0}',{1}"
+    return [
+        Mutant("plans: through the index of ids", TIER_LED, in_reach.format("memory_id", ")"), out_of_reach.format("memory_id", ")"), half),
+        Mutant("plans: through the index of identities", TIER_LED, in_reach.format("source", " "), out_of_reach.format("source", " "), half),
+        Mutant("plans: through the index of versions", TIER_LED, "condition=models.Q(('version__gte', 1)), fields=('memory_id', 'version')", "fields=('memory_id', 'version')", half),
+    ]  # fmt: skip
+
+
 def _doors() -> list[Mutant]:
     same_list = f"{CURSORS}::test_that_are_not_of_this_list_are_all_refused_alike"
     lowered = "tests/memories/test_pages.py::test_a_cursor_ends_with_the_clearance_that_it_was_made_under"
@@ -561,6 +572,6 @@ def _writes() -> list[Mutant]:
 
 
 MUTANTS = [
-    *_the_rule(), *_labels(), *_the_first_wall(), *_the_second_wall(), *_doors(), *_the_ledger(), *_time_travel(),
-    *_conflicts(), *_writes(),
+    *_the_rule(), *_labels(), *_the_first_wall(), *_the_second_wall(), *_plans(), *_doors(), *_the_ledger(),
+    *_time_travel(), *_conflicts(), *_writes(),
 ]  # fmt: skip
