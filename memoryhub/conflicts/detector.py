@@ -24,13 +24,15 @@ from memoryhub.conflicts.normalise import normalised
 from memoryhub.conflicts.reading import read, stem
 from memoryhub.conflicts.weights import Question, Weights
 from memoryhub.firewall.types import TRUST
+from memoryhub.memories.suspicion import masked
 
 Class = Literal["contradiction", "update", "paraphrase", "duplicate", "unrelated"]
 CLASSES: tuple[Class, ...] = ("contradiction", "update", "paraphrase", "duplicate", "unrelated")
 """The most serious first."""
 
 MOST_CHARACTERS = 4_000
-"""Of a longer text so much is compared, from where it begins to differ. Duplicates are told by the whole."""
+"""Of a longer text so much is compared, from where it begins to differ. Duplicates are told by the whole, and by what
+was written; everything else is computed from the text with its secrets masked."""
 MOST_VALUES = 12
 """Of a larger group the newest distinct values are compared."""
 AT_ONCE_SECONDS = 1.0
@@ -100,10 +102,10 @@ def compare(a: Value, b: Value, *, by: Method | None = None) -> Verdict:
         words = "the same apart from case, space, punctuation and Unicode form"
         same = Feature(question="related", name="same_text", value=1.0, weight=1.0, contribution=1.0, words=words)
         return Verdict(klass="duplicate", confidence=1.0, features=(same,), version=by.version)
-    is_cut = max(len(a.content), len(b.content)) > MOST_CHARACTERS
-    # The window of a long text may begin within a secret, where nothing tells that it is one.
-    one, other = _window(a.content, b.content)
-    pair = features.Pair(read(one), read(other), may_quote=not is_cut)
+    # How alike two texts are would tell a secret piece by piece to whoever may write the other text.
+    shown = masked(a.content), masked(b.content)
+    one, other = _window(*shown)
+    pair = features.Pair(read(one), read(other), may_quote=(one, other) == (a.content, b.content))
     advice = Advice(by, pair, one, other)
     told: list[Feature] = []
     confidence = 1.0
@@ -125,7 +127,7 @@ def compare(a: Value, b: Value, *, by: Method | None = None) -> Verdict:
 
 def group_verdict(values: Iterable[Value]) -> GroupVerdict:
     """The most serious class among the pairs of a group; of its distinct values the newest twelve are compared."""
-    newest = sorted(values, key=lambda value: (_instant(value), value.content), reverse=True)
+    newest = sorted(values, key=lambda value: (_instant(value), masked(value.content)), reverse=True)
     distinct = list({value.content: value for value in reversed(newest)}.values())[::-1][:MOST_VALUES]
     by = method.current()
     found: set[Class] = set()
@@ -147,8 +149,10 @@ def _related(pair: features.Pair, a: Value, b: Value) -> Iterator[features.Measu
         yield "specific_key", 1.0, "the key names one thing"
     elif pair.are_apart:
         yield "many_valued_key", 1.0, "several values may stand under this key beside each other"
-    # Of bare values it tells how alike they are, and not whether they are values of one thing.
-    angle = None if pair.are_short or pair.is_cleared else features.cosine(a.embedding, b.embedding)
+    # Of bare values it tells how alike they are, and not whether they are values of one thing. One that was made of a
+    # secret tells of it.
+    is_telling = not (pair.are_short or pair.is_cleared or _holds_secret(a) or _holds_secret(b))
+    angle = features.cosine(a.embedding, b.embedding) if is_telling else None
     if angle is not None:
         # Two facts about one subject have a cosine of a half or so, and of three quarters if they are alike by chance.
         yield "cosine", angle - 0.7, f"embeddings have a cosine of {angle:.2f}"
@@ -169,6 +173,10 @@ def _replaces(pair: features.Pair, a: Value, b: Value) -> Iterator[features.Meas
         yield "same_actor", 1.0, "both are from the same actor"
     if (pair.are_short or pair.is_cleared) and a.source == b.source:
         yield "same_record", 1.0, "one source keeps the value up to date"
+
+
+def _holds_secret(value: Value) -> bool:
+    return masked(value.content) != value.content
 
 
 def _is_same_actor(a: Value, b: Value) -> bool:

@@ -8,7 +8,6 @@ from itertools import pairwise
 
 from memoryhub.conflicts import lexicon
 from memoryhub.conflicts.normalise import folded
-from memoryhub.memories.suspicion import masked
 
 MOST_SENTENCES = 8
 SHORT_WORDS = 3
@@ -122,8 +121,6 @@ class Reading:
     """`cleared`, `boolean`, `number`, `date`, `state` (a word), `phrase` (a few), `list` or `prose`."""
     items: frozenset[str]
     """Of a list, its items."""
-    holds_secret: bool
-    """Whether it holds what people see masked, so that no part of it may be told either."""
 
     @property
     def is_short(self) -> bool:
@@ -137,7 +134,7 @@ def read(text: str) -> Reading:
     parts = [Sentence.parse(part) for part in _SENTENCE_END.split(lower) if part.strip()]
     whole = parts[0] if len(parts) == 1 else Sentence.joined(parts)
     items = frozenset[str]() if whole.negations or len(parts) > 1 else _items(lower)
-    return Reading(whole, parts[:MOST_SENTENCES], names, _kind(lower, whole, items), items, masked(text) != text)
+    return Reading(whole, parts[:MOST_SENTENCES], names, _kind(lower, whole, items), items)
 
 
 @lru_cache(maxsize=8_192)

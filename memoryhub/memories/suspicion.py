@@ -6,7 +6,9 @@ pattern is tried at all, and no pattern can start twice on the same stretch.
 """
 
 import re
-from collections.abc import Callable
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 
 from memoryhub.memories.text import INVISIBLE
 
@@ -98,33 +100,90 @@ def _is_encoded(found: re.Match[str]) -> bool:
 _START = r"(?:(?<![\w-])|(?<=\\[nrtbf])|(?<=\\u00[01][0-9a-f]))"
 _MIXED = r"(?=[\w-]*?[0-9])(?=[\w-]*?[A-Za-z])"
 # What makes a form worth trying, and the form. Its group stays to be seen: it names the kind, and opens nothing.
-_SECRETS = tuple(
-    (word, re.compile(pattern, re.ASCII))
-    for word, pattern in (
-        (
-            "PRIVATE KEY",
-            r"(-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----)(?!•)"
-            r"(?:[^\"-]++|-(?!----(?:BEGIN|END) ))*+(?:-----END [A-Z0-9 ]{0,40}(?: BLOCK)?-----)?",
-        ),
-        ("eyJ", rf"{_START}(eyJ)[\w-]{{8,}}+\.eyJ[\w-]{{8,}}+\.[\w-]*+"),
-        ("AKIA", rf"{_START}(AKIA)[0-9A-Z]{{16}}(?![\w-])"),
-        ("ASIA", rf"{_START}(ASIA)[0-9A-Z]{{16}}(?![\w-])"),
-        ("sk-", rf"{_START}(sk-){_MIXED}[\w-]{{20,}}+"),
-        ("_live_", rf"{_START}([spr]k_live_)[A-Za-z0-9]{{16,}}+"),
-        ("_test_", rf"{_START}([spr]k_test_)[A-Za-z0-9]{{16,}}+"),
-        ("gh", rf"{_START}(gh[pousr]_)[A-Za-z0-9]{{30,}}+"),
-        ("github_pat_", rf"{_START}(github_pat_)\w{{22,}}+"),
-        ("glpat-", rf"{_START}(glpat-)[\w-]{{20,}}+"),
-        ("xox", rf"{_START}(xox[a-z]-)(?=[\w-]*?[0-9])[A-Za-z0-9-]{{10,}}+"),
-        ("AIza", rf"{_START}(AIza)[\w-]{{35}}(?![\w-])"),
-        ("mh_", rf"{_START}(mh_)[A-Za-z0-9]{{32,}}+"),
-    )
+# Whoever changes this fills the stored masked texts anew, in a migration like 0011.
+SECRET_FORMS = (
+    (
+        "PRIVATE KEY",
+        r"(-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----)(?!•)"
+        r"(?:[^\"-]++|-(?!----(?:BEGIN|END) ))*+(?:-----END [A-Z0-9 ]{0,40}(?: BLOCK)?-----)?",
+    ),
+    ("eyJ", rf"{_START}(eyJ)[\w-]{{8,}}+\.eyJ[\w-]{{8,}}+\.[\w-]*+"),
+    ("AKIA", rf"{_START}(AKIA)[0-9A-Z]{{16}}(?![\w-])"),
+    ("ASIA", rf"{_START}(ASIA)[0-9A-Z]{{16}}(?![\w-])"),
+    ("sk-", rf"{_START}(sk-){_MIXED}[\w-]{{20,}}+"),
+    ("_live_", rf"{_START}([spr]k_live_)[A-Za-z0-9]{{16,}}+"),
+    ("_test_", rf"{_START}([spr]k_test_)[A-Za-z0-9]{{16,}}+"),
+    ("gh", rf"{_START}(gh[pousr]_)[A-Za-z0-9]{{30,}}+"),
+    ("github_pat_", rf"{_START}(github_pat_)\w{{22,}}+"),
+    ("glpat-", rf"{_START}(glpat-)[\w-]{{20,}}+"),
+    ("xox", rf"{_START}(xox[a-z]-)(?=[\w-]*?[0-9])[A-Za-z0-9-]{{10,}}+"),
+    ("AIza", rf"{_START}(AIza)[\w-]{{35}}(?![\w-])"),
+    ("mh_", rf"{_START}(mh_)[A-Za-z0-9]{{32,}}+"),
 )
+_SECRETS = tuple((word, re.compile(pattern, re.ASCII)) for word, pattern in SECRET_FORMS)
+
+
+def _lookalikes() -> Iterator[tuple[int, int]]:
+    """Characters that stand for one of ASCII, such as full-width letters (NFKC), and the dashes."""
+    for code in chain(range(0xA0, 0x3400), range(0xF900, 0x1_0000), range(0x1_D400, 0x1_D800), range(0x1_F100, 0x1_FC00)):
+        plain = unicodedata.normalize("NFKC", chr(code))
+        if len(plain) == 1 and plain.isascii():
+            yield code, ord(plain)
+    yield from dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"), ord("-")).items()
+
+
+_HIDDEN: dict[int, int | None] = dict(_lookalikes()) | dict.fromkeys(map(ord, INVISIBLE), None)
+DISGUISES: tuple[Mapping[int, int | None], ...] = (
+    _HIDDEN,
+    _HIDDEN | {0xE0000 + code: code for code in range(0x20, 0x7F)},
+)
+"""Two ways in which a reader undoes what hides a secret: without what cannot be seen, and with tags read as ASCII."""
+
+
+def _as_ranges(codes: Iterable[int]) -> str:
+    """The code points as the inside of a bracket expression, to Python and to PostgreSQL alike."""
+    ranges: list[list[int]] = []
+    for code in sorted(codes):
+        if ranges and ranges[-1][1] == code - 1:
+            ranges[-1][1] = code
+        else:
+            ranges.append([code, code])
+    return "".join(f"\\U{first:08X}-\\U{last:08X}" for first, last in ranges)
+
+
+DISGUISING = _as_ranges(_HIDDEN)
+"""The characters that may hide a secret, as the inside of a bracket expression."""
+_DISGUISING = re.compile(f"[{DISGUISING}]")
 
 
 def masked(text: str) -> str:
-    """`text` with a mask in the place of each secret. What is masked once stays as it is."""
+    """`text` with a mask in the place of each secret, also of one that invisible or full-width characters disguise.
+
+    What is masked once stays as it is.
+    """
     for word, pattern in _SECRETS:
         if word in text:
             text = pattern.sub(rf"\1{MASK}", text)
+    if text.isascii() or not _DISGUISING.search(text):
+        return text
+    for disguise in DISGUISES:
+        text = _masked_through(text, disguise)
+    return text
+
+
+def _masked_through(text: str, disguise: Mapping[int, int | None]) -> str:
+    """`text` with a mask in the place of each secret that is read once `disguise` is undone."""
+    plain = text.translate(disguise)
+    for word, pattern in _SECRETS:
+        if word not in plain or not (found := list(pattern.finditer(plain))):
+            continue
+        # Where each character of the plain text stands in the disguised one.
+        places = [at for at, letter in enumerate(text) if disguise.get(ord(letter), 0) is not None]
+        done, parts = 0, []
+        for match in found:
+            shown, end = places[match.end(1) - 1] + 1, places[match.end() - 1] + 1
+            parts += [text[done:shown], MASK]
+            done = end
+        text = "".join([*parts, text[done:]])
+        plain = text.translate(disguise)
     return text
