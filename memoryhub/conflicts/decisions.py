@@ -13,7 +13,7 @@ from uuid import UUID
 from django import forms
 from django.core.exceptions import ValidationError
 from django.core.signing import BadSignature
-from django.db.models import BooleanField, Func, Q, Value
+from django.db.models import BooleanField, F, Func, Q, Value
 from django.http import QueryDict
 
 from memoryhub.conflicts.keys import Key, id_of
@@ -26,6 +26,7 @@ from memoryhub.memories import clock
 from memoryhub.memories.filters import BadQuery, InstantField, refuse_unknown, text_options
 from memoryhub.memories.models import NAME_LENGTH, Memory
 from memoryhub.memories.pages import MAX_LIMIT, bad_cursor, parse_limit
+from memoryhub.memories.querysets import HoldsSecret
 
 PARAMETERS = ("limit", "cursor")
 LONGEST = 300
@@ -171,6 +172,8 @@ def _asked(data: QueryDict, clearance: Clearance, besides: Sequence[str] = ()) -
     rule = Q(**{name: asked[name] for name in same if asked[name]})
     told = {"at__gte": asked["from"], "at__lt": asked["to"], "reason__icontains": asked["q"]}
     rule &= Q(**{name: value for name, value in told.items() if value})
+    if asked["q"]:
+        rule &= ~Q(HoldsSecret(F("reason")))
     if asked["memory_id"]:
         rule &= Q(memory_ids__contains=[asked["memory_id"]]) | Q(merged=asked["memory_id"])
     found: DecisionQuerySet = Decision.objects.visible_to(clearance).filter(rule)

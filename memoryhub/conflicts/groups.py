@@ -28,7 +28,7 @@ from memoryhub.firewall.cursors import signer_of
 from memoryhub.firewall.types import ACTOR_TYPES, Clearance, Principal
 from memoryhub.memories.filters import BadQuery, InstantFilter, MomentFilterSet, choice_filter, text_filter
 from memoryhub.memories.pages import bad_cursor, parse_limit, parse_number
-from memoryhub.memories.querysets import MemoryQuerySet, Spells
+from memoryhub.memories.querysets import HoldsSecret, MemoryQuerySet, Spells
 
 __all__ = [
     "MOST_LISTED", "PARAMETERS", "SCOPES", "STATUSES", "Group", "GroupFilterSet", "GroupPage", "Support", "group",
@@ -155,7 +155,7 @@ class GroupFilterSet(MomentFilterSet):
         """Which keys, in words that fit memories and decisions."""
         found = Q(**{name: self.values[name] for name in self.columns if name in self.values})
         if text := self.values.get("subject_contains"):
-            found &= Q(Spells(F("subject"), Value(text)))
+            found &= Q(Spells(F("subject"), Value(text))) & ~Q(HoldsSecret(F("subject")))
         return found if self.is_unkeyed else found & ~Q(subject="")
 
     @property

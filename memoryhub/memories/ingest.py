@@ -37,6 +37,7 @@ from memoryhub.memories.identity import (
 )
 from memoryhub.memories.merge import read_envelopes
 from memoryhub.memories.models import Memory
+from memoryhub.memories.suspicion import masked_or_none
 
 __all__ = ["OnConflict", "Outcome", "Receipt", "accept", "add", "committed", "store", "write"]
 
@@ -276,6 +277,7 @@ COLUMNS: dict[str, str] = {
     "destination": "varchar",
     "collection": "varchar",
     "content": "text",
+    "masked_content": "text",
     "model": "varchar",
     "role": "varchar",
     "timestamp": "timestamptz",
@@ -343,6 +345,7 @@ def _row(version: NewVersion) -> list[Any]:
         "memory_id": version.memory_id,
         "version": version.version,
         "source": made.source,
+        "masked_content": masked_or_none(envelope.content),
         "timestamp": made.timestamp,
         "actor_type": made.actor_type,
         "actor_id": made.actor_id,

@@ -9,7 +9,14 @@ from pgvector.django import VectorField
 
 from memoryhub.firewall.types import ACTOR_TYPES
 from memoryhub.memories import triggers
-from memoryhub.memories.querysets import BY_ID, LOOKED_UP, ClassifiedQuerySet, MemoryQuerySet
+from memoryhub.memories.querysets import (
+    BY_ID,
+    HOLDS_SECRET,
+    LOOKED_UP,
+    SEARCHED_TEXT,
+    ClassifiedQuerySet,
+    MemoryQuerySet,
+)
 
 KINDS = ("fact", "summary", "checkpoint")
 STATUSES = ("active", "retired", "quarantined", "erased")
@@ -83,6 +90,11 @@ class Memory(models.Model):
     destination = models.CharField(max_length=NAME_LENGTH, default="", blank=True)
     collection = models.CharField(max_length=NAME_LENGTH, default="", blank=True)
     content = models.TextField(blank=True)
+    masked_content = models.TextField(
+        null=True,
+        blank=True,
+        help_text="The content with its secrets masked, which is what searches read; null where it holds none.",
+    )
     model = models.CharField(max_length=NAME_LENGTH, default="", blank=True)
     role = models.CharField(max_length=NAME_LENGTH, default="", blank=True)
     timestamp = models.DateTimeField(help_text="Event time: when the producer says it happened.")
@@ -226,13 +238,14 @@ class Memory(models.Model):
             _index("superseded", "superseded_at", condition=Q(superseded_at__isnull=False)),
             _index("erased", "timestamp", condition=Q(status="erased")),
             _index("mortal", "expires_at", condition=CURRENT & Q(expires_at__isnull=False)),
+            _index("secret", "timestamp", "memory_id", condition=HOLDS_SECRET),
             _index("outlived", "expires_at", condition=Q(expires_at__isnull=False, superseded_at__isnull=False)),
             GinIndex(
                 TierLabels(F("label_keys"), F("classification_tier")), condition=LOOKED_UP, name="memories_labels"
             ),
             # A batch of memories brings megabytes of grams: they wait in a list before they are sorted in.
             GinIndex(
-                TierGrams(F("content"), F("classification_tier")),
+                TierGrams(SEARCHED_TEXT, F("classification_tier")),
                 condition=LOOKED_UP,
                 gin_pending_list_limit=16_384,
                 name="memories_grams",

@@ -11,6 +11,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import connection, models
 from django.db.models import (
     BooleanField,
+    Case,
     CharField,
     DateTimeField,
     F,
@@ -20,6 +21,7 @@ from django.db.models import (
     Subquery,
     UUIDField,
     Value,
+    When,
 )
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Coalesce, Now
@@ -54,6 +56,10 @@ LOOKED_UP = Q(schema_version__gte=1)
 # does not name. It is said where an id is looked up, and nowhere else. Not LOOKED_UP: who looks up a label would have
 # a way through all sources then.
 BY_ID = Q(version__gte=1)
+# The text of a memory to whoever compares it with another: whoever may search what is masked can spell it out letter by
+# letter. (A CASE, because PostgreSQL holds that a COALESCE may leak, and then uses no index behind row-level security.)
+SEARCHED_TEXT = Case(When(masked_content__isnull=True, then=F("content")), default=F("masked_content"))
+HOLDS_SECRET = Q(masked_content__isnull=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,10 +82,18 @@ class Sought:
 
 
 class HasGrams(Func):
-    """Whether a content of a tier holds all grams of a text: what the index can answer."""
+    """Whether the searched text of a row of a tier holds all grams of another text: what the index can answer."""
 
     output_field = BooleanField()
-    template = "memory_tier_grams(content, classification_tier) @> memory_tier_grams(%(expressions)s)"
+    template = "memory_tier_grams(%(expressions)s)"
+    arg_joiner = ", classification_tier) @> memory_tier_grams("
+
+
+class OfTier(Func):
+    """A text and the tier that its grams are told apart by, as `memory_tier_grams` takes them."""
+
+    output_field = CharField()
+    template = "%(expressions)s"
 
 
 class IsMortal(Func):
@@ -120,6 +134,16 @@ class Spells(Func):
     output_field = BooleanField()
     template = "memory_fold(%(expressions)s)"
     arg_joiner = ") LIKE memory_pattern("
+
+
+class HoldsSecret(Func):
+    """Whether something in a short text would be masked: a search within such texts passes over those that do.
+
+    What is masked has a stored form of its own in the contents alone.
+    """
+
+    output_field = BooleanField()
+    function = "memory_holds_secret"
 
 
 class OfPart(Func):
@@ -328,7 +352,7 @@ class MemoryQuerySet(ClassifiedQuerySet[Any]):
         """Memories that have what is sought; by the index."""
         found = self.read_for(sought)
         if sought.has_grams:
-            found = found._by(HasGrams(Value(sought.text), Value(ANY_TIER)))
+            found = found._by(HasGrams(SEARCHED_TEXT, OfTier(Value(sought.text), Value(ANY_TIER))))
         if sought.labels:
             found = found._by(HasLabels(Value(sought.keys, ArrayField(CharField())), Value(ANY_TIER)))
         return found
@@ -338,7 +362,7 @@ class MemoryQuerySet(ClassifiedQuerySet[Any]):
 
         Texts are compared without regard to case, composition and invisible characters, labels in whatever spelling.
         """
-        found = self.filter(Spells(F("content"), Value(sought.text))) if sought.text else self
+        found = self.filter(Spells(SEARCHED_TEXT, Value(sought.text))) if sought.text else self
         return found.filter(label_keys__contains=sought.keys) if sought.labels else found
 
     def with_id(self, memory_id: Any) -> Self:
@@ -378,7 +402,7 @@ class MemoryQuerySet(ClassifiedQuerySet[Any]):
     def sampled(self, sought: Sought, number: int) -> list[tuple[datetime, UUID, bool]]:
         """(timestamp, memory_id, whether it has what is sought) of the newest `number` rows; asked once."""
         if (sought, number) not in self.samples:
-            rows, params = self.newest(number, "content", "label_keys")
+            rows, params = self.newest(number, "label_keys", searched_text=SEARCHED_TEXT)
             # Outside of the rows' own question, whose sort might come after its columns are computed.
             found = fetched(_SAMPLE.format(rows=rows), [sought.keys, sought.text, sought.text, *params])
             self.samples[sought, number] = [(row["timestamp"], row["memory_id"], row["hit"]) for row in found]
@@ -419,7 +443,7 @@ _IN_TURN = (
 )
 _SAMPLE = """
 SELECT timestamp, memory_id,
-       label_keys @> %s::varchar[] AND (%s = '' OR memory_fold(content) LIKE memory_pattern(%s)) AS hit
+       label_keys @> %s::varchar[] AND (%s = '' OR memory_fold(searched_text) LIKE memory_pattern(%s)) AS hit
 FROM ({rows}) AS newest
 ORDER BY timestamp DESC, memory_id DESC
 """

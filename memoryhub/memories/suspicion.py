@@ -125,7 +125,9 @@ _SECRETS = tuple((word, re.compile(pattern, re.ASCII)) for word, pattern in SECR
 
 def _lookalikes() -> Iterator[tuple[int, int]]:
     """Characters that stand for one of ASCII, such as full-width letters (NFKC), and the dashes."""
-    for code in chain(range(0xA0, 0x3400), range(0xF900, 0x1_0000), range(0x1_D400, 0x1_D800), range(0x1_F100, 0x1_FC00)):
+    for code in chain(
+        range(0xA0, 0x3400), range(0xF900, 0x1_0000), range(0x1_D400, 0x1_D800), range(0x1_F100, 0x1_FC00)
+    ):
         plain = unicodedata.normalize("NFKC", chr(code))
         if len(plain) == 1 and plain.isascii():
             yield code, ord(plain)
@@ -169,6 +171,12 @@ def masked(text: str) -> str:
     for disguise in DISGUISES:
         text = _masked_through(text, disguise)
     return text
+
+
+def masked_or_none(text: str) -> str | None:
+    """`masked(text)` as it is stored beside `text`: None if there is nothing to mask."""
+    shown = masked(text)
+    return None if shown == text else shown
 
 
 def _masked_through(text: str, disguise: Mapping[int, int | None]) -> str:

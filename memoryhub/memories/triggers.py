@@ -31,6 +31,7 @@ APPEND_ONLY = pgtrigger.Trigger(
         IF NEW.status = 'erased' THEN
             expected.status := 'erased';
             expected.content := '';
+            expected.masked_content := NULL;
             expected.embedding := NULL;
             expected.metadata := '{}';
             expected.propagation := NULL;

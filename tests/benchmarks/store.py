@@ -136,6 +136,7 @@ def values_of(row: Row) -> dict[str, Any]:
     return row._asdict() | {
         "memory_id": uuid.uuid4(),
         "version": 1,
+        "masked_content": None,
         "embedding": vector(array("f", row.embedding)) if row.embedding else None,
         "metadata": Jsonb({}),
         "sensitivity_labels": list(row.sensitivity_labels),

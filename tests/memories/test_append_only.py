@@ -21,6 +21,7 @@ CHANGES = {
     "schema_version": "schema_version + 1",
     "actor_type": "'user'",
     "embedding": "'[1]'",
+    "masked_content": "'x'",
     "metadata": """'{"a": 1}'""",
     "sensitivity_labels": "'{pii}'",
     "classification_tier": "'internal'",
@@ -46,7 +47,10 @@ TEXTS = {
     "payload_id", "request_id", "source", "subject", "namespace", "destination", "collection", "content", "model",
     "role", "idempotency_key", "transform_version", "actor_id", "sent_namespace", "sent_tier",
 }  # fmt: skip
-ERASED = "status = 'erased', content = '', embedding = NULL, metadata = '{}', propagation = NULL, fingerprint = ''"
+ERASED = (
+    "status = 'erased', content = '', masked_content = NULL, embedding = NULL, metadata = '{}', propagation = NULL,"
+    " fingerprint = ''"
+)
 
 
 def refused(statement: str, *parameters: object) -> str:
@@ -158,7 +162,7 @@ def test_closing_changes_nothing_else():
 def test_erasing_blanks_what_was_said_and_nothing_else(is_closed):
     row = insert(
         embedding="[1,2]", metadata='{"a": "secret"}', propagation='{"b": "secret"}', sensitivity_labels=["PII"],
-        label_keys=["pii"], content="My secret.",
+        label_keys=["pii"], content="My secret.", masked_content="My secret, masked.",
     )  # fmt: skip
     if is_closed:
         close(row)
@@ -169,7 +173,7 @@ def test_erasing_blanks_what_was_said_and_nothing_else(is_closed):
     after = stored(row)
     changed = {name for name, value in after.items() if value != before[name]}
     assert changed == {
-        "status", "content", "embedding", "metadata", "propagation", "fingerprint", "content_sha256", "search",
+        "status", "content", "masked_content", "embedding", "metadata", "propagation", "fingerprint", "content_sha256", "search",
     }  # fmt: skip
     assert "secret" not in json.dumps(after)
     assert (after["content"], after["search"], after["embedding"], after["metadata"]) == ("", "", None, {})
@@ -181,10 +185,17 @@ def test_erasing_blanks_what_was_said_and_nothing_else(is_closed):
 
 @pytest.mark.parametrize(
     "left",
-    ["content = ''", "embedding = NULL", "metadata = '{}'", "propagation = NULL", "fingerprint = ''"],
+    [
+        "content = ''",
+        "masked_content = NULL",
+        "embedding = NULL",
+        "metadata = '{}'",
+        "propagation = NULL",
+        "fingerprint = ''",
+    ],
 )
 def test_an_erasure_that_leaves_something_is_refused(left):
-    row = insert(embedding="[1]", metadata='{"a": 1}', propagation='{"b": 1}')
+    row = insert(embedding="[1]", masked_content="x", metadata='{"a": 1}', propagation='{"b": 1}')
 
     assert refused(f"UPDATE memories SET {ERASED.replace(f', {left}', '')} WHERE id = %s", row) == "23000"
     assert refused(f"UPDATE memories SET {ERASED}, subject = '' WHERE id = %s", row) == "23000"

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('memories', '0009_first_instant'),
+        ('memories', '0011_masked_text'),
     ]
 
     operations = [
@@ -48,6 +48,6 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='memory',
-            constraint=models.UniqueConstraint(condition=models.Q(('superseded_at__isnull', True), ('version__gte', 1)), fields=('source', 'payload_id'), name='memories_identity'),
+            constraint=models.UniqueConstraint(condition=models.Q(('superseded_at__isnull', True), ('version__gte', 1)), fields=('source', 'payload_id', 'beyond_source'), name='memories_identity'),
         ),
     ]

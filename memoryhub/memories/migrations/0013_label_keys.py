@@ -96,7 +96,7 @@ def spell_clearances(apps, schema_editor) -> None:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("memories", "0009_first_instant")]
+    dependencies = [("memories", "0012_tier_led_lookups")]
     operations = [
         migrations.AlterField(
             model_name="memory",
