@@ -249,6 +249,14 @@ class Search:
         changed.pop("limit", None)
         return reverse("inspector:labels") + (f"?{changed.urlencode()}" if changed else "")
 
+    @property
+    def secrets_url(self) -> str:
+        """The search in what is masked, among the same memories. What was searched for is not taken along."""
+        changed = self._first_page()
+        for name in ("limit", "q"):
+            changed.pop(name, None)
+        return reverse("inspector:memory-secrets") + (f"?{changed.urlencode()}" if changed else "")
+
     def _first_page(self) -> QueryDict:
         changed = self.params.copy()
         changed.pop("cursor", None)

@@ -37,6 +37,7 @@ TABLE: dict[str, Row] = {
     # Who judges memories must be able to read them, too.
     "POST api:memory-labels": door(403, 200, 200, 403, 403, 403, 200),
     "POST api:labels": door(403, 200, 200, 403, 403, 403, 200),
+    "POST api:memory-secrets": door(403, 200, 200, 403, 403, 403, 200),
     "GET api:ledger": door(403, 200, 200, 403, 403, 403, 200),
     "GET api:facets": READ,
     "GET api:histogram": READ,
@@ -73,6 +74,8 @@ TABLE: dict[str, Row] = {
     "GET inspector:memory": OPEN,
     "GET inspector:diff": OPEN,
     "POST inspector:memory-reveal": page(403, 200, 200),
+    "GET inspector:memory-secrets": page(403, 200, 200),
+    "POST inspector:memory-secrets": page(403, 200, 200),
     "POST inspector:memory-labels": page(403, 302, 302),
     "GET inspector:subject": OPEN,
     "GET inspector:time": OPEN,

@@ -120,6 +120,7 @@ DEEDS: dict[str, Deed] = {
         "memory.relabel", lambda: {"classification_tier": "internal", "version": 1}, is_json=True
     ),
     "POST api:labels": Deed("memory.relabel", lambda: ALL_CLOSER, is_json=True, first=tried),
+    "POST api:memory-secrets": Deed("memory.reveal", lambda: {"text": "AKIA"}, is_json=True),
     "POST api:policies": Deed("policy.change", lambda: POLICY, is_json=True),
     "POST api:policy": Deed("policy.change", lambda: {**POLICY, "version": 1}, is_json=True),
     "POST api:policy-dry-run": Deed(is_json=True),
@@ -135,6 +136,7 @@ DEEDS: dict[str, Deed] = {
     "POST api:conflict-claim": Deed("", is_json=True),
     "POST api:decision-undo": Deed("conflict.undo", lambda: {"reason": "By mistake."}, is_json=True),
     "POST inspector:memory-reveal": Deed("memory.reveal"),
+    "POST inspector:memory-secrets": Deed("memory.reveal", lambda: {"text": "AKIA"}),
     "POST inspector:memory-labels": Deed("memory.relabel", lambda: CLOSER),
     "POST inspector:labels": Deed(
         "memory.relabel",

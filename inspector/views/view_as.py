@@ -14,6 +14,7 @@ from inspector.access import PageRequest, person
 from inspector.view_as import about
 from memoryhub.firewall import view_as as offered
 from memoryhub.firewall.types import Scope
+from memoryhub.memories.suspicion import masked
 from memoryhub.memories.text import why_not_storable
 
 TITLES = {"clearance": "Clearances", "user": "Users", "key": "API keys"}
@@ -48,6 +49,9 @@ def _offer(request: PageRequest) -> HttpResponse:
     if not set(request.GET) <= {"q"} or len(sought) > LONGEST_SOUGHT or why_not_storable(sought):
         raise BadRequest("This page knows the parameter q.")
     found = offered.targets(request.principal, sought=sought)
+    if sought:
+        # A part of what is masked finds nothing.
+        found = {kind: [each for each in of_kind if masked(each.name) == each.name] for kind, of_kind in found.items()}
     groups = [
         {
             "kind": kind,

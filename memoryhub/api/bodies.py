@@ -7,6 +7,7 @@ from pydantic_core import PydanticCustomError
 
 from memoryhub.conflicts.choices import Choice
 from memoryhub.memories.envelope import Document, Text
+from memoryhub.memories.filters import MAX_SOUGHT
 from memoryhub.memories.relabel import Change, Reason
 
 
@@ -29,6 +30,17 @@ class ChangeOfMany(Change):
     filter: Annotated[Document, AfterValidator(_parameters), Field(description="As the list takes them.")]
     dry_run: Annotated[bool, Field(description="Only tell what would be done, and the token for doing it.")] = False
     token: Annotated[Text, Field(description="From the dry run: what it told is done, or nothing.")] = ""
+
+
+class SecretSearch(BaseModel):
+    """A text that may be masked, and among which memories it is looked for."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    text: Annotated[Text, Field(min_length=1, max_length=MAX_SOUGHT, description="What the content contains.")]
+    filter: Annotated[Document, AfterValidator(_parameters), Field(description="As the list takes them.")] = Field(
+        default_factory=dict
+    )
 
 
 class ChoiceOfOne(Choice):

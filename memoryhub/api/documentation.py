@@ -13,7 +13,7 @@ from drf_spectacular.utils import (
 from pydantic import BaseModel
 
 from memoryhub.api import policy_shapes, shapes
-from memoryhub.api.bodies import ChangeOfMany, ChangeOfOne, ChoiceOfOne, Claiming, Undoing
+from memoryhub.api.bodies import ChangeOfMany, ChangeOfOne, ChoiceOfOne, Claiming, SecretSearch, Undoing
 from memoryhub.conflicts.claims import CLAIM_MINUTES
 from memoryhub.conflicts.groups import STATUSES, GroupFilterSet
 from memoryhub.conflicts.models import OUTCOMES
@@ -25,6 +25,7 @@ from memoryhub.memories.filters import MOMENT, InstantFilter, LabelFilter, Memor
 from memoryhub.memories.ingest import OnConflict
 from memoryhub.memories.pages import MAX_LIMIT
 from memoryhub.memories.relabel import QUARANTINE, Change
+from memoryhub.memories.secret_search import MAX_FOUND, MAX_READ
 from memoryhub.ops.trail_query import ACTIONS
 from memoryhub.timetravel.diff import DiffFilterSet
 from memoryhub.timetravel.travel import VIEWS
@@ -33,7 +34,8 @@ PROBLEM = "application/problem+json"
 _UUID = {"type": "string", "format": "uuid"}
 
 _SAID = {
-    "q": "Text that the content contains, without regard to case and invisible characters.",
+    "q": "Text that the content contains, without regard to case and invisible characters. What looks like a secret is "
+    "found by no part of it: see `POST /api/memories/secrets`.",
     "payload_id": "The writer's own id: does it exist?",
     "label": "A sensitivity label; repeated, all of them must be present.",
     "status": "Without it: active memories.",
@@ -44,7 +46,7 @@ _SAID = {
     "until": "The later instant; a change at it is one. Without it: now, to which a future one is clipped.",
     "axis": "Of which time the instants are: `known` (record time, the default) or `event`.",
     "change": "Changes of this kind alone: `resolved` is what a decision about a conflict left or made.",
-    "subject_contains": "A part of the subject, without regard to case.",
+    "subject_contains": "A part of the subject, without regard to case. No part finds one that looks like a secret.",
     "class": "Groups of which this is the most serious class.",
     "scope": "What a group shares besides the subject and the collection: `namespace` splits by it.",
     "known_at": "What was known at this instant of record time. A future one is clipped to now.",
@@ -113,9 +115,10 @@ _FILTER = {
 }
 
 
-def _body(shape: type[BaseModel]) -> dict[str, Any]:
+def _body(shape: type[BaseModel], **better: dict[str, Any]) -> dict[str, Any]:
     """The body of a route; what its schema refers to stands in the place of the reference."""
     schema = shape.model_json_schema()
+    schema["properties"] |= better
     parts = schema.pop("$defs", {})
     whole = json.dumps(schema)
     for name, part in parts.items():
@@ -179,6 +182,18 @@ memory_labels = extend_schema(
     responses={
         200: shapes.ClassifiedSerializer,
         **_problems(400, 401, 403, 404, 405, 409, 411, 412, 413, 415, 428, 503),
+    },
+)
+memory_secrets = extend_schema(
+    operation_id="memory_secrets",
+    summary="Find memories by what is masked in them",
+    description="Of the memories that hold what looks like a secret and that the filter finds, the newest "
+    f"{MAX_READ:,} are read; at most {MAX_FOUND} of those whose content contains the text are answered. It is recorded as a reveal, "
+    "with the memories that were found and without the text.",
+    request=_body(SecretSearch, filter=_FILTER),
+    responses={
+        200: shapes.SecretMatchesSerializer,
+        **_problems(400, 401, 403, 405, 411, 413, 415, 503),
     },
 )
 labels = extend_schema(
@@ -256,7 +271,9 @@ conflict = extend_schema(
     responses={200: shapes.WholeConflictSerializer, **_READ, **_problems(404)},
 )
 _DECISION = [
-    OpenApiParameter("q", description="Text that the reason contains, without regard to case."),
+    OpenApiParameter(
+        "q", description="Text that the reason contains, without regard to case. A reason with a secret is not found."
+    ),
     OpenApiParameter("subject"),
     OpenApiParameter("collection"),
     OpenApiParameter("outcome", {"type": "string", "enum": list(OUTCOMES)}),

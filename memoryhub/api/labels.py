@@ -52,7 +52,7 @@ class LabelsOfMany(LabelsView):
         by = principal(request)
         with refusals(_STATUS):
             asked = self.asked(request, ChangeOfMany)
-            filters = MemoryFilterSet(_query(asked.filter), clearance=by.clearance)
+            filters = MemoryFilterSet(query_of(asked.filter), clearance=by.clearance)
             plan = relabel.plan_found(filters, asked, by=by)
             if asked.dry_run:
                 return Response({**_told(plan), **_warnings(asked), "token": plan.token})
@@ -80,7 +80,8 @@ def _check_version(found: Record, tag: str, version: int) -> None:
         raise relabel.stale()
 
 
-def _query(given: dict[str, Any]) -> QueryDict:
+def query_of(given: dict[str, Any]) -> QueryDict:
+    """A filter that came in a body, as a query string has it."""
     query = QueryDict(mutable=True)
     for name, value in given.items():
         query.setlist(name, value if isinstance(value, list) else [value])

@@ -166,6 +166,11 @@ class PageSerializer(serializers.Serializer[Any]):
     has_more = serializers.BooleanField()
 
 
+class SecretMatchesSerializer(serializers.Serializer[Any]):
+    records = WholeRecordSerializer(many=True)
+    capped = serializers.BooleanField(help_text="Whether there are more, or more had to be read: narrow it down.")
+
+
 class VersionsSerializer(serializers.Serializer[Any]):
     versions = WholeRecordSerializer(many=True)
 

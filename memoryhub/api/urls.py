@@ -1,7 +1,7 @@
 from django.urls import path, re_path
 from drf_spectacular.views import SpectacularJSONAPIView
 
-from memoryhub.api import conflicts, decisions, labels, ledger, policies, timetravel, views
+from memoryhub.api import conflicts, decisions, labels, ledger, policies, secrets, timetravel, views
 
 app_name = "api"
 
@@ -11,6 +11,7 @@ urlpatterns = [
     path("memories/<uuid:memory_id>/versions", views.VersionsView.as_view(), name="memory-versions"),
     path("memories/<uuid:memory_id>/labels", labels.LabelsOfOne.as_view(), name="memory-labels"),
     path("memories/labels", labels.LabelsOfMany.as_view(), name="labels"),
+    path("memories/secrets", secrets.SecretsView.as_view(), name="memory-secrets"),
     path("facets", views.FacetsView.as_view(), name="facets"),
     path("histogram", views.HistogramView.as_view(), name="histogram"),
     path("timetravel", timetravel.TimeTravelView.as_view(), name="timetravel"),

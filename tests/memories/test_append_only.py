@@ -173,7 +173,8 @@ def test_erasing_blanks_what_was_said_and_nothing_else(is_closed):
     after = stored(row)
     changed = {name for name, value in after.items() if value != before[name]}
     assert changed == {
-        "status", "content", "masked_content", "embedding", "metadata", "propagation", "fingerprint", "content_sha256", "search",
+        "status", "content", "masked_content", "embedding", "metadata", "propagation", "fingerprint",
+        "content_sha256", "search",
     }  # fmt: skip
     assert "secret" not in json.dumps(after)
     assert (after["content"], after["search"], after["embedding"], after["metadata"]) == ("", "", None, {})

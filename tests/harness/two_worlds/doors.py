@@ -158,6 +158,8 @@ DOORS = [
     Door("inspector:memories", "person", listed("/", 4)),
     Door("inspector:memory", "person", of_a_memory_then("/memories/{}")),
     Door("inspector:memory-reveal", "person", of_a_memory("/memories/{}/reveal"), {}),
+    Door("api:memory-secrets", "person", plain("/api/memories/secrets"), {"text": "AKIA"}),
+    Door("inspector:memory-secrets", "person", plain("/memories/secrets"), {"text": "akia"}),
     Door("api:ledger", "key", plain("/api/ledger")),
     Door("api:conflicts", "key", disputed),
     Door("api:conflict", "key", disputes),

@@ -19,12 +19,14 @@ from tests.harness.generated import planted
 from tests.harness.worlds import CLOCK, HIGH, Step
 
 DAYS = ("2026-03-01T06:00:00Z", "2026-03-01T18:00:00Z", "2026-03-02T00:00:00Z", "2026-03-05T09:00:00Z")
+# Pages mask it, and a search of its own looks for it.
+SECRET = "AKIA" + "IOSFODNN7EXAMPLE"
 # Values that occur on hidden rows alone, so that their very existence would tell.
 ONLY_HIDDEN: dict[str, tuple[str, ...]] = {
     "source": ("hidden-source",),
     "subject": ("hidden-subject",),
     "collection": ("hidden-collection",),
-    "content": ("Hidden canary.", "Paris hidden canary"),
+    "content": ("Hidden canary.", "Paris hidden canary", f"{SECRET} hidden canary"),
     "timestamp": ("0001-01-01T00:00:00Z", "1999-12-31T00:00:00Z", "2026-03-03T12:00:00Z", "9999-12-31T23:59:59Z"),
     "actor_type": ("system",),
     "actor_id": ("hidden-actor",),
@@ -35,7 +37,7 @@ SHARED: dict[str, tuple[Any, ...]] = {
     "source": ("crm", "mail"),
     "subject": ("user:ada", "user:bob"),
     "collection": ("city", ""),
-    "content": ("Paris", "London", "paris, in other words"),
+    "content": ("Paris", "London", "paris, in other words", f"Paris, {SECRET}"),
     "timestamp": DAYS,
     "actor_type": ("agent", "user"),
     "actor_id": ("a-1", ""),
