@@ -188,8 +188,8 @@ memory_secrets = extend_schema(
     operation_id="memory_secrets",
     summary="Find memories by what is masked in them",
     description="Of the memories that hold what looks like a secret and that the filter finds, the newest "
-    f"{MAX_READ:,} are read; at most {MAX_FOUND} of those whose content contains the text are answered. It is recorded as a reveal, "
-    "with the memories that were found and without the text.",
+    f"{MAX_READ:,} are read; at most {MAX_FOUND} of those whose content contains the text are answered. It is recorded "
+    "as a reveal, with the memories that were found and without the text.",
     request=_body(SecretSearch, filter=_FILTER),
     responses={
         200: shapes.SecretMatchesSerializer,
