@@ -25,7 +25,7 @@ def found(client: Any, **query: Any) -> list[str]:
     return [record["payload_id"] for record in client.get(URL, **query).json()["records"]]
 
 
-def visible(**rule: frozenset[str]) -> list[str]:
+def visible(**rule: Any) -> list[str]:
     return list(Memory.objects.visible_to(Clearance(**rule)).values_list("payload_id", flat=True))
 
 

@@ -167,7 +167,8 @@ def test_the_database_and_python_see_through_every_evasion(evade, rule):
         stored = store({"labels": [evade(LABEL)]}, {"labels": [LABEL]}, {"labels": ["another"]}, {"labels": []})
 
         for word in (LABEL, evade(LABEL)):
-            assert_all_agree(Clearance(**{rule: frozenset({word})}), stored)
+            clearance: dict[str, Any] = {rule: frozenset({word})}
+            assert_all_agree(Clearance(**clearance), stored)
         assert label_keys([evade(LABEL)]) == {LABEL}
 
 
