@@ -28,8 +28,8 @@ MOMENTS = "memoryhub/memories/moment.py"
 RECORDS = "memoryhub/memories/records.py"
 TRAVEL = "memoryhub/timetravel/travel.py"
 CLOCK = "memoryhub/memories/migrations/0009_first_instant.py"
-    *_the_rule(), *_labels(), *_the_first_wall(), *_the_second_wall(), *_plans(), *_doors(), *_the_ledger(),
-    *_time_travel(), *_conflicts(), *_writes(),
+TIER_LED = "memoryhub/memories/migrations/0012_tier_led_lookups.py"
+COSTS = "tests/harness/test_plan_costs.py"
 FACETS = "memoryhub/memories/facets.py"
 PAGES = "memoryhub/memories/pages.py"
 INGEST = "memoryhub/memories/ingest.py"
