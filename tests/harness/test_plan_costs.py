@@ -36,9 +36,9 @@ pytestmark = pytest.mark.soak
 VISIBLE, HIDDEN = (50_000, 950_000) if SOAK else (1_000, 19_000)
 THREE = KINDS[:3]
 HALF = 10_000
-EACH_TWO = [(one, other) for one in KINDS for other in KINDS] if SOAK else [("absent", "rare"), ("common", "hidden")]
+EACH_TWO = [(one, other) for one in KINDS for other in KINDS] if SOAK else [("common", "hidden")]
 NOT_INDEXED = ("model", "role", "actor_id", "destination", "source", "payload_id", "status", "kind")
-IN_A_HURRY = ("api:memories", "api:facets", "api:labels")
+IN_A_HURRY = ("api:memories", "api:labels")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +54,10 @@ def questions() -> Iterator[Question]:
     """Every filter alone at every route; every two filters together at the list, in soak everywhere."""
     for route in ROUTES:
         values = values_of(route.filter_set, VISIBLE)
-        # Pages and commands ask what the API asks: there a value that no row has is enough.
-        kinds = KINDS if SOAK or route in PLAIN else THREE if route.name.startswith("api:") else ("absent",)
-        for moment in route.moments:
+        # Pages and commands ask what the API asks: a value that no row has is enough there, and one moment.
+        is_api = SOAK or route.name.startswith("api:")
+        kinds = KINDS if SOAK or route in PLAIN else THREE if is_api else ("absent",)
+        for moment in route.moments if is_api else route.moments[:1]:
             asked = [{}, *singles(values, kinds)]
             if SOAK or (route in PLAIN and moment == NOW):
                 asked += pairs(values, EACH_TWO)

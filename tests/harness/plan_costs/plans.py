@@ -1,6 +1,7 @@
 """Which of the rows that a question touched can be those of hidden tiers, by PostgreSQL's account of its plans."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -8,18 +9,20 @@ from typing import Any
 from django.db import connection
 
 Node = dict[str, Any]
+_IS_NARROW = re.compile(r"tier|\((memory_)?id = ")
 
 
 def rows_of_any_tier(ask: Callable[[], None]) -> Counter[str]:
-    """Rows of memories that `ask` reads in scans that name no tier, by index; those that a lookup meant are left out.
+    """Rows of memories that `ask` reads in scans that name no tier, by index.
 
-    A scan that names a tier passes no row of another. A scan that does not, and throws no row away, has passed none
-    that the caller may not see: the firewall's condition is one of its filters.
+    A scan that names a tier passes no row of another. One that looks ids up passes the rows of those ids, which another
+    scan has found. Any other that throws no row away has passed none that the caller may not see: the firewall's
+    condition is one of its filters.
     """
     found: Counter[str] = Counter()
     for plan in _plans(ask):
         for node, parent in _scans(plan, {}):
-            if "tier" not in node.get("Index Cond", ""):
+            if not _IS_NARROW.search(node.get("Index Cond", "")):
                 found[node.get("Index Name", "no index")] += _passed(node, parent)
     return found
 
