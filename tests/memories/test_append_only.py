@@ -111,7 +111,7 @@ def test_an_upsert_is_a_change_too():
     columns = ", ".join(_writable())
     state = refused(
         f"INSERT INTO memories ({columns}) SELECT {columns} FROM memories"
-        " ON CONFLICT (memory_id, version) DO UPDATE SET content = 'x'"
+        " ON CONFLICT (memory_id, version) WHERE version >= 1 DO UPDATE SET content = 'x'"
     )
 
     assert state == "23000"
