@@ -144,17 +144,24 @@ def changes(most: int = 2) -> st.SearchStrategy[Fields]:
 def envelopes(draw: st.DrawFn, writer: str, sources: tuple[str, ...]) -> Fields:
     """What a writer sends: mostly what its clearance allows. An admin without a source names one of `sources`."""
     sent: dict[str, Any] = {"payload_id": draw(st.sampled_from((*PAYLOADS, *PAYLOADS, *IMPORTED)))}
-    if draw(st.sampled_from((True, True, True, False))):
+    if draw(st.sampled_from((*[True] * 7, False))):
         sent["content"] = draw(st.sampled_from(CONTENTS))
     usual = WRITERS[writer].usual
     if not WRITERS[writer].source:
         sent["source"] = draw(st.sampled_from(sources))
         usual = USUAL[sent["source"]]
-    if draw(st.sampled_from((True, True, True, True, False))):
+    if draw(st.sampled_from((*[True] * 7, False))):
         sent |= usual
     if draw(st.booleans()):
+        # What is sent as the lowest of all can only be raised.
+        sent["classification_tier"] = "internal"
+    if draw(st.booleans()):
         sent |= draw(st.sampled_from(KEYS))
-    return {**sent, **draw(changes())}
+    changed = draw(changes())
+    if not WRITERS[writer].source and changed.get("source") not in sources:
+        # Root sees whether another source is there, and is told so.
+        changed = {name: value for name, value in changed.items() if name != "source"}
+    return {**sent, **changed}
 
 
 @st.composite
@@ -203,16 +210,17 @@ def steps(writers: tuple[str, ...], sources: tuple[str, ...]) -> st.SearchStrate
     """One step of a story about these writers, in which somebody hides rows of these sources and of others."""
     places = st.integers(0, 3)
     in_vault = hidden_rows(("vault",), (*PAYLOADS, *IMPORTED))
-    again = st.builds(WriteAgain, st.sampled_from(writers), places, changes(1), st.sampled_from(MODES))
+    other = changes(1).filter(lambda changed: "source" not in changed)
+    again = st.builds(WriteAgain, st.sampled_from(writers), places, other, st.sampled_from(MODES))
     weighted: tuple[tuple[int, st.SearchStrategy[Step]], ...] = (
         (9, writes(writers, sources)),
         (5, again),
         (3, st.builds(Read, st.sampled_from(writers), st.sampled_from(PATHS), places)),
         (1, imports(sources)),
-        (2, st.builds(Hide, several(hidden_rows((*sources, *sources, "vault", "attic"))))),
+        (3, st.builds(Hide, several(hidden_rows((*sources, *sources, "vault", "attic"))))),
         (1, st.builds(HideOverApi, several(in_vault))),
-        (1, writes_beyond(sources)),
-        (4, st.builds(Reclassify, st.sampled_from(RECLASSIFIED), places, over_api=st.booleans())),
+        (2, writes_beyond(sources)),
+        (5, st.builds(Reclassify, st.sampled_from(RECLASSIFIED), places, over_api=st.booleans())),
         (2, st.builds(Move, st.sampled_from(MOVED), places)),
         (1, st.sampled_from(KEYS).flatmap(lambda key: st.builds(DecideAbove, st.just(tuple(key.values())), places))),
     )

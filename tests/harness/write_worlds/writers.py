@@ -100,12 +100,18 @@ def import_rows(lines: Iterable[Mapping[str, Any]], on_conflict: OnConflict = On
     import_lines(io.BytesIO(text.encode()), on_conflict=on_conflict)
 
 
-# Before any writer writes, everybody can know that one value of this subject and collection was rejected.
+# Before any writer writes, one value of this subject and collection was rejected. Whoever may see one of these memories
+# may see all of them, and the decision.
 DECIDED: tuple[Mapping[str, Any], ...] = tuple(
-    {"source": "base", "payload_id": f"b-{place}", "subject": "user:bob", "collection": "city", **fields}
-    for place, fields in enumerate(
-        ({"content": "Rome."}, {"content": "Oslo."}, {"content": "Oslo.", "namespace": "alpha"})
-    )
+    {
+        "source": "base",
+        "payload_id": f"b-{content}",
+        "subject": "user:bob",
+        "collection": "city",
+        "namespace": "alpha",
+        "content": content,
+    }
+    for content in ("Rome.", "Oslo.")
 )
 
 
