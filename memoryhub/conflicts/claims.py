@@ -2,15 +2,17 @@
 
 A claim is a courtesy, not a lock: what is decided on is held by its evidence. It is told to those who may see all that
 its holder may see, as an entry of the ledger is, and is in nobody else's way: whoever sees less must not learn from it
-that there is more to look at.
+that there is more to look at. Claims of stewards of whom neither sees all that the other sees stand side by side.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import orjson
 from django.core.exceptions import PermissionDenied
-from django.db import connection, models
+from django.db import connection, models, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from memoryhub.conflicts.keys import Key
@@ -38,20 +40,26 @@ class Taken(Exception):
 
 
 def claim(key: Key, *, by: Principal) -> Held:
-    """Take the claim of a group that `by` sees, or renew it.
+    """Take the claim of a group that `by` sees, or renew it. Claims that `by` is not told of remain beside it.
 
     Raises Taken if somebody else holds it, and PermissionDenied for who may not judge memories.
     """
     _check(by)
     now = timezone.now()
     mine = Held(principal=by.name, until=now + timedelta(minutes=CLAIM_MINUTES))
-    yielding = {by.name}
-    while not _take(key, mine, yielding, now):
-        # None, if it was released this moment.
-        holder = _of(key).first()
-        if holder and (others := _told([holder], by)):
+    with transaction.atomic():
+        _lock(key)
+        if others := in_the_way([key], by=by):
             raise Taken(others[key])
-        yielding |= {holder.principal} if holder else set()
+        _of(key).filter(Q(principal=by.name) | Q(until__lte=now)).delete()
+        subject, collection, *namespace = key
+        Claim.objects.create(
+            subject=subject,
+            collection=collection,
+            namespace=namespace[0] if namespace else None,
+            principal=by.name,
+            until=mine.until,
+        )
     return mine
 
 
@@ -63,17 +71,16 @@ def release(keys: Iterable[Key], *, by: Principal) -> None:
 
 
 def held(keys: Iterable[Key], *, by: Principal) -> dict[Key, Held]:
-    """The claims of these groups that `by` is told of, its own among them. The groups must be those that it sees."""
-    wanted = set(keys)
-    found = Claim.objects.filter(
-        subject__in=[key[0] for key in wanted], collection__in=[key[1] for key in wanted], until__gt=timezone.now()
-    )
-    return _told([row for row in found if row.key in wanted], by)
+    """The claim of each of these groups that `by` is told of: one that is in its way, else its own.
+
+    The groups must be those that it sees.
+    """
+    return _strongest(_told(keys, by), by)
 
 
 def in_the_way(keys: Iterable[Key], *, by: Principal) -> dict[Key, Held]:
     """The claims of others because of which `by` must not decide about these groups."""
-    return {key: found for key, found in held(keys, by=by).items() if found.principal != by.name}
+    return _strongest([row for row in _told(keys, by) if row.principal != by.name], by)
 
 
 def _check(by: Principal) -> None:
@@ -81,30 +88,32 @@ def _check(by: Principal) -> None:
         raise PermissionDenied
 
 
-_TAKE = """
-INSERT INTO conflict_claims (subject, collection, namespace, principal, until) VALUES (%s, %s, %s, %s, %s)
-ON CONFLICT ON CONSTRAINT conflict_claims_of_a_key DO UPDATE SET principal = excluded.principal, until = excluded.until
-WHERE conflict_claims.principal = ANY (%s) OR conflict_claims.until <= %s
-"""
-
-
-def _take(key: Key, mine: Held, yielding: set[str], now: datetime) -> bool:
-    """Whether the claim is ours now: it was free, it has expired, or one of `yielding` held it."""
-    subject, collection, *namespace = key
-    named = (subject, collection, namespace[0] if namespace else None)
+def _lock(key: Key) -> None:
+    """Wait for whoever else claims this group at the moment, until the transaction ends."""
     with connection.cursor() as cursor:
-        cursor.execute(_TAKE, [*named, mine.principal, mine.until, sorted(yielding), now])
-        return bool(cursor.rowcount)
+        name = orjson.dumps(["conflict_claims", *key]).decode()
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [name])
 
 
-def _told(rows: Iterable[Claim], by: Principal) -> dict[Key, Held]:
-    rows = list(rows)
+def _told(keys: Iterable[Key], by: Principal) -> list[Claim]:
+    """The claims in force of these groups whose holders see no more than `by` does, and its own."""
+    wanted = set(keys)
+    found = Claim.objects.filter(
+        subject__in=[key[0] for key in wanted], collection__in=[key[1] for key in wanted], until__gt=timezone.now()
+    )
+    rows = [row for row in found if row.key in wanted]
     seen = clearances_of({row.principal for row in rows} - {by.name})
-    return {
-        row.key: Held(principal=row.principal, until=row.until)
+    return [
+        row
         for row in rows
         if row.principal == by.name or (row.principal in seen and by.clearance.covers(seen[row.principal]))
-    }
+    ]
+
+
+def _strongest(rows: Iterable[Claim], by: Principal) -> dict[Key, Held]:
+    """Of several claims of one group the one that `by` has to wait for longest; its own comes last."""
+    ordered = sorted(rows, key=lambda row: (row.principal != by.name, row.until, row.principal))
+    return {row.key: Held(principal=row.principal, until=row.until) for row in ordered}
 
 
 def _of(key: Key) -> models.QuerySet[Claim]:

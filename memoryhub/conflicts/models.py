@@ -105,7 +105,9 @@ class Claim(Keyed):
         db_table = "conflict_claims"
         constraints = [
             models.UniqueConstraint(
-                fields=["subject", "collection", "namespace"], nulls_distinct=False, name="conflict_claims_of_a_key"
+                fields=["subject", "collection", "namespace", "principal"],
+                nulls_distinct=False,
+                name="conflict_claims_of_a_principal",
             )
         ]
 

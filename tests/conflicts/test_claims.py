@@ -62,6 +62,7 @@ class TestAClaim:
             assert claims.held([KEY], by=bob) == {}
             assert claims.claim(KEY, by=bob).principal == "user:bob"
             assert claims.in_the_way([KEY], by=ada).keys() == {KEY}
+            assert Claim.objects.count() == 1
 
     def test_is_released_by_its_holder_alone(self):
         ada, bob = steward("ada"), steward("bob")
@@ -117,6 +118,33 @@ class TestWhoSeesLess:
         claims.claim(KEY, by=lower)
 
         assert claims.held([KEY], by=low).keys() == {KEY}
+
+    def test_leaves_the_claim_of_an_incomparable_steward_in_force(self):
+        left, right = steward("left", blocked_labels=["pii"]), steward("right", blocked_labels=["hr"])
+        above, equal = steward("above"), steward("equal", blocked_labels=["pii"])
+        first = claims.claim(KEY, by=left)
+
+        with time_machine.travel(NOW + timedelta(minutes=1), tick=False):
+            second = claims.claim(KEY, by=right)
+
+            assert claims.held([KEY], by=left)[KEY] == first
+            assert claims.held([KEY], by=right)[KEY] == second
+            assert claims.in_the_way([KEY], by=left) == claims.in_the_way([KEY], by=right) == {}
+            with pytest.raises(Taken) as taken:
+                claims.claim(KEY, by=equal)
+            assert taken.value.held == first
+            assert claims.in_the_way([KEY], by=above)[KEY] == second
+            claims.release([KEY], by=right)
+            assert claims.in_the_way([KEY], by=above)[KEY] == first
+
+    def test_leaves_the_claim_of_who_sees_more_in_force_for_their_equals(self):
+        high, peer, low = steward("high"), steward("peer"), steward("low", max_tier="public")
+        claims.claim(KEY, by=high)
+        claims.claim(KEY, by=low)
+        claims.release([KEY], by=low)
+
+        assert claims.in_the_way([KEY], by=peer)[KEY].principal == "user:high"
+        assert claims.held([KEY], by=low) == {}
 
     def test_is_not_held_up_by_who_is_not_on_record_any_more(self):
         claims.claim(KEY, by=Principal(name="key:gone", scopes=steward("x").scopes))

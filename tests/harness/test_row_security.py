@@ -35,7 +35,7 @@ WITHOUT_POLICY = {
     "record_clock": "one instant; /api/status publishes it",
     "audit_head": "number and hash of the ledger's last entry, answered to nobody but `audit verify`",
     "read_counts": "who asked how often; asked by name",
-    "conflict_claims": "who is looking at the group of a key; told beside a group that the reader sees",
+    "conflict_claims": "who is looking at the group of a key; told to those who see all that its holder sees",
     "conflict_classes": "one word, under the hash of all that the asker sees of a group",
     "policies": "rules, no memory; one that names a namespace is told to those who may see it",
     "policy_runs": "numbers; told to those who see as much as whoever ran it",

@@ -538,6 +538,9 @@ def _conflicts() -> list[Mutant]:
         policies("runs go on with another clearance", RUNS, 'return "other_reach"', 'return ""'),
         policies("runs go on with rules of before", RUNS, 'return "superseded"', 'return ""'),
         claim("told to everybody", "row.principal in seen and by.clearance.covers(seen[row.principal])", "row.principal in seen"),
+        claim("of everybody else is taken away", "_of(key).filter(Q(principal=by.name) | Q(until__lte=now)).delete()", "_of(key).delete()"),
+        claim("without waiting for one another", "        _lock(key)\n", ""),
+        claim("one's own hides that of another", "ordered = sorted(rows, key=lambda row: (row.principal != by.name,", "ordered = sorted(rows, key=lambda row: (row.principal == by.name,"),
         claim("whoever may read", "if not by.may(Scope.INSPECT):", "if False:"),
     ]  # fmt: skip
 
