@@ -163,6 +163,12 @@ def relative(moment: datetime) -> SafeString:
 
 
 @register.filter
+def alphabetical(values: Iterable[str]) -> list[str]:
+    """Sets of names in an order that is the same in every process."""
+    return sorted(values)
+
+
+@register.filter
 def thousands(number: int) -> str:
     return f"{number:,}"
 

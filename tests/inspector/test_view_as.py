@@ -420,3 +420,13 @@ def test_the_next_one_to_sign_in_looks_as_nobody_else(boss: Client) -> None:
     boss.post("/sign-in", {"username": "boss", "password": "correct horse battery"})
 
     assert 'class="looking"' not in text(boss.get("/"))
+
+
+def test_the_labels_of_a_clearance_stand_in_the_same_order_in_every_process(boss: Client) -> None:
+    """Sets of texts are in another order in each process, unless PYTHONHASHSEED says otherwise."""
+    blocked, required = ([f"{word}-{number:02}" for number in range(12)] for word in ("not-this", "only-this"))
+    make_user("analyst", max_tier="public", blocked_labels=blocked[::-1], required_labels=required[::-1])
+
+    shown = re.findall(r"<bdi>(?:not|only) ((?:not|only)-this-\d\d)</bdi>", text(boss.get("/view-as?q=analyst")))
+
+    assert shown == blocked + required
