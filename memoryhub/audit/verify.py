@@ -24,11 +24,12 @@ class Broken(Exception):
         self.seq = seq
 
 
-def verify(kept: Mapping[int, str] | None = None) -> Head:
+def verify(kept: Mapping[int, str] | None = None, *, is_hub_in_use: bool = False) -> Head:
     """The last entry of a ledger that is whole. Raises Broken.
 
     `kept` holds hashes (hexadecimal, by seq) that were written down elsewhere: whoever can rewrite the whole chain and
-    its head is found out by these alone. Asked in a transaction that sees every entry.
+    its head is found out by these alone. A hub in use has appended entries, so that a ledger without any is broken.
+    Asked in a transaction that sees every entry.
     """
     kept = kept or {}
     last, head = Head(), _head_of_nothing()
@@ -38,6 +39,8 @@ def verify(kept: Mapping[int, str] | None = None) -> Head:
     if head is None:
         raise Broken(last.seq, "is the last, and the head that should say so is gone")
     _ends_here(last, head, "the head")
+    if is_hub_in_use and last.seq == 0:
+        raise Broken(1, "is missing: there are memories, decisions or keys, and the ledger is empty")
     if head.seq < last.seq:
         raise Broken(head.seq + 1, "was inserted after the head")
     if head.hash != last.hash:

@@ -35,6 +35,14 @@ def now() -> datetime:
     return moment
 
 
+def has_records() -> bool:
+    """Whether any version of any memory is recorded. Asked in a transaction that sees the rows of every source."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT EXISTS (SELECT FROM memories)")
+        found: bool = cursor.fetchone()[0]
+    return found
+
+
 def horizon() -> tuple[datetime, float]:
     """The same without waiting, and how many seconds ago that is: more than a moment while somebody is writing."""
     with connection.cursor() as cursor:

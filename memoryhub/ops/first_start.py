@@ -13,6 +13,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 
 from memoryhub.config import Config
+from memoryhub.firewall import deeds
 from memoryhub.firewall.models import ApiKey, ClearanceRecord, UserClearance
 from memoryhub.firewall.types import ACTOR_TYPES, Principal, Scope, everything
 from memoryhub.memories import ingest
@@ -22,6 +23,7 @@ from memoryhub.ops.demo_conflicts import tell_conflicts
 from memoryhub.ops.demo_writers import WRITERS
 
 CREDENTIALS = "credentials.json"
+STARTER = Principal(name="system:first-start", clearance=everything(), actor_type="system")
 SOURCES = ("default", "agent")
 BATCH = 1_000
 
@@ -75,7 +77,8 @@ def _make_users(config: Config) -> dict[str, str]:
         user = User.objects.create_user(
             name, password=passwords[name], is_staff=name == "admin", is_superuser=name == "admin"
         )
-        UserClearance.objects.create(user=user, clearance=_clearance(tier), scopes=scopes)
+        held = UserClearance.objects.create(user=user, clearance=_clearance(tier), scopes=scopes)
+        _record("user.change", "user", name, deeds.told(held, ("clearance", "scopes")))
     return passwords
 
 
@@ -87,7 +90,7 @@ def _make_keys(config: Config, sources: Iterable[str]) -> dict[str, str]:
     wanted += [(f"read-{tier}", "", tier, [Scope.READ]) for tier in config.tiers]
     made = {}
     for name, source, tier, scopes in wanted:
-        _, made[name] = ApiKey.objects.create(
+        key, made[name] = ApiKey.objects.create(
             owner,
             name=name,
             source=source,
@@ -97,7 +100,13 @@ def _make_keys(config: Config, sources: Iterable[str]) -> dict[str, str]:
             # They pass on what people, agents and systems say.
             vouches_for=list(ACTOR_TYPES) if Scope.WRITE in scopes else [],
         )
+        _record("key.create", "key", name, deeds.told(key, ("source", "scopes", "clearance")))
     return made
+
+
+def _record(action: str, noun: str, name: str, state: deeds.Told) -> None:
+    """An audit entry for what the hub itself creates, so that a log without entries is known to be incomplete."""
+    deeds.tell(action, by=STARTER, details={noun: name, "changed": deeds.changes({}, state)})
 
 
 def _clearance(tier: str) -> ClearanceRecord:

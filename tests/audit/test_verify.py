@@ -1,6 +1,7 @@
 """`manage.py audit`: whoever touches the ledger is found out, and the first touched entry is named (AU-02)."""
 
 import json
+from collections.abc import Callable
 from io import StringIO
 
 import pytest
@@ -9,8 +10,12 @@ from django.core.management import CommandError, call_command
 from memoryhub.audit import ledger
 from memoryhub.audit.models import AuditEntry
 from memoryhub.audit.verify import CHUNK, Broken, verify
+from memoryhub.config import Config
+from memoryhub.firewall import wall
+from memoryhub.ops import first_start
 from tests.audit.entries import append, chain, event, tampering
-from tests.memories.rows import execute
+from tests.builders import make_key, make_memory
+from tests.memories.rows import execute, insert
 
 pytestmark = pytest.mark.django_db
 
@@ -255,6 +260,47 @@ def test_the_command_tells_of_an_empty_ledger_and_names_a_broken_entry():
         audit("verify")
 
     assert (str(caught.value), caught.value.returncode) == ("The ledger is broken: entry 2 was changed.", 1)
+
+
+IN_USE: dict[str, Callable[[], object]] = {
+    "a memory": make_memory,
+    "a memory of a tier that is no longer set": lambda: insert(classification_tier="former"),
+    "a key": make_key,
+    "a decision": lambda: execute(
+        'INSERT INTO decisions (decision_id, outcome, subject, collection, memory_ids, kept, retired, "left", settled,'
+        " validity, evidence, reason, principal, rule, tiers, some_labels, all_labels, namespaces) VALUES ("
+        " gen_random_uuid(), 'defer', 's', 'c', '{}', '{}', '{}', '{}', '{}', '{}', '', 'why', 'user:ada', '', '{}',"
+        " '{}', '{}', '{}')"
+    ),
+}
+
+
+@pytest.mark.parametrize("head_is_gone", [True, False])
+@pytest.mark.parametrize("make", IN_USE.values(), ids=IN_USE)
+def test_a_ledger_that_was_emptied_is_broken_where_something_is_there_that_it_must_tell_of(make, head_is_gone):
+    with wall.writing(None):
+        make()
+    chain(2)
+    with tampering():
+        execute("ALTER TABLE audit_entries DISABLE TRIGGER ALL")
+        execute("TRUNCATE audit_entries, audit_head" if head_is_gone else "TRUNCATE audit_entries")
+        move_head()
+
+    with pytest.raises(CommandError) as caught:
+        audit("verify")
+
+    assert (str(caught.value), caught.value.returncode) == (
+        "The ledger is broken: entry 1 is missing: there are memories, decisions or keys, and the ledger is empty.",
+        1,
+    )
+
+
+def test_a_hub_that_was_started_for_the_first_time_is_whole(tmp_path):
+    """It has keys, and so it needs entries."""
+    first_start.prepare(Config(home=tmp_path, database_url=None, demo=False), "http://127.0.0.1:8000")
+
+    assert "The ledger is whole: " in audit("verify")
+    assert AuditEntry.objects.filter(action="key.create", principal="system:first-start").count() >= 3
 
 
 @pytest.mark.parametrize("text", ["{", "[1]", '{"seq": "x", "hash": ""}', '{"seq": 1}', "\x00"])

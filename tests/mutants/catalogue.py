@@ -83,6 +83,7 @@ SAME_ROWS = f"{ROW_SECURITY}::test_both_walls_show_the_same_rows"
 MAY_NOT = f"{ROW_SECURITY}::test_the_application_may_not"
 GRANTED_AGAIN = f"{ROW_SECURITY}::test_what_the_application_had_too_much_is_taken_when_it_is_granted_again"
 ONE_CONNECTION = f"{ROW_SECURITY}::test_high_and_low_in_turn_on_one_connection_leak_nothing"
+EMPTIED = "tests/audit/test_verify.py::test_a_ledger_that_was_emptied_is_broken_where_something_is_there_that_it_must_tell_of"
 RECOUNT = "tests/memories/test_counts.py::test_every_count_is_what_a_recount_finds"
 MATRIX = "tests/test_authorization.py::test_every_caller_gets_what_the_table_says"
 READING = "tests/api/test_reading.py"
@@ -370,6 +371,10 @@ def _the_ledger() -> list[Mutant]:
         Mutant("ledger: entries are changed", ENTRIES, "operation='UPDATE OR DELETE OR TRUNCATE'", "operation='DELETE OR TRUNCATE'", (kept,)),
         Mutant("ledger: entries are deleted", ENTRIES, "operation='UPDATE OR DELETE OR TRUNCATE'", "operation='UPDATE OR TRUNCATE'", (kept,)),
         Mutant("ledger: entries are emptied", ENTRIES, "operation='UPDATE OR DELETE OR TRUNCATE'", "operation='UPDATE OR DELETE'", (kept,)),
+        Mutant("ledger: emptied with its head and whole", "memoryhub/audit/verify.py", "if is_hub_in_use and last.seq == 0:", "if False:", (EMPTIED,)),
+        Mutant("ledger: emptied though there are memories", "memoryhub/ops/management/commands/audit.py", " or clock.has_records()", "", (EMPTIED,)),
+        Mutant("ledger: emptied though there are keys", "memoryhub/ops/management/commands/audit.py", " OR EXISTS (SELECT FROM api_keys)", "", (EMPTIED,)),
+        Mutant("ledger: nothing of the first start", "memoryhub/ops/first_start.py", "deeds.tell(action, by=STARTER,", "dict(by=STARTER,", ("tests/audit/test_verify.py::test_a_hub_that_was_started_for_the_first_time_is_whole",)),
         policy("no tiers", "reach_tiers <@ {TIERS}", "true"),
         policy("no blocked labels", "AND reach_blocked @> {BLOCKED}", ""),
         policy("no required labels", "AND reach_required @> {REQUIRED}", ""),

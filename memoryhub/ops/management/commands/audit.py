@@ -3,10 +3,12 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management import BaseCommand, CommandError, CommandParser
+from django.db import connection
 
 from memoryhub.audit import ledger
 from memoryhub.audit.verify import Broken, export, verify
 from memoryhub.firewall import wall
+from memoryhub.memories import clock
 
 
 class Command(BaseCommand):
@@ -35,10 +37,17 @@ class Command(BaseCommand):
 
     def _verify(self, kept: dict[int, str]) -> None:
         try:
-            last = verify(kept)
+            last = verify(kept, is_hub_in_use=_is_in_use())
         except Broken as broken:
             raise CommandError(f"The ledger is broken: {broken}.", returncode=1) from None
         self.stdout.write(f"The ledger is whole: {last.seq:,} entries, the last has the hash {last.hash.hex()}.")
+
+
+def _is_in_use() -> bool:
+    """Whether something is there that cannot have come without an entry."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT EXISTS (SELECT FROM decisions) OR EXISTS (SELECT FROM api_keys)")
+        return bool(cursor.fetchone()[0]) or clock.has_records()
 
 
 def _kept(file: Path) -> dict[int, str]:
