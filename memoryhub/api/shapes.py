@@ -312,7 +312,9 @@ class StatusSerializer(serializers.Serializer[Any]):
     memories_total = serializers.IntegerField(help_text="Active memories that the caller may see.")
     writes_total = serializers.IntegerField(help_text="Versions ever written that the caller may see.")
     writes_1m = serializers.IntegerField()
-    reads_total = serializers.IntegerField(help_text="The caller's own reads; an admin's: everybody's.")
+    reads_total = serializers.IntegerField(
+        help_text="The caller's own reads; for an admin also the reads of everybody who saw no more than it may see."
+    )
     reads_1m = serializers.IntegerField()
     database = DatabaseSerializer()
     destinations = serializers.ListField(child=serializers.DictField())

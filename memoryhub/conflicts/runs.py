@@ -25,7 +25,7 @@ from memoryhub.conflicts.prospects import Prospect
 from memoryhub.firewall import deeds, wall
 from memoryhub.firewall.cursors import signer_of
 from memoryhub.firewall.querysets import covered_by
-from memoryhub.firewall.reach import reach_of
+from memoryhub.firewall.reach import reach_columns, reach_of
 from memoryhub.firewall.types import Clearance, Principal, Scope
 from memoryhub.memories import clock
 from memoryhub.memories.envelope import Rejected
@@ -71,7 +71,7 @@ def start(policy_id: UUID, *, by: Principal, route: str = "", request_id: str = 
         raise Rejected({"": ["There is no such policy."]}, "not_found")
     if not policy.is_enabled:
         raise _refused("disabled")
-    run = PolicyRun(run_id=uuid4(), policy=policy, principal=by.name, **_reach(by.clearance))
+    run = PolicyRun(run_id=uuid4(), policy=policy, principal=by.name, **reach_columns(reach_of(by.clearance)))
     with deeds.together():
         run.save(force_insert=True)
         told = {"policy": str(policy.policy_id), "name": policy.name, "version": policy.version}
@@ -198,7 +198,7 @@ def _check_it_fits(run: PolicyRun, by: Principal) -> None:
 
 
 def _why_not(run: PolicyRun, by: Principal) -> str:
-    if any(getattr(run, name) != value for name, value in _reach(by.clearance).items()):
+    if any(getattr(run, name) != value for name, value in reach_columns(reach_of(by.clearance)).items()):
         return "other_reach"
     newest = policies.one(run.policy.policy_id, by)
     if newest is None or newest.version != run.policy.version:
@@ -227,16 +227,6 @@ def _in_force(run: PolicyRun, clearance: Clearance, number: int) -> dict[UUID, i
     with wall.behind(clearance):
         found = Decision.objects.visible_to(clearance).in_force().filter(run=run.run_id, id__gt=run.undoing or 0)
         return dict(found.order_by("id").values_list("decision_id", "id")[:number])
-
-
-def _reach(clearance: Clearance) -> dict[str, list[str] | None]:
-    told = reach_of(clearance)
-    return {
-        "reach_tiers": list(told.tiers),
-        "reach_blocked": list(told.blocked),
-        "reach_required": list(told.required),
-        "reach_namespaces": None if told.namespaces is None else list(told.namespaces),
-    }
 
 
 def _write(run: PolicyRun, signer: Signer) -> str:

@@ -1,5 +1,7 @@
 """What a clearance reaches, in the words of the ledger."""
 
+from typing import Any
+
 from memoryhub.audit.ledger import Reach
 from memoryhub.firewall.types import Clearance, label_keys
 
@@ -11,4 +13,27 @@ def reach_of(clearance: Clearance) -> Reach:
         blocked=sorted(label_keys(clearance.blocked_labels)),
         required=sorted(label_keys(clearance.required_labels)),
         namespaces=None if clearance.namespaces is None else sorted(clearance.namespaces),
+    )
+
+
+def reach_columns(reach: Reach) -> dict[str, Any]:
+    """The columns of a table that is asked by `firewall.querysets.covered_by`."""
+    return {
+        "reach_tiers": list(reach.tiers),
+        "reach_blocked": list(reach.blocked),
+        "reach_required": list(reach.required),
+        "reach_namespaces": None if reach.namespaces is None else list(reach.namespaces),
+    }
+
+
+def is_covered(reach: Reach, clearance: Clearance) -> bool:
+    """Whether `clearance` may see all of `reach`: `firewall.querysets.covered_by` for what is not stored yet."""
+    return (
+        set(reach.tiers) <= set(clearance.tiers())
+        and label_keys(clearance.blocked_labels) <= set(reach.blocked)
+        and label_keys(clearance.required_labels) <= set(reach.required)
+        and (
+            clearance.namespaces is None
+            or (reach.namespaces is not None and clearance.namespaces >= set(reach.namespaces))
+        )
     )

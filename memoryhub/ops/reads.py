@@ -1,6 +1,7 @@
 """Who read what: kept in memory when a read is answered, in the ledger a moment later, so that no read waits for it."""
 
 import atexit
+import hashlib
 import os
 import threading
 import time
@@ -11,13 +12,15 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from uuid import UUID
 
+import orjson
 import structlog
 from django.db import connection, transaction
 from django.db.models import Q, Sum
 from django.http import HttpRequest
 
 from memoryhub.audit import ledger
-from memoryhub.firewall.reach import reach_of
+from memoryhub.firewall.querysets import covered_by
+from memoryhub.firewall.reach import is_covered, reach_columns, reach_of
 from memoryhub.firewall.types import Principal, Scope, everything
 from memoryhub.ops.models import ReadCount
 
@@ -86,13 +89,18 @@ def flush() -> None:
 
 
 def counts(reader: Principal) -> tuple[int, int]:
-    """Reads in total and in the last minute: the reader's own, for an admin everybody's."""
+    """Reads in total and in the last minute: the reader's own, for an admin also those of all who saw no more."""
     is_admin = Scope.ADMIN in reader.scopes
     since = datetime.now(UTC) - timedelta(minutes=1)
-    found = ReadCount.objects.filter(Q() if is_admin else Q(principal=reader.name)).aggregate(
+    rule = Q(principal=reader.name)
+    found = ReadCount.objects.filter(rule | covered_by(reader.clearance) if is_admin else rule).aggregate(
         total=Sum("reads"), lately=Sum("reads", filter=Q(minute__gte=since))
     )
-    pending = [event for event in _queue.pending() if is_admin or event.principal == reader.name]
+    pending = [
+        event
+        for event in _queue.pending()
+        if event.principal == reader.name or (is_admin and is_covered(event.reach, reader.clearance))
+    ]
     lately = sum(_minute(event) >= since for event in pending)
     return (found["total"] or 0) + len(pending), (found["lately"] or 0) + lately
 
@@ -230,13 +238,33 @@ class Queue:
 
 
 def _count(events: list[ledger.Event]) -> None:
-    numbers = Counter((event.principal, _minute(event)) for event in events)
+    numbers = Counter((event.principal, _minute(event), _json_of(event.reach)) for event in events)
+    rows = [
+        {
+            "principal": principal,
+            "minute": minute,
+            "reads": number,
+            "reach_digest": hashlib.sha256(reach).digest(),
+            **orjson.loads(reach),
+        }
+        for (principal, minute, reach), number in sorted(numbers.items())
+    ]
     with connection.cursor() as cursor:
-        cursor.executemany(
-            "INSERT INTO read_counts (principal, minute, reads) VALUES (%s, %s, %s)"
-            " ON CONFLICT (principal, minute) DO UPDATE SET reads = read_counts.reads + excluded.reads",
-            [(*key, number) for key, number in sorted(numbers.items())],
-        )
+        cursor.executemany(_ADD, rows)
+
+
+_ADD = """
+INSERT INTO read_counts (
+    principal, minute, reads, reach_tiers, reach_blocked, reach_required, reach_namespaces, reach_digest
+) VALUES (
+    %(principal)s, %(minute)s, %(reads)s, %(reach_tiers)s::text[], %(reach_blocked)s::text[],
+    %(reach_required)s::text[], %(reach_namespaces)s::text[], %(reach_digest)s
+) ON CONFLICT (principal, minute, reach_digest) DO UPDATE SET reads = read_counts.reads + excluded.reads
+"""
+
+
+def _json_of(reach: ledger.Reach) -> bytes:
+    return orjson.dumps(reach_columns(reach), option=orjson.OPT_SORT_KEYS)
 
 
 def _minute(event: ledger.Event) -> datetime:

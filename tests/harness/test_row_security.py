@@ -34,7 +34,7 @@ TABLES = (Memory, MemoryCount, MemoryDay, MemoryTotal)
 WITHOUT_POLICY = {
     "record_clock": "one instant; /api/status publishes it",
     "audit_head": "number and hash of the ledger's last entry, answered to nobody but `audit verify`",
-    "read_counts": "who asked how often; asked by name",
+    "read_counts": "who asked how often; one's own, and for an admin those of readers who see no more",
     "conflict_claims": "who is looking at the group of a key; told to those who see all that its holder sees",
     "conflict_classes": "one word, under the hash of all that the asker sees of a group",
     "policies": "rules, no memory; one that names a namespace is told to those who may see it",

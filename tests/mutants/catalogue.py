@@ -83,7 +83,9 @@ SAME_ROWS = f"{ROW_SECURITY}::test_both_walls_show_the_same_rows"
 MAY_NOT = f"{ROW_SECURITY}::test_the_application_may_not"
 GRANTED_AGAIN = f"{ROW_SECURITY}::test_what_the_application_had_too_much_is_taken_when_it_is_granted_again"
 ONE_CONNECTION = f"{ROW_SECURITY}::test_high_and_low_in_turn_on_one_connection_leak_nothing"
-EMPTIED = "tests/audit/test_verify.py::test_a_ledger_that_was_emptied_is_broken_where_something_is_there_that_it_must_tell_of"
+EMPTIED = (
+    "tests/audit/test_verify.py::test_a_ledger_that_was_emptied_is_broken_where_something_is_there_that_it_must_tell_of"
+)
 RECOUNT = "tests/memories/test_counts.py::test_every_count_is_what_a_recount_finds"
 MATRIX = "tests/test_authorization.py::test_every_caller_gets_what_the_table_says"
 READING = "tests/api/test_reading.py"
@@ -387,6 +389,10 @@ def _the_ledger() -> list[Mutant]:
         trail("hidden memories are named", "[memory_id for memory_id in row.memory_ids if memory_id in known]", "list(row.memory_ids)"),
         trail("hidden memories were told", "for each, ats in told.items() if each in known]", "for each, ats in told.items()]"),
         unread("of the API", API, 'if request.method in ("GET", "HEAD") and response.status_code == 200:', "if False:"),
+        unread("counted of those who see more", "memoryhub/ops/reads.py", "rule | covered_by(reader.clearance) if is_admin", "Q() if is_admin"),
+        unread("counted of those who see more before they are written", "memoryhub/ops/reads.py", "(is_admin and is_covered(event.reach, reader.clearance))", "is_admin"),
+        unread("counted together whatever the clearance", "memoryhub/ops/reads.py", "hashlib.sha256(reach).digest()", 'hashlib.sha256(b"").digest()'),
+        Mutant("reads: covered in one tier", "memoryhub/firewall/reach.py", "set(reach.tiers) <= set(clearance.tiers())", "True", (COVERS,)),
         unread("what the API's list showed", API, 'self.told = [record["memory_id"] for record in page.records]', "pass"),
         unread("which memory the API showed", API, "found = whole(request, memory_id, filters.moment)\n        self.told = [memory_id]", "found = whole(request, memory_id, filters.moment)"),
         unread("whose versions the API showed", API, "self.told = [memory_id]\n        return Response({\"versions\"", "return Response({\"versions\""),

@@ -7,6 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -149,13 +150,72 @@ def test_a_backlog_is_written_in_parts_in_its_order(monkeypatch):
 
 @pytest.mark.django_db
 def test_reads_are_counted_before_and_after_they_are_written():
-    admin = Principal(name="user:root", scopes=frozenset({Scope.ADMIN}))
+    admin = Principal(name="user:root", scopes=frozenset({Scope.ADMIN}), clearance=Clearance(max_tier="internal"))
     note(3)
     note(2, by=admin)
     before = reads.counts(ADA), reads.counts(admin)
     reads.flush()
 
     assert before == (reads.counts(ADA), reads.counts(admin)) == ((3, 3), (5, 5))
+
+
+HIGHER: list[dict[str, Any]] = [
+    {"max_tier": "restricted", "blocked_labels": {"pii"}, "required_labels": {"eu"}, "namespaces": {"team"}},
+    {"max_tier": "internal", "blocked_labels": set(), "required_labels": {"eu"}, "namespaces": {"team"}},
+    {"max_tier": "internal", "blocked_labels": {"pii"}, "required_labels": set(), "namespaces": {"team"}},
+    {"max_tier": "internal", "blocked_labels": {"pii"}, "required_labels": {"eu"}, "namespaces": {"team", "other"}},
+    {"max_tier": "internal", "blocked_labels": {"pii"}, "required_labels": {"eu"}, "namespaces": None},
+]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("higher", HIGHER, ids=str)
+def test_the_reads_of_who_sees_more_are_not_counted_for_an_admin(higher):
+    """FW-17: in a hub without them it would have been told the same number."""
+    low = Clearance(
+        max_tier="internal",
+        blocked_labels=frozenset({"PII"}),
+        required_labels=frozenset({"eu"}),
+        namespaces=frozenset({"team"}),
+    )
+    admin = Principal(name="user:root", scopes=frozenset({Scope.ADMIN}), clearance=low)
+    lower = Principal(name="user:low", clearance=replace(low, max_tier="public", namespaces=frozenset()))
+    limits: dict[str, Any] = {
+        name: frozenset(value) if isinstance(value, set) else value for name, value in higher.items()
+    }
+    high = Principal(name="user:high", clearance=Clearance(**limits))
+    note(2, by=lower)
+    note(1, by=admin)
+    note(7, by=high)
+
+    before = reads.counts(admin), reads.counts(high)
+    reads.flush()
+
+    assert before == (reads.counts(admin), reads.counts(high)) == ((3, 3), (7, 7))
+
+
+@pytest.mark.django_db
+def test_the_reads_of_one_principal_before_and_after_its_clearance_changed_are_apart():
+    admin = Principal(name="user:root", scopes=frozenset({Scope.ADMIN}), clearance=ADA.clearance)
+    note(3)
+    note(5, by=replace(ADA, clearance=Clearance(max_tier="restricted")))
+    reads.flush()
+    note(1)
+    reads.flush()
+
+    assert (reads.counts(ADA)[0], reads.counts(admin)[0]) == (9, 4)
+
+
+@pytest.mark.django_db
+def test_reads_of_many_long_namespaces_are_counted():
+    """An index takes no row of more than 2,700 bytes."""
+    names = frozenset(f"{number:03}".ljust(255, "x") for number in range(200))
+    reader = Principal(name="user:wide", clearance=Clearance(namespaces=names))
+    note(2, by=reader)
+    reads.flush()
+
+    assert reads.counts(reader) == (2, 2)
+    assert ReadCount.objects.get().reach_namespaces == sorted(names)
 
 
 @pytest.mark.django_db
