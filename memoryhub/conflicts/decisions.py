@@ -16,6 +16,7 @@ from django.core.signing import BadSignature
 from django.db.models import BooleanField, F, Func, Q, Value
 from django.http import QueryDict
 
+from memoryhub.conflicts import policies
 from memoryhub.conflicts.keys import Key, id_of
 from memoryhub.conflicts.models import OUTCOMES, Decision
 from memoryhub.conflicts.querysets import DecisionQuerySet
@@ -30,6 +31,8 @@ from memoryhub.memories.querysets import HoldsSecret
 
 PARAMETERS = ("limit", "cursor")
 LONGEST = 300
+HIDDEN_REASON = "Decided automatically."
+"""The reason of a decision for a reader who may not see the policy that made it."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _KEY = struct.Struct(">q16s")
@@ -170,10 +173,15 @@ def _asked(data: QueryDict, clearance: Clearance, besides: Sequence[str] = ()) -
         raise BadQuery({"to": ["must be later than from."]})
     same = ("subject", "collection", "outcome", "principal", "policy", "run")
     rule = Q(**{name: asked[name] for name in same if asked[name]})
-    told = {"at__gte": asked["from"], "at__lt": asked["to"], "reason__icontains": asked["q"]}
+    told = {"at__gte": asked["from"], "at__lt": asked["to"]}
     rule &= Q(**{name: value for name, value in told.items() if value})
+    shows_policy = Q(policy__isnull=True) | Q(policy__in=policies.visible_ids(clearance))
+    if asked["policy"] or asked["run"]:
+        rule &= shows_policy
     if asked["q"]:
         rule &= ~Q(HoldsSecret(F("reason")))
+        is_found = asked["q"].casefold() in HIDDEN_REASON.casefold()
+        rule &= (shows_policy & Q(reason__icontains=asked["q"])) | (~shows_policy if is_found else Q(pk__in=()))
     if asked["memory_id"]:
         rule &= Q(memory_ids__contains=[asked["memory_id"]]) | Q(merged=asked["memory_id"])
     found: DecisionQuerySet = Decision.objects.visible_to(clearance).filter(rule)
@@ -223,8 +231,13 @@ def _every(found: DecisionQuerySet, clearance: Clearance) -> Iterator[Told]:
 
 _SAME = (
     "decision_id", "at", "outcome", "subject", "collection", "namespace", "memory_ids", "kept", "retired", "left",
-    "validity", "until", "reason", "principal", "policy", "policy_version", "rule", "run", "reverses",
+    "validity", "until", "principal", "reverses",
 )  # fmt: skip
+_OF_POLICY = ("reason", "policy", "policy_version", "rule", "run")
+# The reason of an automatic decision names its policy and quotes the rule.
+_HIDDEN_POLICY: dict[str, Any] = {
+    "reason": HIDDEN_REASON, "policy": None, "policy_version": None, "rule": "", "run": None,
+}  # fmt: skip
 
 
 def _told(rows: Iterable[Decision], clearance: Clearance) -> list[Told]:
@@ -233,10 +246,13 @@ def _told(rows: Iterable[Decision], clearance: Clearance) -> list[Told]:
     # It is none of those that were decided on, and may have been classified more closely since.
     latest = Memory.objects.visible_to(clearance).with_ids(made).filter(superseded_at__isnull=True)
     seen = set(latest.values_list("memory_id", flat=True)) if made else set()
+    of_policies = {row.policy for row in held if row.policy}
+    known = set(policies.visible_ids(clearance).filter(policy_id__in=of_policies)) if of_policies else set()
     now = clock.now() if any(row.until for row in held) else None
     return [
         Told(
             **{name: getattr(row, name) for name in _SAME},
+            **({name: getattr(row, name) for name in _OF_POLICY} if row.policy in {None, *known} else _HIDDEN_POLICY),
             id=id_of(*row.key),
             merged=row.merged if row.merged in seen else None,
             evidence=bytes(row.evidence).hex(),

@@ -115,8 +115,28 @@ class Claim(Keyed):
         return f"{self.principal} until {self.until:%H:%M}"
 
 
-class Policy(models.Model):
-    """One version of the rules by which groups of a namespace and a collection are decided; the newest holds."""
+class Reached(models.Model):
+    """What its maker could see: it is for those who see as much (firewall.querysets.covered_by)."""
+
+    reach_tiers = ArrayField(models.TextField())
+    reach_blocked = ArrayField(models.TextField(), default=list)
+    reach_required = ArrayField(models.TextField(), default=list)
+    reach_namespaces = ArrayField(models.TextField(), null=True, help_text="NULL: every namespace.")
+
+    class Meta:
+        abstract = True
+
+    @property
+    def reach(self) -> dict[str, list[str] | None]:
+        """The columns above, as `firewall.reach.reach_columns` answers them."""
+        return {each.name: getattr(self, each.name) for each in Reached._meta.local_fields}
+
+
+class Policy(Reached):
+    """One version of the rules by which groups of a namespace and a collection are decided; the newest holds.
+
+    Its reach is that of its first version: who may see one version may see them all.
+    """
 
     id = models.BigAutoField(primary_key=True)
     policy_id = models.UUIDField()
@@ -139,7 +159,7 @@ class Policy(models.Model):
         return f"{self.name} v{self.version}"
 
 
-class PolicyRun(models.Model):
+class PolicyRun(Reached):
     """A policy carried out over all open groups, in steps: each is a transaction, and the next one begins after it."""
 
     run_id = models.UUIDField(primary_key=True)
@@ -153,11 +173,6 @@ class PolicyRun(models.Model):
     left = models.PositiveIntegerField(default=0, help_text="Groups that the rules leave to people.")
     undone = models.PositiveIntegerField(default=0, help_text="Decisions that were undone with the run.")
     undoing = models.BigIntegerField(null=True, help_text="While it is undone in steps: the last decision (internal).")
-    # What whoever runs it can see: its numbers are for those who see as much (firewall.querysets.covered_by).
-    reach_tiers = ArrayField(models.TextField())
-    reach_blocked = ArrayField(models.TextField(), default=list)
-    reach_required = ArrayField(models.TextField(), default=list)
-    reach_namespaces = ArrayField(models.TextField(), null=True, help_text="NULL: every namespace.")
 
     class Meta:
         db_table = "policy_runs"

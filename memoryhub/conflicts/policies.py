@@ -1,6 +1,10 @@
 """Policies: which rules decide the open groups of a namespace and a collection.
 
 Nothing of a policy changes: to change it is to write its next version, and to disable it, too. The newest one holds.
+
+A policy is visible to those who may see all that its maker could see. So two policies of the same groups may be
+enabled, where the maker of the second could not see the first: neither goes before the other, and the one that is
+carried out first decides, for a group that is decided is open no more.
 """
 
 from collections.abc import Iterable, Mapping
@@ -9,6 +13,7 @@ from uuid import UUID, uuid4
 
 from django.core.exceptions import PermissionDenied
 from django.db import IntegrityError, transaction
+from django.db.models import Q, QuerySet
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
@@ -17,11 +22,14 @@ from memoryhub.conflicts.keys import Key
 from memoryhub.conflicts.models import Policy
 from memoryhub.conflicts.rules import MOST_RULES, Rule
 from memoryhub.firewall import deeds
-from memoryhub.firewall.types import Principal, Scope
+from memoryhub.firewall.querysets import covered_by
+from memoryhub.firewall.reach import reach_columns, reach_of
+from memoryhub.firewall.types import Clearance, Principal, Scope
 from memoryhub.memories.envelope import Name, Rejected, one_of, rejected
 
 DECIDED = ("contradiction", "update", "duplicate")
 """The classes of groups that a policy decides unless it says so: values of the others may stand side by side."""
+OTHER_REACH = "The policy was made by somebody who sees other memories. Disable it, and make one of your own."
 _TOLD = ("name", "namespace", "collection", "classes", "rules", "is_enabled")
 
 
@@ -79,23 +87,25 @@ def read(given: Any) -> Draft:
 
 
 def newest(by: Principal) -> list[Policy]:
-    """The version in force of each policy that `by` may know of, the most specific first.
-
-    A policy is known to who may see its namespace.
-    """
-    found = Policy.objects.order_by("policy_id", "-version").distinct("policy_id")
-    known = [policy for policy in found if _may_know(policy, by)]
-    return sorted(known, key=lambda policy: (_specificity(policy), policy.name, policy.policy_id))
+    """The version in force of each policy that `by` may see, the most specific first."""
+    found = _visible(by.clearance).order_by("policy_id", "-version").distinct("policy_id")
+    return sorted(found, key=lambda policy: (_specificity(policy), policy.name, policy.policy_id))
 
 
 def versions(policy_id: UUID, by: Principal) -> list[Policy]:
-    """All versions of a policy, the newest first: none, if `by` may not know of it."""
+    """All versions of a policy, the newest first: none, if `by` may not see it."""
     found = list(Policy.objects.filter(policy_id=policy_id).order_by("-version"))
-    return [policy for policy in found if _may_know(policy, by)] if found and _may_know(found[0], by) else []
+    # A later version may be about another namespace: the one in force decides who may see the namespaces of all.
+    return found if found and _visible(by.clearance).filter(pk=found[0].pk).exists() else []
+
+
+def visible_ids(clearance: Clearance) -> QuerySet[Policy, UUID]:
+    """The ids of all policies that `clearance` may see."""
+    return _visible(clearance).values_list("policy_id", flat=True)
 
 
 def one(policy_id: UUID, by: Principal) -> Policy | None:
-    """The version in force of a policy, if `by` may know of it."""
+    """The version in force of a policy, if `by` may see it."""
     return next(iter(versions(policy_id, by)), None)
 
 
@@ -112,7 +122,8 @@ def save(
 
     Raises PermissionDenied for who is no admin, and Rejected: `not_found`, `stale` if there is a later version than the
     one that was read, `invalid_value` for a namespace that `by` may not see, and for a policy that would decide the
-    groups of another one.
+    groups of another one that `by` may see, `other_reach` for a change by somebody who sees more than the maker. Such
+    a one may disable the policy, and what it wrote would be read by those who see less.
     """
     if not by.may(Scope.ADMIN):
         raise PermissionDenied
@@ -122,9 +133,15 @@ def save(
     if before is not None and before.version != version:
         raise stale()
     made = Policy(
-        policy_id=policy_id or uuid4(), version=version + 1 if before else 1, principal=by.name, **draft.model_dump()
+        policy_id=policy_id or uuid4(),
+        version=version + 1 if before else 1,
+        principal=by.name,
+        **(before.reach if before else reach_columns(reach_of(by.clearance))),
+        **draft.model_dump(),
     )
     made.rules = [rule.told for rule in draft.rules]
+    if before is not None and before.reach != reach_columns(reach_of(by.clearance)) and _rewrites(before, made):
+        raise Rejected({"": [OTHER_REACH]}, "other_reach")
     _check(made, by)
     try:
         with deeds.together(), transaction.atomic():
@@ -168,13 +185,22 @@ def _specificity(policy: Policy) -> tuple[bool, bool]:
     return policy.namespace is None, policy.collection is None
 
 
-def _may_know(policy: Policy, by: Principal) -> bool:
-    seen = by.clearance.namespaces
-    return policy.namespace is None or seen is None or policy.namespace in seen
+def _visible(clearance: Clearance) -> QuerySet[Policy]:
+    """Versions of policies whose maker could see no more than `clearance`, about namespaces that it may see."""
+    rule = covered_by(clearance)
+    if clearance.namespaces is not None:
+        rule &= Q(namespace__isnull=True) | Q(namespace__in=sorted(clearance.namespaces))
+    return Policy.objects.filter(rule)
+
+
+def _rewrites(before: Policy, made: Policy) -> bool:
+    """Whether a version says anything else than the one before it, besides whether it is enabled."""
+    return any(getattr(before, name) != getattr(made, name) for name in _TOLD if name != "is_enabled")
 
 
 def _check(made: Policy, by: Principal) -> None:
-    if not _may_know(made, by):
+    seen = by.clearance.namespaces
+    if made.namespace is not None and seen is not None and made.namespace not in seen:
         raise Rejected({"namespace": ["is not one that you may see."]})
     rival = next((other for other in newest(by) if made.is_enabled and _is_rival(other, made)), None)
     if rival is not None:

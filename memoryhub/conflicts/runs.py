@@ -198,7 +198,7 @@ def _check_it_fits(run: PolicyRun, by: Principal) -> None:
 
 
 def _why_not(run: PolicyRun, by: Principal) -> str:
-    if any(getattr(run, name) != value for name, value in reach_columns(reach_of(by.clearance)).items()):
+    if run.reach != reach_columns(reach_of(by.clearance)):
         return "other_reach"
     newest = policies.one(run.policy.policy_id, by)
     if newest is None or newest.version != run.policy.version:
@@ -211,8 +211,8 @@ def _refused(code: str) -> Rejected:
 
 
 def _seen(by: Principal) -> QuerySet[PolicyRun]:
-    found = PolicyRun.objects.filter(covered_by(by.clearance)).select_related("policy")
-    return found.order_by("-started", "-run_id")
+    found = PolicyRun.objects.filter(covered_by(by.clearance), covered_by(by.clearance, through="policy__"))
+    return found.select_related("policy").order_by("-started", "-run_id")
 
 
 def _locked(run_id: UUID, by: Principal) -> PolicyRun:

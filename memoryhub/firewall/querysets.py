@@ -30,14 +30,17 @@ def visible(clearance: Clearance) -> Q:
     return rule
 
 
-def covered_by(clearance: Clearance) -> Q:
-    """Entries of actors who could see no more than `clearance` may: `Clearance.covers` in SQL."""
-    rule = Q(reach_tiers__contained_by=clearance.tiers())
+def covered_by(clearance: Clearance, through: str = "") -> Q:
+    """Entries of actors who could see no more than `clearance` may: `Clearance.covers` in SQL.
+
+    `through` is the path of a relation, such as `policy__`, to the row that carries what its actor could see.
+    """
+    rule = {"tiers__contained_by": clearance.tiers()}
     if clearance.blocked_labels:
-        rule &= Q(reach_blocked__contains=sorted(label_keys(clearance.blocked_labels)))
+        rule["blocked__contains"] = sorted(label_keys(clearance.blocked_labels))
     if clearance.required_labels:
-        rule &= Q(reach_required__contains=sorted(label_keys(clearance.required_labels)))
+        rule["required__contains"] = sorted(label_keys(clearance.required_labels))
     if clearance.namespaces is not None:
         # NULL, which is every namespace, is contained in no list.
-        rule &= Q(reach_namespaces__contained_by=sorted(clearance.namespaces))
-    return rule
+        rule["namespaces__contained_by"] = sorted(clearance.namespaces)
+    return Q(**{f"{through}reach_{name}": value for name, value in rule.items()})

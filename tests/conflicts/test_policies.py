@@ -1,18 +1,25 @@
 """Policies: versions that are added, who may make and know them, and which of them decides a group."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from django.core.exceptions import PermissionDenied
+from django.http import QueryDict
 
 from memoryhub.audit.models import AuditEntry
-from memoryhub.conflicts import policies
+from memoryhub.conflicts import decide, decisions, policies, runs
+from memoryhub.conflicts.choices import Choice, Wish
+from memoryhub.conflicts.keys import evidence_of
 from memoryhub.conflicts.models import Policy
-from memoryhub.firewall.types import Scope
+from memoryhub.firewall.types import Clearance, Principal, Scope
 from memoryhub.memories.envelope import Rejected
-from tests.conflicts.runs import ADMIN, admin, change, make_policy
+from memoryhub.memories.models import Memory
+from tests.builders import make_memory
+from tests.conflicts.runs import ADMIN, admin, carried_out, change, make_group, make_policy, standing
 
 pytestmark = pytest.mark.django_db
+OF_POLICY = ("policy", "policy_version", "rule", "run", "reason")
 NAMED = {"name": "Newest first", "rules": [{"rule": "latest_event"}]}
 
 
@@ -116,14 +123,132 @@ def test_only_an_admin_makes_policies():
         make_policy(by=steward)
 
 
-def test_a_policy_of_a_namespace_is_known_to_who_may_see_it():
-    make_policy(name="Of all")
-    secret = make_policy(name="Of secrets", namespace="secret")
+LESS: list[dict[str, Any]] = [
+    {"max_tier": "public"},
+    {"max_tier": "restricted", "blocked_labels": frozenset({"pii"})},
+    {"max_tier": "restricted", "required_labels": frozenset({"eu"})},
+    {"max_tier": "restricted", "namespaces": frozenset({"sales"})},
+]
+
+
+@pytest.mark.parametrize("less", LESS, ids=str)
+def test_a_policy_is_hidden_from_those_who_see_less_than_its_maker(less):
+    low = admin(**less)
+    secret = change(make_policy(name="Secret", collection="city"), name="Secret still")
+    mine = make_policy(name="Mine", collection="job", by=low)
+
+    assert policies.newest(low) == [mine]
+    assert (policies.one(secret.policy_id, low), policies.versions(secret.policy_id, low)) == (None, [])
+    assert policies.newest(ADMIN) == sorted([secret, mine], key=lambda policy: policy.name)
+    for act in (lambda: change(secret, by=low, name="Mine"), lambda: runs.start(secret.policy_id, by=low)):
+        with pytest.raises(Rejected) as refused:
+            act()
+        assert refused.value.code == "not_found"
+
+
+@pytest.mark.parametrize("less", LESS, ids=str)
+def test_a_hidden_rival_does_not_keep_a_policy_from_being_made_and_does_not_go_before_it(less):
+    low = admin(**less)
+    secret = make_policy(name="Secret", collection="city")
+    general = make_policy(name="Of all", by=low)
+
+    mine = make_policy(name="Mine", collection="city", by=low)
+
+    assert policies.before(general, low) == [mine]
+    assert policies.before(mine, low) == policies.before(mine, ADMIN) == policies.before(secret, ADMIN) == []
+    with pytest.raises(Rejected, match="“Mine” decides such groups already"):
+        make_policy(name="Third", collection="city", by=low)
+
+
+def test_of_two_rivals_the_one_that_is_carried_out_first_decides():
+    low = admin(max_tier="public")
+    secret = make_policy({"rule": "trusted_sources", "sources": ["crm"]}, name="Secret", collection="city")
+    mine = make_policy("latest_event", name="Mine", collection="city", by=low)
+    first = of_two_sources("user:ada")
+
+    assert carried_out(mine, by=low).decided == 1
+    assert (carried_out(secret).seen, carried_out(secret).decided) == (0, 0)
+    second = of_two_sources("user:bob")
+    assert carried_out(secret).decided == 1
+    assert (carried_out(mine, by=low).seen, carried_out(mine).seen) == (0, 0)
+
+    assert standing(first) == {"Paris": "retired", "London": "active"}
+    assert standing(second) == {"Paris": "active", "London": "retired"}
+
+
+def of_two_sources(subject: str) -> list[Memory]:
+    return [
+        make_memory(subject=subject, collection="city", content=content, source=source, timestamp=timestamp)
+        for content, source, timestamp in (
+            ("Paris", "crm", "2026-03-01T12:00:00Z"), ("London", "mail", "2026-03-02T12:00:00Z"),
+        )
+    ]  # fmt: skip
+
+
+def test_who_sees_more_than_the_maker_may_disable_a_policy_and_write_nothing_into_it():
+    low = admin(max_tier="public")
+    mine = make_policy(name="Mine", by=low)
+
+    for changed in ({"name": "Of a secret project"}, {"rules": [{"rule": "trusted_sources", "sources": ["secret"]}]}):
+        with pytest.raises(Rejected) as refused:
+            change(mine, **changed)
+        assert refused.value.code == "other_reach"
+    disabled = change(mine, is_enabled=False)
+
+    assert policies.versions(mine.policy_id, low) == [disabled, mine]
+    assert change(disabled, by=low, name="Mine again", is_enabled=True).version == 3
+
+
+def test_a_policy_may_name_a_namespace_that_its_maker_may_see():
     outsider = admin(namespaces=frozenset({"sales"}))
 
-    assert [policy.name for policy in policies.newest(outsider)] == ["Of all"]
-    assert policies.one(secret.policy_id, outsider) is None
-    for act in (lambda: change(secret, by=outsider, name="Mine"), lambda: make_policy(by=outsider, namespace="secret")):
-        with pytest.raises(Rejected):
-            act()
+    with pytest.raises(Rejected):
+        make_policy(by=outsider, namespace="secret")
     assert make_policy(by=outsider, namespace="sales").version == 1
+
+
+@pytest.mark.parametrize("less", LESS, ids=str)
+def test_a_decision_names_its_policy_to_those_who_may_see_it(less):
+    low = Principal(name="user:low", clearance=Clearance(**less), scopes=frozenset({Scope.READ}))
+    secret = make_policy("latest_event", name="Secret project")
+    make_group("user:ada", "Paris", "London", tier="public", namespace="sales", labels=["eu"])
+    run = carried_out(secret)
+
+    (seen,), (hidden,) = (decisions.page(QueryDict(), reader=reader).decisions for reader in (ADMIN, low))
+
+    assert (seen.policy, seen.policy_version, seen.run, seen.rule) == (secret.policy_id, 1, run.run_id, "latest_event")
+    assert "Secret project" in seen.reason
+    assert (hidden.policy, hidden.policy_version, hidden.run, hidden.rule) == (None, None, None, "")
+    assert hidden.reason == "Decided automatically."
+    assert replace(hidden, **{name: getattr(seen, name) for name in OF_POLICY}) == seen
+
+
+@pytest.mark.parametrize(
+    ("query", "to_low", "to_all"),
+    [
+        ("q=Secret project", 0, 1),
+        ("q=automatic", 1, 0),
+        ("policy={policy}", 0, 1),
+        ("run={run}", 0, 1),
+        ("q=by hand", 1, 1),
+    ],
+)
+def test_decisions_are_not_found_by_what_their_reader_may_not_see(query, to_low, to_all):
+    low = replace(ADMIN, name="user:low", clearance=Clearance(max_tier="public"))
+    secret = make_policy("latest_event", name="Secret project")
+    make_group("user:ada", "Paris", "London", tier="public")
+    run = carried_out(secret)
+    decide_by_hand(make_group("user:bob", "Rome", "Oslo", tier="public"))
+    asked = QueryDict(query.format(policy=secret.policy_id, run=run.run_id))
+
+    assert len(decisions.page(asked, reader=low).decisions) == to_low
+    assert len(decisions.page(asked, reader=ADMIN).decisions) == to_all
+
+
+def decide_by_hand(members: list[Memory]) -> None:
+    wish = Wish(
+        key=("user:bob", "city"),
+        evidence=evidence_of((member.memory_id, member.version) for member in members),
+        choice=Choice(outcome="keep_one", keep=[members[0].memory_id], reason="Decided by hand."),
+    )
+    assert not decide.decide_all([wish], by=ADMIN)[0].refusal

@@ -287,7 +287,7 @@ def test_what_nobody_below_may_miss_stays_in_force():
 def test_a_run_is_known_to_who_sees_as_much_and_gone_on_with_by_who_sees_the_same():
     for name in "abc":
         make_group(f"user:{name}", "Paris", "London")
-    policy = make_policy()
+    policy = make_policy(by=LOW)
     high = runs.go_on(runs.start(policy.policy_id, by=ADMIN).run_id, by=ADMIN, size=1)
     low = runs.go_on(runs.start(policy.policy_id, by=LOW).run_id, by=LOW, size=1)
 

@@ -37,7 +37,7 @@ WITHOUT_POLICY = {
     "read_counts": "who asked how often; one's own, and for an admin those of readers who see no more",
     "conflict_claims": "who is looking at the group of a key; told to those who see all that its holder sees",
     "conflict_classes": "one word, under the hash of all that the asker sees of a group",
-    "policies": "rules, no memory; one that names a namespace is told to those who may see it",
+    "policies": "rules, no memory; told to those who see as much as whoever made them",
     "policy_runs": "numbers; told to those who see as much as whoever ran it",
     "sources": "no memory: the names under which keys write, and their clearances for writing; listed by no route",
     "api_keys": "no memory", "clearances": "no memory", "user_clearances": "no memory",

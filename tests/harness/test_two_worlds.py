@@ -177,6 +177,9 @@ def test_the_doors_do_answer(worlds):
         expected |= {"inspector:conflict-decide": {409, 404}, "inspector:conflict-similar": {200, 404}}
         # A run of who sees more is hidden.
         expected |= {"api:policy-run-of-id": {404}, "inspector:policy-run": {404}}
+        # So is a policy of who sees more.
+        for of_policy in ("api:policy", "api:policy-dry-run", "inspector:policy", "inspector:policy-dry-run"):
+            expected[of_policy] = {200, 404}
         # One has a version already that retired it.
         expected |= {"api:memory-labels": {200, 409}}
         assert statuses == expected.get(door.route, {200}), door

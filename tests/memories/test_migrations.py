@@ -1,14 +1,18 @@
 """Every migration of the rooms goes forward, back and forward again, and leaves the same schema (MG-01)."""
 
 from importlib import import_module
+from uuid import UUID
 
 import pytest
 from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.loader import MigrationLoader
 
+from memoryhub.conflicts.models import Policy
+from memoryhub.firewall.models import ApiKey
+from memoryhub.firewall.types import tier_order
 from memoryhub.memories.models import Memory
-from tests.builders import store
+from tests.builders import make_key, make_user, store
 from tests.harness.databases import World, world
 from tests.harness.generated import planted
 from tests.memories.rows import execute
@@ -111,6 +115,46 @@ def test_a_hub_that_went_back_and_forward_takes_memories_again(empty: World):
     store([planted(payload_id="after")])
 
     assert list(Memory.objects.values_list("payload_id", flat=True)) == ["after"]
+
+
+def test_policies_of_before_are_for_those_who_see_what_their_makers_see_by_now(empty: World):
+    migrate("conflicts", "0003_policy_runs_undone")
+    make_user("ada", scopes="admin", max_tier="internal", blocked_labels=["PII"], every_namespace=False)
+    make_key(scopes="admin", clearance={"max_tier": "public"})
+    (key,) = ApiKey.objects.values_list("name", flat=True)
+    makers = [["user:ada"], [f"key:{key}"], ["user:gone"], ["user:ada", f"key:{key}"], ["user:ada", "user:ada"]]
+    for number, principals in enumerate(makers):
+        for version, principal in enumerate(principals, 1):
+            execute(
+                "INSERT INTO policies (policy_id, version, name, classes, rules, is_enabled, at, principal)"
+                " VALUES (%s, %s, %s, '{}', '[]', true, now(), %s)",
+                UUID(int=number), version, str(number), principal,
+            )  # fmt: skip
+    migrate()
+
+    found = Policy.objects.order_by("policy_id", "version").values_list(
+        "name", "reach_tiers", "reach_blocked", "reach_namespaces"
+    )
+    ada: tuple[object, ...] = (["public", "internal"], ["pii"], [])
+    everything: tuple[object, ...] = (tier_order(), [], None)
+    assert [(name, tuple(reach)) for name, *reach in found] == [
+        ("0", ada), ("1", (["public"], [], None)), ("2", everything), *[("3", everything)] * 2, *[("4", ada)] * 2,
+    ]  # fmt: skip
+
+
+def test_the_reads_of_before_count_for_those_who_see_every_tier_and_go_back_together(empty: World):
+    migrate("ops", "0001_initial")
+    execute("INSERT INTO read_counts (principal, minute, reads) VALUES ('user:ada', '2026-03-01T12:00Z', 7)")
+    migrate()
+    assert execute("SELECT reads, reach_tiers, reach_namespaces FROM read_counts") == [(7, tier_order(), None)]
+    execute(
+        "INSERT INTO read_counts (principal, minute, reads, reach_tiers, reach_blocked, reach_required, reach_digest)"
+        " VALUES ('user:ada', '2026-03-01T12:00Z', 5, '{public}', '{}', '{}', 'x')"
+    )
+    migrate("ops", "0001_initial")
+
+    assert execute("SELECT principal, reads FROM read_counts") == [("user:ada", 12)]
+    migrate()
 
 
 @pytest.mark.django_db

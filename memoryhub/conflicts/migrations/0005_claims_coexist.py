@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("conflicts", "0003_policy_runs_undone")]
+    dependencies = [("conflicts", "0004_policy_reach")]
     operations = [
         migrations.RemoveConstraint(model_name="claim", name="conflict_claims_of_a_key"),
         # On the way back there is room for one claim of a group. All of them end within minutes anyway.

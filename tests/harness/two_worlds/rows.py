@@ -14,9 +14,10 @@ from memoryhub.conflicts import claims, decide, policies, runs
 from memoryhub.conflicts.choices import Choice, Wish
 from memoryhub.conflicts.keys import Key, evidence_of
 from memoryhub.conflicts.models import Policy
+from memoryhub.firewall.types import Principal, Scope
 from memoryhub.memories.envelope import Draft
 from tests.harness.generated import planted
-from tests.harness.worlds import CLOCK, HIGH, Step
+from tests.harness.worlds import CLOCK, HIGH, LOW, Step
 
 DAYS = ("2026-03-01T06:00:00Z", "2026-03-01T18:00:00Z", "2026-03-02T00:00:00Z", "2026-03-05T09:00:00Z")
 # Pages mask it, and a search of its own looks for it.
@@ -186,6 +187,18 @@ def said(key: Key, *contents: str, **fields: Any) -> list[Draft]:
     return [planted(payload_id=f"p-{content}", content=content, **about) for content in contents]
 
 
+LOW_ADMIN = Principal(name="user:low-admin", clearance=LOW, scopes=frozenset({Scope.ADMIN}))
+
+
+def make_policy(name: str, source: str, *, by: Principal) -> None:
+    rules = [{"rule": "trusted_sources", "sources": [source]}, {"rule": "latest_event"}]
+    policies.save(policies.read({"name": name, "rules": rules}), by=by)
+
+
+def start_run(name: str, *, by: Principal) -> None:
+    runs.start(Policy.objects.get(name=name).policy_id, by=by)
+
+
 DECIDED = [
     *STORY,
     # Decided on above: a hidden value is kept, one is retired, and what is seen below is left.
@@ -200,7 +213,10 @@ DECIDED = [
     Step(drafts=said(BOB, "Oslo", "Lima", **ABOVE), is_hidden=True),
     Step(drafts=said(BOB, "Oslo", source="mail")),
     Step(is_hidden=True, deed=partial(claims.claim, BOB, by=HIGH)),
-    Step(deed=lambda: policies.save(policies.read({"name": "Newest", "rules": [{"rule": "latest_event"}]}), by=HIGH)),
-    Step(is_hidden=True, deed=lambda: runs.start(Policy.objects.get().policy_id, by=HIGH)),
+    # The second one decides the same groups, by whatever its maker can see.
+    Step(is_hidden=True, deed=partial(make_policy, "Hidden policy", "hidden-source", by=HIGH)),
+    Step(deed=partial(make_policy, "Newest", "crm", by=LOW_ADMIN)),
+    Step(is_hidden=True, deed=partial(start_run, "Newest", by=HIGH)),
+    Step(is_hidden=True, deed=partial(start_run, "Hidden policy", by=HIGH)),
 ]
 """The same, and decisions."""
