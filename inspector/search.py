@@ -1,6 +1,6 @@
 """The memory list's address: what it asks for, told in words, and the addresses one step away from it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property
@@ -133,7 +133,7 @@ class Search:
         """What is wrong with this address, a sentence for each mistake."""
         return [f"{name} {' '.join(said)}" for name, said in self.errors.items()]
 
-    def fields(self, suggested: Mapping[str, Iterable[str]]) -> list[Field]:
+    def fields(self, suggested: Mapping[str, Iterable[str]], statuses: Sequence[str]) -> list[Field]:
         """One input for each filter, filled in as the address says; labels have one more, for the next.
 
         None for the instants, which are chosen elsewhere.
@@ -142,6 +142,7 @@ class Search:
         for name, chosen in MemoryFilterSet.base_filters.items():
             values = self.params.getlist(name)
             options = tuple(option for option, _ in getattr(chosen.field, "choices", ()) if option)
+            options = tuple(statuses) if name == "status" else options
             for number, value in enumerate([*values, ""] if name == "label" else [*values, ""][:1]):
                 fields.append(
                     Field(

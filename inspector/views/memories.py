@@ -24,7 +24,7 @@ from memoryhub.conflicts import chips
 from memoryhub.firewall.reach import reach_of
 from memoryhub.firewall.types import Scope
 from memoryhub.memories import facets, pages, timeline
-from memoryhub.memories.filters import BadQuery, MemoryFilterSet, MomentFilterSet
+from memoryhub.memories.filters import BadQuery, MemoryFilterSet, MomentFilterSet, statuses_for
 from memoryhub.memories.models import Memory
 from memoryhub.memories.moment import NOW
 from memoryhub.memories.records import WHOLE, Record, newest, records
@@ -43,7 +43,8 @@ def memories(request: PageRequest) -> HttpResponse:
         page = pages.page(filters, reader=request.principal, parameters=request.GET.dict(), names=WHOLE)
     except BadQuery as error:
         search = Search(request.GET, error.errors)
-        return _answer(request, {"search": search, "fields": search.fields({}), "errors": search.errors})
+        empty = search.fields({}, statuses_for(request.principal.clearance))
+        return _answer(request, {"search": search, "fields": empty, "errors": search.errors})
     search = Search(request.GET)
     if search.is_untidy and not request.htmx:
         return HttpResponseRedirect(address(search.params))
@@ -57,7 +58,7 @@ def memories(request: PageRequest) -> HttpResponse:
         request,
         {
             "search": search,
-            "fields": search.fields(suggested),
+            "fields": search.fields(suggested, statuses_for(filters.clearance)),
             "page": replace(page, records=shown),
             "older_url": search.older(page.next_cursor),
             "total": counted.total,

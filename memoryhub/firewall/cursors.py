@@ -17,6 +17,7 @@ def signer_of(reader: Principal, *asked: object) -> Signer:
         sorted(held.blocked_labels),
         sorted(held.required_labels),
         None if held.namespaces is None else sorted(held.namespaces),
+        held.sees_quarantined,
         *asked,
     )
     return Signer(salt=f"memoryhub.cursor:{bound!r}", sep=".")

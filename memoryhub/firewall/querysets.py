@@ -1,11 +1,11 @@
-"""The firewall's rule in SQL, for every table that carries namespace, classification_tier and label_keys.
+"""The firewall's rule in SQL, for every table that carries namespace, classification_tier, label_keys and status.
 
 And for the ledger, whose entries carry what their actor could see.
 """
 
 from django.db.models import Q
 
-from memoryhub.firewall.types import Clearance, label_keys
+from memoryhub.firewall.types import QUARANTINED, Clearance, label_keys
 
 
 def stored_tiers(clearance: Clearance) -> list[str]:
@@ -18,7 +18,7 @@ def stored_tiers(clearance: Clearance) -> list[str]:
 
 
 def visible(clearance: Clearance) -> Q:
-    """Rows that `clearance` may see: namespace, then blocked labels, then tier, then required labels."""
+    """Rows that `clearance` may see: by namespace, blocked labels, tier, required labels, and quarantine."""
     rule = Q()
     if clearance.namespaces is not None:
         rule &= Q(namespace__in=sorted(clearance.namespaces))
@@ -27,6 +27,8 @@ def visible(clearance: Clearance) -> Q:
     rule &= Q(classification_tier__in=stored_tiers(clearance))
     if clearance.required_labels:
         rule &= Q(label_keys__contains=sorted(label_keys(clearance.required_labels)))
+    if not clearance.sees_quarantined:
+        rule &= ~Q(status=QUARANTINED)
     return rule
 
 

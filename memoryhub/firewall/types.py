@@ -1,7 +1,7 @@
 """What leaves this room: a clearance, and the principal that holds it."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import lru_cache
 from typing import Protocol
@@ -24,6 +24,17 @@ class Classified(Protocol):
     def classification_tier(self) -> str: ...
     @property
     def sensitivity_labels(self) -> Sequence[str]: ...
+
+
+class Stored(Classified, Protocol):
+    """A row of memories."""
+
+    @property
+    def status(self) -> str: ...
+
+
+QUARANTINED = "quarantined"
+"""The status of rows that those alone may see who judge memories."""
 
 
 class Scope(StrEnum):
@@ -62,13 +73,15 @@ def tier_order() -> list[str]:
 class Clearance:
     """What a reader may see. The default sees the most open tier only.
 
-    `namespaces` of None means every namespace; an empty set means none.
+    `namespaces` of None means every namespace; an empty set means none. Whether rows in quarantine are seen comes from
+    the scopes of the principal that holds it, and belongs here because whatever asks for rows asks by a clearance.
     """
 
     max_tier: str = field(default_factory=lambda: tier_order()[0])
     blocked_labels: frozenset[str] = frozenset()
     required_labels: frozenset[str] = frozenset()
     namespaces: frozenset[str] | None = None
+    sees_quarantined: bool = False
 
     def tiers(self) -> list[str]:
         """The tiers this clearance reaches. A maximum that is not in the order reaches nothing."""
@@ -76,7 +89,7 @@ class Clearance:
         return order[: order.index(self.max_tier) + 1] if self.max_tier in order else []
 
     def covers(self, other: "Clearance") -> bool:
-        """Whether everything that `other` may see is seen by this clearance, too."""
+        """Whether everything that `other` may see is seen by this clearance, too: by tier, labels and namespace."""
         return (
             set(other.tiers()) <= set(self.tiers())
             and label_keys(self.blocked_labels) <= label_keys(other.blocked_labels)
@@ -93,10 +106,15 @@ class Clearance:
             blocked_labels=self.blocked_labels | other.blocked_labels,
             required_labels=self.required_labels | other.required_labels,
             namespaces=frozenset.intersection(*every) if every else None,
+            sees_quarantined=self.sees_quarantined and other.sees_quarantined,
         )
 
-    def permits(self, row: Classified) -> bool:
+    def shows(self, row: Stored) -> bool:
         """The rule in Python. `firewall.querysets.visible` is the same in SQL; a parity test holds them together."""
+        return self.permits(row) and (self.sees_quarantined or row.status != QUARANTINED)
+
+    def permits(self, row: Classified) -> bool:
+        """The part of the rule that judges how a row is classified, whatever its status."""
         if self.namespaces is not None and row.namespace not in self.namespaces:
             return False
         labels = label_keys(row.sensitivity_labels)
@@ -110,7 +128,7 @@ class Clearance:
 
 def everything() -> Clearance:
     """The clearance of the operator's own command line."""
-    return Clearance(max_tier=tier_order()[-1])
+    return Clearance(max_tier=tier_order()[-1], sees_quarantined=True)
 
 
 def opens(before: Classified, after: Classified, clearances: Iterable[Clearance] = ()) -> bool:
@@ -158,6 +176,11 @@ class Principal:
     is_operator: bool = False
     """Whether it is the operator's own command line. What it stores is not a source's write: it may have any
     classification."""
+
+    def __post_init__(self) -> None:
+        # By the scopes alone, however the principal was put together.
+        judged = replace(self.clearance, sees_quarantined=self.may(Scope.INSPECT))
+        object.__setattr__(self, "clearance", judged)
 
     def may(self, scope: Scope) -> bool:
         return scope in self.scopes or Scope.ADMIN in self.scopes

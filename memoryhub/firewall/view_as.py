@@ -19,7 +19,7 @@ KINDS = ("clearance", "user", "key")
 MOST_OFFERED = 50
 _KEPT_AS = "view_as"
 # What one may read is given by these scopes, besides the clearance. Looking as somebody must not add to it.
-_READING = (Scope.READ, Scope.AUDIT, Scope.ADMIN)
+_READING = (Scope.READ, Scope.INSPECT, Scope.AUDIT, Scope.ADMIN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

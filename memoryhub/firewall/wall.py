@@ -17,7 +17,7 @@ from memoryhub.firewall.types import Clearance, label_keys
 EVERY = "*"
 """Every namespace, or every source: not a text array, so that no name can be mistaken for it."""
 
-_NAMES = ("tiers", "blocked_labels", "required_labels", "namespaces", "writes_as")
+_NAMES = ("tiers", "blocked_labels", "required_labels", "namespaces", "writes_as", "sees_quarantined")
 _TELL = "SELECT " + ", ".join(f"set_config('memoryhub.{name}', %s, true)" for name in _NAMES)
 _TOLD = "SELECT " + ", ".join(f"coalesce(current_setting('memoryhub.{name}', true), '')" for name in _NAMES)
 
@@ -32,6 +32,7 @@ def behind(clearance: Clearance) -> Iterator[None]:
         _words(label_keys(clearance.required_labels)),
         namespaces,
         "",
+        "on" if clearance.sees_quarantined else "",
     ):
         yield
 
@@ -43,7 +44,7 @@ def writing(sources: Iterable[str] | None) -> Iterator[None]:
     A writer must find what it wrote before, whoever may read it by now; nothing of it may reach the writer but
     receipts.
     """
-    with _told("", "", "", "", EVERY if sources is None else _words(sources)):
+    with _told("", "", "", "", EVERY if sources is None else _words(sources), ""):
         yield
 
 

@@ -11,7 +11,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import QueryDict
 
-from memoryhub.firewall.types import ACTOR_TYPES, Clearance, tier_order
+from memoryhub.firewall.types import ACTOR_TYPES, QUARANTINED, Clearance, tier_order
 from memoryhub.memories.envelope import Errors, parse_instant
 from memoryhub.memories.models import KINDS, NAME_LENGTH, STATUSES, Memory
 from memoryhub.memories.moment import Moment
@@ -111,6 +111,11 @@ def choice_filter(values: Callable[[], Iterable[str]], **options: Any) -> django
     return django_filters.ChoiceFilter(choices=lambda: _choices(values()), **options)
 
 
+def statuses_for(clearance: Clearance) -> tuple[str, ...]:
+    """The statuses that may be asked for. To whoever may not see rows in quarantine it is no status."""
+    return tuple(status for status in STATUSES if status != QUARANTINED or clearance.sees_quarantined)
+
+
 class MomentFilterSet(django_filters.FilterSet):
     """Memories at a moment: what every route takes that reads them."""
 
@@ -137,6 +142,10 @@ class MomentFilterSet(django_filters.FilterSet):
         """All versions that the caller may see, whatever is asked for."""
         super().__init__(data, queryset=self.seen)
         refuse_unknown(data, frozenset(self.base_filters) | frozenset(besides))
+        if "status" in self.form.fields:
+            field: Any = self.form.fields["status"]
+            withheld = set(STATUSES) - set(statuses_for(clearance))
+            field.choices = [choice for choice in field.choices if choice[0] not in withheld]
         if not self.form.is_valid():
             errors = {name: self._sentences(name, said) for name, said in self.form.errors.items()}
             raise BadQuery(errors, "invalid_timestamp" if errors.keys() <= self.instants else "invalid_parameter")

@@ -24,7 +24,7 @@ def store(*rows: dict[str, Any]) -> list[Memory]:
 
 
 def assert_all_agree(clearance: Clearance, stored: list[Memory]) -> None:
-    permitted = {row.id for row in stored if clearance.permits(row)}
+    permitted = {row.id for row in stored if clearance.shows(row)}
 
     assert {row.id for row in Memory.objects.visible_to(clearance)} == permitted
     for tally in (MemoryCount, MemoryDay):

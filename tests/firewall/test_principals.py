@@ -58,6 +58,7 @@ def test_a_user_holds_what_the_record_says():
         blocked_labels=frozenset({"pii"}),
         required_labels=frozenset({"eu"}),
         namespaces=frozenset({"team"}),
+        sees_quarantined=True,
     )
 
 

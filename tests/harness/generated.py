@@ -79,4 +79,5 @@ def clearances() -> st.SearchStrategy[Clearance]:
         blocked_labels=label_sets(2).map(frozenset),
         required_labels=label_sets(2).map(frozenset),
         namespaces=st.none() | some,
+        sees_quarantined=st.booleans(),
     )

@@ -7,6 +7,7 @@ import itertools
 import json
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -19,14 +20,15 @@ from memoryhub.api.permissions import walled
 from memoryhub.config import APPLICATION
 from memoryhub.firewall import wall
 from memoryhub.firewall.types import Clearance, everything
-from memoryhub.memories import ingest
+from memoryhub.memories import ingest, relabel
 from memoryhub.memories.models import Memory, MemoryCount, MemoryDay, MemoryTotal
+from memoryhub.memories.querysets import ClassifiedQuerySet
 from memoryhub.ops import roles
 from tests.builders import at, store
 from tests.harness.databases import address, as_keeper
 from tests.harness.generated import SOAK, planted
 from tests.harness.two_worlds.rows import STORY
-from tests.harness.worlds import LOW, Worlds, two_worlds
+from tests.harness.worlds import HIGH, LOW, Worlds, two_worlds
 from tests.memories.rows import execute
 
 TABLES = (Memory, MemoryCount, MemoryDay, MemoryTotal)
@@ -112,6 +114,8 @@ def test_totals_that_know_no_namespace_answer_nobody_who_is_bound_to_some(hub):
         Clearance(),
         LOW,
         everything(),
+        replace(everything(), sees_quarantined=False),
+        Clearance(sees_quarantined=True),
         Clearance(max_tier="no such tier"),
         Clearance(max_tier="restricted", namespaces=frozenset()),
         Clearance(max_tier="restricted", namespaces=frozenset({'a "quoted", {odd} \\ name', "team"})),
@@ -122,13 +126,32 @@ def test_totals_that_know_no_namespace_answer_nobody_who_is_bound_to_some(hub):
 def test_both_walls_show_the_same_rows(worlds, clearance):
     odd = planted(payload_id="odd", source="odd", namespace='a "quoted", {odd} \\ name', labels=["eu", "PII"])
     with worlds.inside(worlds.with_hidden, STORY):
-        store([odd, planted(payload_id="without a tier", source="odd", tier="")])
+        store([odd, planted(payload_id="without a tier", source="odd", tier=""), planted(payload_id="away")])
+        quarantine("away")
         with as_keeper():
             by_the_first = set(Memory.objects.visible_to(clearance).values_list("memory_id", flat=True))
         with wall.behind(clearance):
             by_the_second = set(Memory.objects.values_list("memory_id", flat=True))
 
     assert by_the_second == by_the_first
+
+
+def test_the_tallies_of_what_is_in_quarantine_are_behind_both_walls(hub):
+    store([planted(payload_id="away")])
+    quarantine("away")
+    for clearance in (everything(), replace(everything(), sees_quarantined=False)):
+        for tally in (MemoryCount, MemoryDay, MemoryTotal):
+            with as_keeper():
+                by_the_first = ClassifiedQuerySet(tally).visible_to(clearance).filter(status="quarantined").exists()
+            with wall.behind(clearance):
+                by_the_second = tally.objects.filter(status="quarantined").exists()
+            assert by_the_first is by_the_second is clearance.sees_quarantined, tally
+
+
+def quarantine(payload_id: str) -> None:
+    with as_keeper():
+        (memory_id,) = Memory.objects.current().filter(payload_id=payload_id).values_list("memory_id", flat=True)
+    relabel.carry_out(relabel.plan_one(memory_id, relabel.Change(status="quarantined"), by=HIGH))
 
 
 def test_a_writer_sees_the_rows_of_its_own_source_alone(hub):

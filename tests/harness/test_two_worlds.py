@@ -23,7 +23,7 @@ from memoryhub.api import views
 from memoryhub.api.problems import Problem
 from memoryhub.conflicts.models import Decision, Policy, PolicyRun
 from memoryhub.conflicts.querysets import DecisionQuerySet
-from memoryhub.memories import pages, querysets
+from memoryhub.memories import pages, querysets, relabel
 from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.models import Memory
 from memoryhub.ops.exporting import export_lines
@@ -33,7 +33,7 @@ from tests.harness.generated import examples, planted
 from tests.harness.two_worlds.doors import DOORS, NOT_DOORS, RARE, Asked, Door, answers
 from tests.harness.two_worlds.machine import Met, TwoWorlds
 from tests.harness.two_worlds.rows import BETWEEN_ITS_STEPS, DAYS, DECIDED, STORY
-from tests.harness.worlds import LOW, Step, Worlds, dealt, two_worlds
+from tests.harness.worlds import HIGH, LOW, Step, Worlds, dealt, two_worlds
 
 pytestmark = pytest.mark.soak
 
@@ -97,8 +97,8 @@ def compare(
                 "policies": list(Policy.objects.values_list("policy_id", flat=True)),
                 "runs": list(PolicyRun.objects.values_list("run_id", flat=True)),
             }
-        hidden = [row.memory_id for row in rows if not LOW.permits(row)]
-        visible = [row.memory_id for row in rows if LOW.permits(row)]
+        hidden = [row.memory_id for row in rows if not LOW.shows(row)]
+        visible = [row.memory_id for row in rows if LOW.shows(row)]
         asked = Asked(query=query, visible=visible[:1], hidden=hidden[:1], **others)
         here = answers(worlds, asked, doors)
     with worlds.inside(worlds.without, steps, second_wall=second_wall):
@@ -200,6 +200,28 @@ def test_a_relabelled_memory_is_gone_as_if_it_had_never_been(worlds):
         steps = [STORY[0], Step(drafts=[low], is_hidden=True), Step(drafts=[after], is_hidden=True), STORY[2]]
         for query in ("source=other", f"source=other&known_at={BETWEEN_ITS_STEPS}", "source=other&as_of=2026-03-09"):
             assert compare(worlds, steps, query, doors) == 1
+
+
+def test_what_is_in_quarantine_is_missing_for_who_does_not_judge_memories(worlds, second_wall):
+    """The key may not; and at every earlier instant, when it was in force, it is missing, too."""
+    about = {"subject": "user:ada", "collection": "city", "timestamp": DAYS[1]}
+    rows = [
+        planted(payload_id=f"p-{number}", source="other", content=f"Quarantined canary {number}.", **about)
+        for number in range(3)
+    ]
+    steps = [STORY[0], Step(drafts=rows, is_hidden=True), Step(is_hidden=True, deed=quarantine_all), STORY[2]]
+    # status.writes_total counts what was ever written, and it was not in quarantine then.
+    doors = [door for door in DOORS if door.who == "key" and door.route != "api:status"]
+    for query in (
+        "", "q=canary", "source=other", "status=quarantined", "status=active",
+        f"source=other&known_at={BETWEEN_ITS_STEPS}", "as_of=2026-03-09",
+    ):  # fmt: skip
+        assert compare(worlds, steps, query, doors, second_wall=second_wall) == 3
+
+
+def quarantine_all() -> None:
+    filters = MemoryFilterSet(QueryDict("q=Quarantined"), clearance=HIGH.clearance)
+    relabel.carry_out(relabel.plan_found(filters, relabel.Change(status="quarantined"), by=HIGH))
 
 
 @pytest.mark.parametrize("when", ["", "known_at=2100-01-01T00:00:03.5Z", "as_of=2026-03-02"])

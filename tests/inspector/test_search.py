@@ -52,7 +52,7 @@ def test_a_dimension_that_says_nothing_is_left_out() -> None:
 
 
 def test_the_form_has_an_input_for_every_filter_and_one_more_for_the_next_label() -> None:
-    fields = search("label=pii&tier=internal").fields({"source": ["agent"]})
+    fields = search("label=pii&tier=internal").fields({"source": ["agent"]}, ("active", "retired"))
 
     assert [field.value for field in fields if field.name == "label"] == ["pii", ""]
     assert {"from", "to", "subject", "payload_id", "role", "kind", "status"} <= {field.name for field in fields}

@@ -21,7 +21,7 @@ from tests.inspector.pages import client_of, text
 
 pytestmark = pytest.mark.django_db
 HTMX = {"HX-Request": "true", "HX-Current-URL": "http://testserver/"}
-BOSS = "read view_as"
+BOSS = "read inspect view_as"
 
 
 @pytest.fixture

@@ -83,6 +83,11 @@ SAME_ROWS = f"{ROW_SECURITY}::test_both_walls_show_the_same_rows"
 MAY_NOT = f"{ROW_SECURITY}::test_the_application_may_not"
 GRANTED_AGAIN = f"{ROW_SECURITY}::test_what_the_application_had_too_much_is_taken_when_it_is_granted_again"
 ONE_CONNECTION = f"{ROW_SECURITY}::test_high_and_low_in_turn_on_one_connection_leak_nothing"
+IN_QUARANTINE = "tests/firewall/test_quarantine.py"
+QUARANTINE_POLICIES = "memoryhub/memories/migrations/0014_quarantine_row_security.py"
+TALLIES_IN_QUARANTINE = (
+    "tests/harness/test_row_security.py::test_the_tallies_of_what_is_in_quarantine_are_behind_both_walls"
+)
 EMPTIED = (
     "tests/audit/test_verify.py::test_a_ledger_that_was_emptied_is_broken_where_something_is_there_that_it_must_tell_of"
 )
@@ -160,6 +165,12 @@ def _the_rule() -> list[Mutant]:
         covers("required labels", "label_keys(self.required_labels) <= label_keys(other.required_labels)"),
         covers("every namespace", "(other.namespaces is not None and other.namespaces <= self.namespaces)", "other.namespaces is None"),
         covers("namespaces", "and other.namespaces <= self.namespaces", "and True"),
+        Mutant("quarantine: seen by everybody", QUERYSETS, "if not clearance.sees_quarantined:", "if False:", (IN_QUARANTINE,)),
+        Mutant("quarantine: seen behind the second wall", QUARANTINE_POLICIES, "status <> 'quarantined' OR", "true OR", (TALLIES_IN_QUARANTINE,)),
+        Mutant("quarantine: a status that everybody knows", FILTERS, "if status != QUARANTINED or clearance.sees_quarantined", "if True", (IN_QUARANTINE,)),
+        Mutant("quarantine: seen by who only reads", TYPES, "sees_quarantined=self.may(Scope.INSPECT)", "sees_quarantined=self.may(Scope.READ)", (IN_QUARANTINE,)),
+        Mutant("quarantine: seen by looking as somebody", "memoryhub/firewall/view_as.py", "(Scope.READ, Scope.INSPECT, ", "(Scope.READ, ", (IN_QUARANTINE,)),
+        Mutant("quarantine: cursors of before are used with other scopes", SIGNERS, "        held.sees_quarantined,\n", "", (IN_QUARANTINE,)),
         covered("tiers", 'rule = {"tiers__contained_by": clearance.tiers()}', 'rule = {"tiers__isnull": False}'),
         covered("blocked labels", 'rule["blocked__contains"] = sorted(label_keys(clearance.blocked_labels))', "pass"),
         covered("required labels", 'rule["required__contains"] = sorted(label_keys(clearance.required_labels))', "pass"),
