@@ -14,11 +14,7 @@ from memoryhub.audit.models import AuditEntry
 from memoryhub.config import SUPERUSER
 from memoryhub.firewall import wall
 from memoryhub.firewall.querysets import covered_by
-<<<<<<< HEAD
-from memoryhub.firewall.reach import reach_of
-=======
 from memoryhub.firewall.reach import is_covered, reach_of
->>>>>>> 50f80b2 (Count for an admin the reads of those alone who saw no more)
 from memoryhub.firewall.types import Clearance, everything
 from tests.audit.entries import append, event
 from tests.harness.databases import address

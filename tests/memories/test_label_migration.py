@@ -61,7 +61,7 @@ def upgraded(django_db_setup, django_db_blocker) -> Iterator[Upgraded]:
         # The clearances that going back spells as their keys, for the code before this.
         execute("INSERT INTO clearances (name, max_tier, blocked_labels, required_labels, every_namespace, namespaces)"
                 " VALUES ('c', 'public', %s, %s, true, '{}')", [" \uff30II"], ["pre\u2011paid"])  # fmt: skip
-        migrate("conflicts", "0003")
+        migrate("conflicts", "0005")
         migrate("memories", "0012")
         fill()
         before = {row: tuple(rest) for row, *rest in execute("SELECT id, ctid, xmin, label_keys FROM memories")}

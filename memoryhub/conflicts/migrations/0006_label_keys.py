@@ -64,5 +64,5 @@ def keys(labels: list[str]) -> list[str]:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("conflicts", "0003_policy_runs_undone")]
+    dependencies = [("conflicts", "0005_claims_coexist")]
     operations = [migrations.RunPython(compare_anew, migrations.RunPython.noop)]

@@ -23,7 +23,7 @@ def quarantine(table: str, writes: str) -> migrations.RunSQL:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("memories", "0009_first_instant")]
+    dependencies = [("memories", "0013_label_keys")]
     operations = [
         quarantine("memories", WRITES),
         quarantine("memory_counts", WRITES_SOMETHING),
