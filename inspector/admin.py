@@ -234,7 +234,8 @@ class ApiKeyAdmin(Recorded):
 
         if key.source:
             source = Source.objects.get(name=key.source)
-            if source.as_clearance() != key.as_principal().clearance:
+            writing, reading = source.as_clearance(), key.as_principal().clearance
+            if not (writing.covers(reading) and reading.covers(writing)):
                 messages.info(request, f"It writes within the clearance of the source {source}, whatever it may read.")
 
     def response_add(self, request: HttpRequest, key: ApiKey, post_url_continue: str | None = None) -> HttpResponse:

@@ -73,8 +73,13 @@ CALLERS = ("analyst", "steward", "read")
 def world() -> Iterator[World]:
     """Everything that a route may name, and a secret in everything that a page shows masked."""
     made = World()
-    about = {"subject": f"team {SECRET}", "collection": f"of {SECRET}"}
-    shown = {"source": f"crm {SECRET}", "actor_id": SECRET, "labels": [f"label {SECRET}"], "metadata": {"key": SECRET}}
+    about: dict[str, Any] = {"subject": f"team {SECRET}", "collection": f"of {SECRET}"}
+    shown: dict[str, Any] = {
+        "source": f"crm {SECRET}",
+        "actor_id": SECRET,
+        "labels": [f"label {SECRET}"],
+        "metadata": {"key": SECRET},
+    }
     for content in ("Paris", "Berlin"):
         make_memory(content=content, **about)
     make_memory(payload_id=f"id {SECRET}", content=f"The key is {SECRET}.", role=SECRET, model=SECRET, **shown)

@@ -46,9 +46,12 @@ class Writer:
 
 
 def clearance_of(fields: Mapping[str, Any]) -> Clearance:
-    sets = {name: frozenset(fields[name]) for name in ("blocked_labels", "required_labels") if name in fields}
-    namespaces = frozenset(fields["namespaces"]) if "namespaces" in fields else None
-    return Clearance(max_tier=fields["max_tier"], namespaces=namespaces, **sets)
+    return Clearance(
+        max_tier=fields["max_tier"],
+        blocked_labels=frozenset(fields.get("blocked_labels", ())),
+        required_labels=frozenset(fields.get("required_labels", ())),
+        namespaces=frozenset(fields["namespaces"]) if "namespaces" in fields else None,
+    )
 
 
 SEALED = {"blocked_labels": ["sealed"]}
