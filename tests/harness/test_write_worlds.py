@@ -22,7 +22,7 @@ from memoryhub.memories.models import MAX_LABELS, Memory
 from tests.builders import at
 from tests.harness.generated import SOAK, examples
 from tests.harness.write_worlds.checks import Floor
-from tests.harness.write_worlds.compare import Difference, Summary, Telling, tell
+from tests.harness.write_worlds.compare import Difference, StoryRun, Summary, run_story
 from tests.harness.write_worlds.steps import (
     DecideAbove,
     Fields,
@@ -55,19 +55,19 @@ def clock() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def worlds(django_db_blocker: Any, clock: Any) -> Iterator[WriteWorlds]:
-    with django_db_blocker.unblock(), write_worlds() as made:
-        yield made
+    with django_db_blocker.unblock(), write_worlds() as both:
+        yield both
 
 
 @pytest.fixture
-def run(worlds: WriteWorlds, clock: Any) -> Callable[..., Telling]:
+def run(worlds: WriteWorlds, clock: Any) -> Callable[..., StoryRun]:
     """Tells a story in both worlds, in which each step is a second later than the one before."""
 
     def move_clock(seconds: int) -> None:
         clock.move_to(NOW + timedelta(seconds=seconds), tick=False)
 
-    def run(*steps: Step, second_wall: bool = True) -> Telling:
-        return tell(worlds, Story(steps, second_wall=second_wall), move_clock=move_clock)
+    def run(*steps: Step, second_wall: bool = True) -> StoryRun:
+        return run_story(worlds, Story(steps, second_wall=second_wall), move_clock=move_clock)
 
     return run
 
@@ -82,17 +82,17 @@ def batch(writer: str, *items: Fields, on_conflict: str = "") -> Write:
     return Write(writer, tuple({**WRITERS[writer].usual, **item} for item in items), on_conflict, batch=True)
 
 
-def shorts(telling: Telling) -> list[list[tuple[int, str]]]:
+def shorts(story_run: StoryRun) -> list[list[tuple[int, str]]]:
     """The status and outcome or code of every receipt of every write."""
-    return [[receipt.short for receipt in receipts] for receipts in telling.receipts]
+    return [[receipt.short for receipt in receipts] for receipts in story_run.receipts]
 
 
-def shown(telling: Telling, payload_id: str = "p-1", *, hidden: bool = False) -> dict[str, Any]:
+def shown(story_run: StoryRun, payload_id: str = "p-1", *, hidden: bool = False) -> dict[str, Any]:
     """The memory of a writer under this id, or the hidden one, as it ends in the world that has hidden rows."""
-    ids = telling.plain.tables.memory_ids()
+    ids = story_run.plain.tables.memory_ids()
     (row,) = (
         row
-        for memory_id, row in telling.crowded.tables.current().items()
+        for memory_id, row in story_run.crowded.tables.current().items()
         if row["payload_id"] == payload_id and (memory_id not in ids) == hidden
     )
     return dict(row)
@@ -129,39 +129,39 @@ class TestTheIdOfAHiddenRow:
             ]
             for mode in modes
         }
-        told = run(
+        result = run(
             Hide((*hidden, alone)),
             *(batch(writer, *guesses[mode], on_conflict=mode) for mode in modes),
             write(writer, content="Hidden canary."),
             second_wall=second_wall,
         )
 
-        assert [receipt.outcome for receipts in told.receipts for receipt in receipts] == ["created"] * (
+        assert [receipt.outcome for receipts in result.receipts for receipt in receipts] == ["created"] * (
             len(hidden) + 1
         )
-        assert {receipt.version for receipts in told.receipts for receipt in receipts} == {1}
+        assert {receipt.version for receipts in result.receipts for receipt in receipts} == {1}
 
     @every_source
     def test_is_a_free_id_to_an_admin_who_writes_as_that_source(self, run, source):
         for why in BEYOND[source]:
             hidden = {"source": source, "payload_id": "p-1", "content": "Hidden canary.", **why}
-            told = run(Hide((hidden,)), write("root", source=source, content="Paris."))
+            result = run(Hide((hidden,)), write("root", source=source, content="Paris."))
 
-            assert shorts(told) == [[(201, "created")]]
+            assert shorts(result) == [[(201, "created")]]
 
     @pytest.mark.parametrize("on_conflict", ["update", "replace"])
     def test_needs_content_like_any_id_that_is_not_there(self, run, on_conflict):
-        told = run(Hide((OMEGA,)), write("spaces", role="assistant", on_conflict=on_conflict))
+        result = run(Hide((OMEGA,)), write("spaces", role="assistant", on_conflict=on_conflict))
 
-        assert shorts(told) == [[(400, "invalid_value")]]
-        assert list(told.receipts[0][0].errors) == ["content"]
+        assert shorts(result) == [[(400, "invalid_value")]]
+        assert list(result.receipts[0][0].errors) == ["content"]
 
     def test_is_a_free_id_in_a_batch_that_repeats_it(self, run):
         one, two = {"payload_id": "p-1", "content": "One."}, {"payload_id": "p-1", "content": "Two."}
 
-        told = run(Hide((OMEGA,)), batch("spaces", one, one, two), batch("spaces", two, one, on_conflict="update"))
+        result = run(Hide((OMEGA,)), batch("spaces", one, one, two), batch("spaces", two, one, on_conflict="update"))
 
-        assert shorts(told) == [
+        assert shorts(result) == [
             [(200, "created"), (200, "duplicate"), (200, "payload_id_conflict")],
             [(200, "updated"), (200, "updated")],
         ]
@@ -169,13 +169,13 @@ class TestTheIdOfAHiddenRow:
     @pytest.mark.parametrize("on_conflict", ["update", "replace"])
     def test_does_not_lead_a_writer_of_two_namespaces_to_a_memory_in_a_third_one(self, run, on_conflict):
         """Whose readers would lose it, at earlier instants too."""
-        told = run(
+        result = run(
             Hide((OMEGA,)),
             write("spaces", content="Paris.", on_conflict=on_conflict),
             write("spaces", content="London.", namespace="beta", on_conflict=on_conflict),
         )
 
-        hidden = shown(told, hidden=True)
+        hidden = shown(result, hidden=True)
         assert (hidden["namespace"], hidden["content"], hidden["version"]) == ("omega", "Hidden canary.", 1)
 
     def test_under_another_source_is_a_free_id(self, run):
@@ -190,9 +190,9 @@ class TestTheIdOfAHiddenRow:
             write(writer, content="Hidden canary.") for writer in ("labels", "spaces", "duo-low", "duo-high", "desk")
         ]
 
-        told = run(HideOverApi((vault,)), Hide(({**vault, "source": "attic"},)), *own)
+        result = run(HideOverApi((vault,)), Hide(({**vault, "source": "attic"},)), *own)
 
-        assert shorts(told) == [[(201, "created")]] * 3 + [[(200, "duplicate")]] + [[(201, "created")]]
+        assert shorts(result) == [[(201, "created")]] * 3 + [[(200, "duplicate")]] + [[(201, "created")]]
 
 
 class TestTwoKeysOfOneSource:
@@ -200,14 +200,14 @@ class TestTwoKeysOfOneSource:
 
     @pytest.mark.parametrize("beyond", BEYOND["duo"])
     def test_write_within_the_clearance_of_their_source_whatever_they_may_read(self, run, beyond):
-        told = run(*(write(writer, content="Paris.", **beyond) for writer in ("duo-low", "duo-high")))
+        result = run(*(write(writer, content="Paris.", **beyond) for writer in ("duo-low", "duo-high")))
 
-        assert shorts(told) == [[(403, "above_clearance")]] * 2
+        assert shorts(result) == [[(403, "above_clearance")]] * 2
 
     @pytest.mark.parametrize("beyond", BEYOND["duo"])
     def test_tell_each_other_nothing_beyond_that_clearance(self, run, beyond):
         ids = {"": "p-1", "update": "p-2", "replace": "p-3"}
-        told = run(
+        result = run(
             *(
                 WriteBeyond("duo-high", {"payload_id": id_, "content": "Hidden canary.", **beyond})
                 for id_ in ids.values()
@@ -215,10 +215,10 @@ class TestTwoKeysOfOneSource:
             *(write("duo-low", payload_id=id_, content="Paris.", on_conflict=mode) for mode, id_ in ids.items()),
         )
 
-        assert shorts(told) == [[(201, "created")]] * 3
+        assert shorts(result) == [[(201, "created")]] * 3
 
     def test_share_what_they_wrote_and_the_ids(self, run):
-        told = run(
+        result = run(
             write("duo-high", content="Paris."),
             write("duo-low", content="Paris."),
             write("duo-low", content="London."),
@@ -226,7 +226,7 @@ class TestTwoKeysOfOneSource:
             write("duo-high", content="London."),
         )
 
-        assert shorts(told) == [
+        assert shorts(result) == [
             [(201, "created")], [(200, "duplicate")], [(409, "payload_id_conflict")], [(200, "updated")],
             [(200, "duplicate")],
         ]  # fmt: skip
@@ -237,26 +237,26 @@ class TestAnAdmin:
     def test_without_full_clearance_writes_as_its_own_source_alone(self, run, source):
         """Whether the other one exists or not."""
         vault = {"source": "vault", "payload_id": "p-1", "content": "Hidden canary."}
-        told = run(HideOverApi((vault,)), write("desk", source=source, content="Hidden canary."))
+        result = run(HideOverApi((vault,)), write("desk", source=source, content="Hidden canary."))
 
-        assert shorts(told) == [[(403, "source_mismatch")]]
+        assert shorts(result) == [[(403, "source_mismatch")]]
 
     @every_source
     def test_who_sees_everything_writes_as_any_source_within_its_clearance(self, run, source):
         for why in BEYOND[source]:
             beyond = {"payload_id": "p-1", "source": source, "content": "Hidden canary.", **why}
-            told = run(Write("root", (beyond,)), write("root", source=source, content="Paris."))
+            result = run(Write("root", (beyond,)), write("root", source=source, content="Paris."))
 
-            assert shorts(told) == [[(403, "above_clearance")], [(201, "created")]]
+            assert shorts(result) == [[(403, "above_clearance")], [(201, "created")]]
 
     @every_source
     @pytest.mark.parametrize("admin", ["desk", "root"])
     def test_plants_nothing_that_the_writers_of_a_source_would_meet(self, run, source, admin):
         for why in BEYOND[source]:
             hidden = {"payload_id": "p-1", "source": source, "content": "Hidden canary.", **why}
-            told = run(WriteBeyond(admin, hidden), write(WRITER_OF[source], content="Paris.", on_conflict="update"))
+            result = run(WriteBeyond(admin, hidden), write(WRITER_OF[source], content="Paris.", on_conflict="update"))
 
-            assert shorts(told) == [[(201, "created")]]
+            assert shorts(result) == [[(201, "created")]]
 
 
 # What a steward may make of the memory of a writer; some of it takes the memory out of the writer's sight.
@@ -280,7 +280,7 @@ class TestAMemoryThatAStewardClosed:
     @both_walls
     def test_is_known_to_its_writer_as_it_was_sent(self, run, steward, second_wall):
         sent: dict[str, Any] = {"content": "Paris.", "role": "assistant", "metadata": {"n": 1}}
-        told = run(
+        result = run(
             write("spaces", **sent),
             *steward,
             write("spaces", **sent),
@@ -292,7 +292,7 @@ class TestAMemoryThatAStewardClosed:
             second_wall=second_wall,
         )
 
-        assert shorts(told) == [
+        assert shorts(result) == [
             [(201, "created")], [(200, "duplicate")], [(200, "duplicate")], [(200, "duplicate")], [(200, "duplicate")],
             [(409, "payload_id_conflict")], [(200, "duplicate")],
         ]  # fmt: skip
@@ -301,7 +301,7 @@ class TestAMemoryThatAStewardClosed:
     @pytest.mark.parametrize("on_conflict", ["update", "replace"])
     def test_is_updated_as_if_nobody_had_and_stays_closed(self, run, steward, on_conflict):
         """That it stays closed, what it says by then, and the audit log are compared after each write."""
-        told = run(
+        result = run(
             write("spaces", content="Paris."),
             *steward,
             write("spaces", content="London.", on_conflict=on_conflict),
@@ -314,25 +314,25 @@ class TestAMemoryThatAStewardClosed:
             ),
         )
 
-        assert shorts(told)[1:] == [[(200, "updated")], [(200, "duplicate")], [(200, "updated"), (200, "updated")]]
-        assert shown(told)["content"] == "Paris."
+        assert shorts(result)[1:] == [[(200, "updated")], [(200, "duplicate")], [(200, "updated"), (200, "updated")]]
+        assert shown(result)["content"] == "Paris."
 
     @closed
     def test_has_receipts_that_do_not_count_what_the_steward_did(self, run, steward):
-        told = run(
+        result = run(
             write("spaces", content="Paris."),
             *steward,
             write("spaces", content="Paris."),
             write("spaces", content="London.", on_conflict="update"),
         )
 
-        assert [receipt.version for (receipt,) in told.receipts] == [1, None, None]
+        assert [receipt.version for (receipt,) in result.receipts] == [1, None, None]
 
     @closed
     def test_is_raised_by_its_writer_as_if_nobody_had(self, run, steward):
         """To what the steward made of it already, too."""
         higher = {"classification_tier": "internal"}
-        told = run(
+        result = run(
             write("spaces", content="Paris."),
             *steward,
             write("spaces", **higher, on_conflict="update"),
@@ -340,7 +340,7 @@ class TestAMemoryThatAStewardClosed:
             write("spaces", content="Paris.", **higher, sensitivity_labels=["hr"], on_conflict="replace"),
         )
 
-        assert shorts(told)[1:] == [[(200, "updated")], [(200, "duplicate")], [(200, "updated")]]
+        assert shorts(result)[1:] == [[(200, "updated")], [(200, "duplicate")], [(200, "updated")]]
 
     @closed
     def test_is_not_lowered_by_its_writer_below_what_it_sent_last(self, run, steward):
@@ -351,7 +351,7 @@ class TestAMemoryThatAStewardClosed:
             {"sensitivity_labels": ["eu"]},
             {"namespace": "beta"},
         )
-        told = run(
+        result = run(
             write("spaces", content="Paris.", **sent),
             *steward,
             *(
@@ -362,11 +362,11 @@ class TestAMemoryThatAStewardClosed:
             write("spaces", content="London.", **sent, on_conflict="update"),
         )
 
-        assert shorts(told) == [[(201, "created")], *[[(403, "declassification")]] * 6, [(200, "updated")]]
+        assert shorts(result) == [[(201, "created")], *[[(403, "declassification")]] * 6, [(200, "updated")]]
 
     def test_is_refused_in_the_same_words_beyond_the_writers_clearance(self, run):
         """In whatever spelling the writer sends the label that the steward added."""
-        told = run(
+        result = run(
             write("spaces", content="Paris."),
             Reclassify({"add_labels": ["sealed"]}),
             *(
@@ -375,28 +375,28 @@ class TestAMemoryThatAStewardClosed:
             ),
         )
 
-        assert shorts(told)[1:] == [[(403, "above_clearance")]] * 6
+        assert shorts(result)[1:] == [[(403, "above_clearance")]] * 6
 
     def test_stays_in_quarantine(self, run):
-        told = run(
+        result = run(
             write("spaces", content="Paris."),
             Reclassify({"status": "quarantined"}),
             write("spaces", content="London.", on_conflict="update"),
             write("spaces", content="Rome.", on_conflict="replace"),
         )
 
-        assert (shown(told)["status"], shown(told)["content"]) == ("quarantined", "Rome.")
+        assert (shown(result)["status"], shown(result)["content"]) == ("quarantined", "Rome.")
 
     def test_may_get_more_labels_than_a_memory_may_carry(self, run):
         """The steward's and the writer's together; the writer alone sends no more than it may."""
         added = [f"steward-{number}" for number in range(MAX_LABELS - 1)]
-        told = run(
+        result = run(
             write("spaces", content="Paris.", sensitivity_labels=["hr"]),
             Reclassify({"add_labels": added}),
             write("spaces", sensitivity_labels=["hr", "eu"], on_conflict="update"),
         )
 
-        assert shorts(told) == [[(201, "created")], [(200, "updated")]]
+        assert shorts(result) == [[(201, "created")], [(200, "updated")]]
 
     @pytest.mark.parametrize(
         "steward",
@@ -410,14 +410,14 @@ class TestAMemoryThatAStewardClosed:
     def test_says_what_was_rejected_before_as_if_nobody_had(self, run, steward):
         """A decision that everybody may see has rejected this value, and the receipt says so."""
         about = {"subject": "user:bob", "collection": "city"}
-        told = run(
+        result = run(
             write("spaces", content="Bonn.", **about),
             steward,
             write("spaces", content="Oslo.", on_conflict="update"),
         )
 
-        assert told.receipts[1][0].outcome == "updated"
-        assert told.receipts[1][0].decision is not None
+        assert result.receipts[1][0].outcome == "updated"
+        assert result.receipts[1][0].decision is not None
 
 
 class TestAMemoryThatAStewardOpened:
@@ -433,7 +433,7 @@ class TestAMemoryThatAStewardOpened:
     @pytest.mark.parametrize("on_conflict", ["update", "replace"])
     def test_is_written_as_if_nobody_had(self, run, steward, on_conflict):
         sent: dict[str, Any] = {"classification_tier": "internal", "sensitivity_labels": ["eu", "hr"]}
-        told = run(
+        result = run(
             write("spaces", content="Paris.", **sent),
             steward,
             write("spaces", content="Paris.", **sent),
@@ -442,7 +442,7 @@ class TestAMemoryThatAStewardOpened:
             write("spaces", content="London.", **{**sent, "sensitivity_labels": ["eu"]}, on_conflict=on_conflict),
         )
 
-        assert shorts(told)[1:] == [
+        assert shorts(result)[1:] == [
             [(200, "duplicate")], [(200, "updated")], [(403, "declassification")], [(403, "declassification")],
         ]  # fmt: skip
 
@@ -461,7 +461,7 @@ def test_a_value_that_was_rejected_among_hidden_memories_is_new_to_a_writer(run,
         }
         for number, content in enumerate(("Hidden canary.", "Paris."))
     ]
-    told = run(
+    result = run(
         Hide(tuple(rows)),
         DecideAbove(tuple(about.values())),
         *(
@@ -472,8 +472,8 @@ def test_a_value_that_was_rejected_among_hidden_memories_is_new_to_a_writer(run,
         second_wall=second_wall,
     )
 
-    assert shorts(told) == [[(201, "created")]] * 4
-    assert sorted(row["status"] for row in told.crowded.tables.current().values() if row["source"] == "vault") == [
+    assert shorts(result) == [[(201, "created")]] * 4
+    assert sorted(row["status"] for row in result.crowded.tables.current().values() if row["source"] == "vault") == [
         "active",
         "retired",
     ]
@@ -485,10 +485,10 @@ def test_what_writers_are_answered_is_what_they_are_answered_in_a_world_without_
 
     @examples(75, soak=1_200)
     @given(stories())
-    def tell_one(story: Story) -> None:
+    def compare_story(story: Story) -> None:
         total.add(run(*story.steps, second_wall=story.second_wall).summary)
 
-    tell_one()
+    compare_story()
 
     assert sum(total.outcomes.values()) >= MIN_OUTCOMES, total
     assert REACHED - total.outcomes.keys() == set(), total
@@ -561,7 +561,7 @@ class TestTheComparisonItself:
             run(write("duo-low", content="Paris."))
 
     def test_compares_reads_where_nothing_differs_for_the_reader(self, run):
-        told = run(
+        result = run(
             self.HIDDEN,
             write("duo-low", content="Paris."),
             Read("duo-low", "/api/memories?limit=50"),
@@ -569,7 +569,7 @@ class TestTheComparisonItself:
             Read("root", "/api/memories?limit=50"),
         )
 
-        assert told.summary.reads == 2, "root sees the hidden row"
+        assert result.summary.reads == 2, "root sees the hidden row"
 
     @pytest.mark.parametrize(
         ("change", "is_lowered"),

@@ -1,4 +1,4 @@
-"""Telling one story in both worlds at once, and comparing after each step what a writer is answered."""
+"""Runs one story in both worlds at once, and compares after each step what a writer is answered."""
 
 import json
 from collections import Counter
@@ -113,7 +113,7 @@ class Hub:
             check(*args, **kwargs)
 
 
-class Telling:
+class StoryRun:
     """Takes the steps of one story. Raises AssertionError where a rule is broken."""
 
     def __init__(
@@ -328,15 +328,15 @@ class Telling:
         return self.crowded.tables.memory_ids() - self.plain.tables.memory_ids()
 
 
-def tell(worlds: WriteWorlds, story: Story, *, move_clock: Callable[[int], None] = lambda _: None) -> Telling:
-    """Tell `story` in both worlds. Raises AssertionError where the answers differ or a rule is broken."""
-    telling = Telling(worlds, second_wall=story.second_wall, move_clock=move_clock)
+def run_story(worlds: WriteWorlds, story: Story, *, move_clock: Callable[[int], None] = lambda _: None) -> StoryRun:
+    """Run `story` in both worlds. Raises AssertionError where the answers differ or a rule is broken."""
+    story_run = StoryRun(worlds, second_wall=story.second_wall, move_clock=move_clock)
     try:
         for step in story.steps:
-            telling.take(step)
+            story_run.take(step)
     finally:
-        telling.end()
-    return telling
+        story_run.end()
+    return story_run
 
 
 def _sources(step: Write) -> set[str]:

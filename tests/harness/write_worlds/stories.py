@@ -159,7 +159,7 @@ def envelopes(draw: st.DrawFn, writer: str, sources: tuple[str, ...]) -> Fields:
         sent |= draw(st.sampled_from(KEYS))
     changed = draw(changes())
     if not WRITERS[writer].source and changed.get("source") not in sources:
-        # Root sees whether another source is there, and is told so.
+        # Root sees whether another source exists, and may learn it from an answer.
         changed = {name: value for name, value in changed.items() if name != "source"}
     return {**sent, **changed}
 
