@@ -66,7 +66,7 @@ def _opened(sealed: bytes) -> bytes:
     tag = sealed[:_TAG_BYTES]
     padded = _crypted(sealed[_TAG_BYTES:], tag)
     if not hmac.compare_digest(tag, _tag(padded)):
-        raise ValueError
+        raise ValueError("This is not a sealed key.")
     return padded
 
 

@@ -1,6 +1,7 @@
 import re
 import time
 import unicodedata
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
 
@@ -268,6 +269,30 @@ def test_no_word_of_a_text_with_a_secret_is_told() -> None:
     told = " ".join(bar.words for bar in compare(one, other).features)
 
     assert not any(part in told.lower() for part in ("ab", "cd", "sk", "red", "today"))
+
+
+def test_how_alike_two_texts_are_tells_nothing_of_a_secret() -> None:
+    """Else whoever may write a value of the key would spell it out: so many letters in common, so many words."""
+    key = "AKIA" + "IOSFODNN7EXAMPLE"
+    guesses = [value(f"The key is {guess} {'I' * 60}.") for guess in (key[:8], "AKIAXXXX")]
+    vectors = ([1.0, 0.0], [0.9, 0.1], [0.0, 1.0])
+    told = [
+        replace(compare(replace(value(f"The key is {key}."), embedding=vector), guess), features=())
+        for vector in vectors
+        for guess in guesses
+    ]
+    bars = [
+        [
+            (bar.name, bar.value)
+            for bar in compare(replace(value(f"The key is {secret}."), embedding=vector), guess).features
+        ]
+        for secret in (key, "AKIA" + "X" * 16)
+        for vector in vectors
+        for guess in guesses[:1]
+    ]
+
+    assert len({repr(verdict) for verdict in told}) == 1
+    assert len({repr(each) for each in bars}) == 1
 
 
 # ---- Groups

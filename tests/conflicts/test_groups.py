@@ -1,5 +1,6 @@
 """Groups are those that GROUP BY finds over the rows a caller may see, whatever way they are found."""
 
+from base64 import b64decode
 from collections import defaultdict
 from random import Random
 from typing import Any
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from memoryhub.conflicts import decide, groups
 from memoryhub.conflicts.decide import Choice, Wish
 from memoryhub.conflicts.groups import GroupFilterSet
-from memoryhub.conflicts.keys import Key, evidence_of, id_of
+from memoryhub.conflicts.keys import Key, evidence_of, id_of, key_of
 from memoryhub.firewall.types import Clearance, Principal, Scope, everything
 from memoryhub.memories import clock
 from memoryhub.memories.filters import BadQuery
@@ -368,3 +369,16 @@ def test_a_cursor_is_good_for_its_own_list_alone():
         other = Principal(name=by, source="", scopes=frozenset(), clearance=everything())
         with pytest.raises(BadQuery, match="cursor"):
             groups.page(GroupFilterSet(asked, clearance=everything()), reader=other, parameters={"cursor": cursor})
+
+
+def test_an_id_does_not_spell_out_a_key_that_pages_mask():
+    secret = "AKIA" + "IOSFODNN7EXAMPLE"
+    (one, again), other = (id_of(f"team {secret}", "city") for _ in range(2)), id_of("team", "city")
+
+    assert one == again
+    assert key_of(one) == (f"team {secret}", "city")
+    assert b"AKIA" not in b64decode(one.removeprefix("cf_") + "==", altchars=b"-_")
+    assert b"team" in b64decode(other.removeprefix("cf_") + "==", altchars=b"-_")
+    for broken in (one[:-4], one[:-1] + ("A" if one[-1] != "A" else "B"), "cf_AAAA", "cf_AA"):
+        with pytest.raises(ValueError, match="sealed"):
+            key_of(broken)

@@ -28,7 +28,7 @@ from memoryhub.memories.models import Memory
 from memoryhub.ops import reads
 from memoryhub.ops.trail_query import FILTERS as OF_THE_LEDGER
 from memoryhub.timetravel.diff import DiffFilterSet
-from tests.builders import WRITER, make_memory
+from tests.builders import WRITER, make_clearance, make_memory
 from tests.harness.worlds import Answer
 from tests.test_authorization import ROUTES, SENDING, Route, World, evidence, row, undone
 
@@ -39,9 +39,14 @@ HIDDEN = "".join("\u200b" + letter for letter in SECRET)
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 # A piece that stands in the secret, and one of the same length that does not.
 PIECES = (("AKIAI", "AKIAX"), ("NN7E", "NX7E"))
+# No text: a piece is no instant, and some pages answer with the present one instead.
+INSTANTS = {"as_of", "known_at", "since", "until", "from", "to"}
 PARAMETERS = sorted(
-    {*MemoryFilterSet.base_filters, *DiffFilterSet.base_filters, *GroupFilterSet.base_filters}
-    | {*OF_DECISIONS, *OF_GROUPS, *OF_THE_LEDGER, "query", "as", "list", "whole", "cursor", "limit", "next", "view"}
+    (
+        {*MemoryFilterSet.base_filters, *DiffFilterSet.base_filters, *GroupFilterSet.base_filters}
+        | {*OF_DECISIONS, *OF_GROUPS, *OF_THE_LEDGER, "query", "as", "list", "whole", "cursor", "limit", "next", "view"}
+    )
+    - INSTANTS
 )
 # Texts that are posted, with a piece in the place of {}.
 POSTED: dict[str, dict[str, Any]] = {
@@ -88,6 +93,7 @@ def world() -> Iterator[World]:
     make_memory(payload_id="once", content="It is no more.", subject="user:ada", collection="token")
     for content in (f"Ada has {SECRET} on her list.", "Ada has a list."):
         make_memory(content=content, subject="user:dora", collection="token")
+    make_clearance(name=f"clearance {SECRET}", max_tier="public")
     choice = Choice.model_validate({"outcome": "not_a_conflict", "reason": f"Both have {SECRET}."})
     wish = Wish(key=("user:eve", "city"), evidence=evidence(), choice=choice)
     assert decide.decide_all([wish], by=WRITER)[0].decision_id
@@ -95,9 +101,9 @@ def world() -> Iterator[World]:
         "<uuid:memory_id>": str(Memory.objects.get(content__startswith="The key").memory_id),
         "<str:conflict_id>": id_of("user:dora", "token"),
         "<str:group_id>": id_of("user:dora", "token"),
-        "api/timetravel": "api/timetravel?as_of=2999-01-01&known_at=" + _now(),
+        "api/timetravel": "api/timetravel?view=list&as_of=2999-01-01&known_at=" + _now(),
         "api/diff": "api/diff?since=2000-01-01&until=" + _now(),
-        "api/replay": "api/replay?as=clearance:internal&as_of=2026-03-01",
+        "api/replay": "api/replay?as=clearance:internal&as_of=2999-01-01&known_at=" + _now(),
     }
     with time_machine.travel(timezone.now(), tick=False):
         yield made
@@ -128,16 +134,21 @@ def ask(client: Client, path: str, body: dict[str, Any] | None = None) -> Answer
 
 def without(answer: Answer, piece: str) -> tuple[Any, ...]:
     """What an answer tells besides the piece itself, which it may repeat, and what is signed together with it."""
-    body = re.sub(re.escape(piece), "<piece>", answer.body.decode(), flags=re.IGNORECASE)
+    body = answer.body.decode()
+    # JSON repeats nothing of what is asked; to a key it holds what was written, and pieces of that.
+    body = body if body.startswith("{") else re.sub(re.escape(piece), "<piece>", body, flags=re.IGNORECASE)
     headers = [pair for pair in answer.headers if pair[0] not in ("ETag", "Set-Cookie")]
+    # An instant that lies ahead is clipped to now, which is another one each time.
+    body = re.sub(r'"(as_of|known_at|until)":"[^"]+"', "", body)
     return answer.status, [(name, value.replace(piece, "<piece>")) for name, value in headers], body
 
 
-def asked(path: str, parameter: str, value: str) -> str:
-    """`path` with one more parameter, or with another value of one that it has."""
+def _asked(path: str, parameters: list[str], value: str) -> str:
+    """`path` with the parameters, or with another value of those that it has; a query within it asks for a text."""
     path, _, query = path.partition("?")
-    pairs = [part for part in query.split("&") if part and not part.startswith(f"{parameter}=")]
-    return f"{path}?" + "&".join([*pairs, urlencode({parameter: value})])
+    pairs = [part for part in query.split("&") if part and part.partition("=")[0] not in parameters]
+    values = {name: f"q={value}" if name in ("query", "list") else value for name in parameters}
+    return f"{path}?" + "&".join([*pairs, urlencode(values)])
 
 
 def test_every_text_of_the_api_is_asked_here():
@@ -150,7 +161,7 @@ def test_every_text_of_the_api_is_asked_here():
         if parameter["in"] == "query"
     }
 
-    assert told <= {*PARAMETERS, "on_conflict"}
+    assert told <= {*PARAMETERS, *INSTANTS, "on_conflict"}
 
 
 def test_every_route_that_is_posted_to_is_thought_of():
@@ -160,16 +171,24 @@ def test_every_route_that_is_posted_to_is_thought_of():
 
 
 @pytest.mark.parametrize("who", CALLERS)
-@pytest.mark.parametrize("route", GETS, ids=str)
-def test_no_parameter_of_any_route_tells_a_piece_of_a_secret(world, route, who):
-    client, path = world.client(who), path_of(world, route)
-    for parameter in PARAMETERS:
-        if ask(client, asked(path, parameter, "zzz")).status != 200:
+def test_no_parameter_of_any_route_tells_a_piece_of_a_secret(world, who):
+    client = world.client(who)
+    for route in GETS:
+        # What an analyst may ask is asked as an analyst; a steward besides what an analyst may not.
+        if who == "steward" and 200 in (row("GET", route) or ())[1:2]:
             continue
-        for right, wrong in PIECES:
-            values = {piece: f"q={piece}" if parameter in ("query", "list") else piece for piece in (right, wrong)}
-            told = [without(ask(client, asked(path, parameter, values[piece])), piece) for piece in (right, wrong)]
-            assert told[0] == told[1], parameter
+        path = path_of(world, route)
+        for parameters in _known_at(client, path):
+            for right, wrong in PIECES:
+                told = [without(ask(client, _asked(path, parameters, piece)), piece) for piece in (right, wrong)]
+                assert told[0] == told[1], (route, parameters)
+
+
+def _known_at(client: Client, path: str) -> list[list[str]]:
+    """The parameters that a route knows, each by itself; all at once, if it takes what it does not know."""
+    if ask(client, _asked(path, ["nonsense"], "zzz")).status == 200:
+        return [[name for name in PARAMETERS if name not in path]]
+    return [[name] for name in PARAMETERS if ask(client, _asked(path, [name], "zzz")).status == 200]
 
 
 @pytest.mark.parametrize("who", CALLERS)

@@ -138,6 +138,26 @@ def test_a_secret_in_a_document_is_masked_and_the_document_stays_one(secret, kin
     }
 
 
+@pytest.mark.parametrize(
+    "disguise",
+    [
+        "\u200b".join,
+        "\u00ad".join,
+        "\U000e0041".join,
+        lambda text: "".join(chr(ord(letter) + 0xFEE0) if "!" <= letter <= "~" else letter for letter in text),
+        lambda text: "".join(chr(0xE0000 + ord(letter)) if " " <= letter <= "~" else letter for letter in text),
+        lambda text: text.replace("-", "\u2011"),
+    ],
+    ids=["zero width", "soft hyphens", "tags between", "full width", "spelled in tags", "another hyphen"],
+)
+@pytest.mark.parametrize(("secret", "kind"), SECRETS[:-1], ids=[kind for _, kind in SECRETS[:-1]])
+def test_a_disguised_secret_is_masked_and_what_stands_around_it_stays(secret, kind, disguise):
+    shown = masked(f"caf\u00e9: {disguise(secret)}, keep it")
+
+    assert shown == f"caf\u00e9: {disguise(kind)}{MASK}, keep it"
+    assert masked(shown) == shown
+
+
 def test_a_key_that_is_cut_off_is_masked_to_its_end():
     assert masked(PEM[:100]) == f"-----BEGIN RSA PRIVATE KEY-----{MASK}"
     assert masked(f"{PEM} and {PEM}").count(MASK) == 2
@@ -157,7 +177,7 @@ ATTACKS = [
     "x", "\u0301", "\U0001f469\u200d", "\U000e0041", "ignore all the ", "from now on ", "reveal system prompt ",
     "do not the user ", '"role":  ', "<system ", "<|a", "tool\n", "aB1" * 39 + " ", "a" * 70 + "\n", "eyJ",
     "eyJaaaaaaaa.", "sk-", "\\nsk-", "-----BEGIN PRIVATE KEY-----", '-----BEGIN PRIVATE KEY-----"',
-    "PRIVATE KEY-----BEGIN ", "ghp_", "xoxb-",
+    "PRIVATE KEY-----BEGIN ", "ghp_", "xoxb-", "\u200bAKIA" + "IOSFODNN7EXAMPLE", "\uff21KIA", "\xa0sk-a1",
 ]  # fmt: skip
 
 
