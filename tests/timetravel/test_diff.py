@@ -28,7 +28,7 @@ A, B = UUID(int=1), UUID(int=2)
 
 @pytest.fixture
 def reader(api: Any) -> Any:
-    return api(make_key(clearance={"max_tier": "restricted"}))
+    return api(make_key(scopes="read inspect", clearance={"max_tier": "restricted"}))
 
 
 @pytest.fixture
@@ -497,7 +497,7 @@ def test_two_diffs_make_one(api, writes, max_tier):
 @settings(max_examples=8)
 @given(writes=st.lists(WRITES, max_size=8))
 def test_the_diff_from_the_beginning_is_the_list_of_then(api, writes):
-    caller = api(make_key(clearance={"max_tier": "restricted"}))
+    caller = api(make_key(scopes="read inspect", clearance={"max_tier": "restricted"}))
     for write in writes:
         carry_out(write)
     instant = now()
