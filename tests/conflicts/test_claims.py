@@ -110,6 +110,7 @@ class TestWhoSeesLess:
         assert claims.held([KEY], by=low) == claims.in_the_way([KEY], by=low) == {}
         assert claims.claim(KEY, by=low).until == NOW + MINUTES
         assert claims.in_the_way([KEY], by=high)[KEY].principal == "user:low"
+        assert claims.held([KEY], by=high)[KEY].principal == "user:low", "what stops it, and not its own"
         with pytest.raises(Taken):
             claims.claim(KEY, by=high)
 
