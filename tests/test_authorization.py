@@ -27,7 +27,7 @@ from memoryhub.conflicts import decide, runs
 from memoryhub.conflicts.choices import Automatic, Choice, Wish
 from memoryhub.conflicts.keys import evidence_of, id_of
 from memoryhub.conflicts.models import Decision, PolicyRun
-from memoryhub.firewall.models import ApiKey, ClearanceRecord, UserClearance
+from memoryhub.firewall.models import ApiKey, ClearanceRecord, Source, UserClearance
 from memoryhub.memories.models import Memory
 from tests.api.answers import refused, told
 from tests.builders import WRITER, envelope, make_clearance, make_key, make_memory
@@ -183,6 +183,10 @@ DEEDS: dict[str, Deed] = {
     ),
     "POST admin:firewall_apikey_change": Deed("key.change", lambda: key_form(scopes=["inspect"])),
     "POST admin:firewall_clearancerecord_delete": Deed("clearance.change", lambda: {"post": "yes"}),
+    "POST admin:firewall_source_changelist": Deed(),
+    "POST admin:firewall_source_add": Deed("source.change", lambda: {"name": "made", "max_tier": "public"}),
+    "POST admin:firewall_source_change": Deed("source.change", lambda: {"max_tier": "internal"}),
+    "POST admin:firewall_source_delete": Deed(sent=lambda: {"post": "yes"}),
     "POST admin:auth_user_delete": Deed(sent=lambda: {"post": "yes"}),
     "POST admin:firewall_apikey_delete": Deed(sent=lambda: {"post": "yes"}),
     "POST admin:auth_user_password_change": Deed(
@@ -266,6 +270,7 @@ class World:
             "user/<id>": f"user/{User.objects.get(username='owner').pk}",
             "clearancerecord/<path:object_id>": f"clearancerecord/{ClearanceRecord.objects.get(name='spare').pk}",
             "apikey/<path:object_id>": f"apikey/{ApiKey.objects.get(name='spare').pk}",
+            "source/<path:object_id>": f"source/{Source.objects.get(name='test').pk}",
             "<path:name>": "user:analyst",
             "<path:subject>": "user:ada",
             "<str:conflict_id>": id_of("user:eve", "city"),
@@ -396,7 +401,7 @@ def test_who_may_not_act_is_told_the_same_of_what_is_there_and_of_what_is_not(wo
     missing = {
         place: re.sub(r"[^/]+$", str(uuid4()) if "uuid" in place else "987654321", value)
         for place, value in world.places.items()
-        if place.startswith(("<uuid", "user/", "clearancerecord/", "apikey/"))
+        if place.startswith(("<uuid", "user/", "clearancerecord/", "apikey/", "source/"))
     }
     paths = world.path(route), world.path(route, missing)
     may_not = [who for who, status in zip(CALLERS, row(method, route) or (), strict=True) if status in (401, 403)]

@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 from memoryhub.conflicts import runs
 from memoryhub.conflicts.models import Decision, GroupClass, PolicyRun
 from tests.builders import make_clearance, make_user
-from tests.conflicts.runs import ADMIN, change, make_group, make_policy, standing, tried
+from tests.conflicts.runs import ADMIN, admin, change, make_group, make_policy, standing, tried
 
 pytestmark = pytest.mark.django_db
 
@@ -95,7 +95,7 @@ def test_a_policy_is_carried_out_gone_on_with_and_taken_back():
 
 def test_as_somebody_it_does_what_they_see_and_may():
     make_group("user:ada", "Paris", "London", tier="restricted")
-    policy = make_policy()
+    policy = make_policy(by=admin(max_tier="public"))
     make_user("root", scopes="admin", max_tier="public")
     make_user("sue", scopes="read inspect", max_tier="restricted")
 

@@ -169,7 +169,9 @@ HIGHER: list[dict[str, Any]] = [
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("higher", HIGHER, ids=["tier", "blocked label", "required label", "namespaces", "every namespace"])
+@pytest.mark.parametrize(
+    "higher", HIGHER, ids=["tier", "blocked label", "required label", "namespaces", "every namespace"]
+)
 def test_the_reads_of_who_sees_more_are_not_counted_for_an_admin(higher):
     """FW-17: in a hub without them it would have been told the same number."""
     low = Clearance(
