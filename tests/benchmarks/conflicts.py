@@ -22,7 +22,7 @@ from memoryhub.conflicts.detector import CLASSES, Class, Value, compare
 from memoryhub.conflicts.weights import WEIGHTS
 from tests.benchmarks import vectors
 
-DATA = Path("/work/shared/data")
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 DAY = datetime(2026, 1, 1, tzinfo=UTC)
 PAIRS_OF_A_KIND = 1_240
 ERRORS = 20
