@@ -41,6 +41,7 @@ DOCUMENTED = {
     ("get", "/api/memories/{memory_id}/versions"): "api:memory-versions",
     ("post", "/api/memories/{memory_id}/labels"): "api:memory-labels",
     ("post", "/api/memories/labels"): "api:labels",
+    ("post", "/api/memories/secrets"): "api:memory-secrets",
     ("get", "/api/facets"): "api:facets",
     ("get", "/api/histogram"): "api:histogram",
     ("get", "/api/timetravel"): "api:timetravel",
