@@ -88,8 +88,9 @@ def fill() -> None:
     decide(["pii ", "eu"], ["eu"])
     decide(["\uff50\uff49\uff49", "pii", "pre\u2011paid"], ["pii", "pre\u2011paid"])
     execute("""
-        INSERT INTO policies (policy_id, version, name, classes, rules, is_enabled, at, principal)
-        VALUES (gen_random_uuid(), 1, 'p', '{}', '[]', true, now(), 'user:root')
+        INSERT INTO policies (policy_id, version, name, classes, rules, is_enabled, at, principal, reach_tiers,
+            reach_blocked, reach_required)
+        VALUES (gen_random_uuid(), 1, 'p', '{}', '[]', true, now(), 'user:root', '{public}', '{}', '{}')
     """)
     run = """
         INSERT INTO policy_runs (run_id, policy_id, principal, started, seen, decided, "left", undone, reach_tiers,
