@@ -3,6 +3,7 @@
 import io
 import random
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -86,11 +87,13 @@ def recorded(history: History) -> Callable[[datetime], dict[str, datetime]]:
     """Write the history change by change; tells at which instant of record time it stood where it stood at another."""
     happened: list[datetime] = []
     versions: list[Any] = []
+    written: Counter[Any] = Counter()
     for envelope in history.as_updates():
         (receipt,) = ingest.write([envelope], by=IMPORTER, on_conflict=OnConflict.UPDATE)
         assert receipt.outcome in (Outcome.CREATED, Outcome.UPDATED), receipt
         happened.append(datetime.fromisoformat(envelope["timestamp"]))
-        versions.append((receipt.memory_id, receipt.version))
+        written[receipt.memory_id] += 1
+        versions.append((receipt.memory_id, written[receipt.memory_id]))
     analyze()
     recorded_at = {
         (memory_id, version): instant
