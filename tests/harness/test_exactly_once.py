@@ -242,9 +242,9 @@ def test_a_database_that_went_away_and_came_back_is_found_again(hub):
 def test_what_protects_all_this_exists(hub):
     (index,) = rows(hub, "SELECT indexdef FROM pg_indexes WHERE indexname = 'memories_identity'")
     assert index[0].startswith(
-        "CREATE UNIQUE INDEX memories_identity ON public.memories USING btree (source, payload_id)"
+        "CREATE UNIQUE INDEX memories_identity ON public.memories USING btree (source, payload_id, beyond_source)"
     )
-    assert index[0].endswith("WHERE (superseded_at IS NULL)")
+    assert index[0].endswith("WHERE ((superseded_at IS NULL) AND (version >= 1))")
     assert rows(hub, "SELECT count(*) FROM pg_proc WHERE proname = 'record_tick'") == [(1,)]
     assert rows(hub, "SELECT count(*) FROM record_clock") == [(1,)]
 

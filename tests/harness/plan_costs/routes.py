@@ -195,6 +195,10 @@ WITHOUT_FILTERS = {
     **dict.fromkeys(
         ("api:ledger", "inspector:ledger", "inspector:ledger-principal"), "the ledger, and memories by their ids"
     ),
+    **dict.fromkeys(
+        ("api:memory-secrets", "inspector:memory-secrets"),
+        "the newest memories that hold a secret, by an index that begins with the tier",
+    ),
     "api:status": "counts alone",
     "inspector:memories-list": "inspector:memories under another address",
     "inspector:labels-undo": "only POST, what one person changed at an instant",
