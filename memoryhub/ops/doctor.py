@@ -72,7 +72,7 @@ def _owns_nothing() -> Finding:
 def _security_forced() -> Finding:
     bare = _ask(
         "SELECT wanted FROM unnest(%s::text[]) AS wanted WHERE NOT EXISTS ("
-        " SELECT FROM pg_class AS c JOIN pg_policy ON polrelid = c.oid"
+        " SELECT FROM pg_class AS c JOIN pg_policy ON polrelid = c.oid AND polpermissive"
         " WHERE c.oid = to_regclass(wanted) AND relrowsecurity AND relforcerowsecurity)",
         list(WALLED),
     )
