@@ -78,7 +78,7 @@ def test_a_writer_keeps_it_by_any_name_and_does_not_drop_it(api):
         body = {"payload_id": memory.payload_id, "content": "After."}
 
         kept = writer.post(f"{URL}?on_conflict=update", body | {"sensitivity_labels": [LABEL]})
-        dropped = writer.post(f"{URL}?on_conflict=update", body)
+        dropped = writer.post(f"{URL}?on_conflict=update", body | {"sensitivity_labels": []})
 
         assert kept.json()["outcome"] == "updated", ascii(spelling)
         problem(dropped, 403, "declassification")

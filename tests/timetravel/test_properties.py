@@ -120,7 +120,7 @@ def shown(reader: Principal, known_at: datetime, hour: int | None) -> Iterator[M
     for version in versions:
         in_force = version.recorded_at <= known_at and not (version.superseded_at and version.superseded_at <= known_at)
         has_happened = hour is None or version.timestamp <= START + timedelta(hours=hour)
-        seen = reader.clearance.permits(version) and reader.clearance.permits(latest[version.memory_id])
+        seen = reader.clearance.shows(version) and reader.clearance.shows(latest[version.memory_id])
         if in_force and has_happened and seen and version.status == "active":
             yield version
 
