@@ -22,7 +22,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from tests import cluster  # noqa: F401 - one PostgreSQL for all of them
-from tests.mutants.catalogue import MUTANTS, Mutant
+from tests.mutants.catalogue import MUTANTS
+from tests.mutants.mutant import Mutant
 
 ROOT = Path(__file__).resolve().parents[2]
 LANES = 2

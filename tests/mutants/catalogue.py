@@ -1,21 +1,10 @@
 """Each place that applies the rule, broken: what is put in place of what, and the tests that must notice."""
 
-from dataclasses import dataclass
+from tests.mutants.labels import label_mutants
+from tests.mutants.mutant import Mutant
+from tests.mutants.secrets import secret_mutants
+from tests.mutants.writes import write_mutants
 
-
-@dataclass(frozen=True, slots=True)
-class Mutant:
-    """`old`, which stands once in `file`, becomes `new`; then one of `tests` (pytest's names) must fail."""
-
-    name: str
-    file: str
-    old: str
-    new: str
-    tests: tuple[str, ...]
-
-
-CORE_TEXT = "memoryhub/core/text.py"
-SCRIPTS = "memoryhub/core/scripts.py"
 TYPES = "memoryhub/firewall/types.py"
 QUERYSETS = "memoryhub/firewall/querysets.py"
 WALL = "memoryhub/firewall/wall.py"
@@ -28,15 +17,11 @@ MOMENTS = "memoryhub/memories/moment.py"
 RECORDS = "memoryhub/memories/records.py"
 TRAVEL = "memoryhub/timetravel/travel.py"
 CLOCK = "memoryhub/memories/migrations/0009_first_instant.py"
-LABEL_KEYS = "memoryhub/memories/migrations/0013_label_keys.py"
-DECISION_LABEL_KEYS = "memoryhub/conflicts/migrations/0006_label_keys.py"
 TIER_LED = "memoryhub/memories/migrations/0012_tier_led_lookups.py"
 COSTS = "tests/harness/test_plan_costs.py"
 FACETS = "memoryhub/memories/facets.py"
 PAGES = "memoryhub/memories/pages.py"
 INGEST = "memoryhub/memories/ingest.py"
-IDENTITY = "memoryhub/memories/identity.py"
-FIREWALL_MODELS = "memoryhub/firewall/models.py"
 RELABEL = "memoryhub/memories/relabel.py"
 STATUS = "memoryhub/ops/status.py"
 EXPORTING = "memoryhub/ops/exporting.py"
@@ -46,7 +31,6 @@ ENTRIES = "memoryhub/audit/migrations/0001_initial.py"
 ENTRY_POLICIES = "memoryhub/audit/migrations/0002_row_security.py"
 TURNS = "memoryhub/audit/migrations/0003_turns.py"
 API = "memoryhub/api/views.py"
-API_LABELS = "memoryhub/api/labels.py"
 API_JUDGING = "memoryhub/api/judging.py"
 DECISIONS = "memoryhub/conflicts/querysets.py"
 DECISION_POLICIES = "memoryhub/conflicts/migrations/0002_row_security.py"
@@ -61,14 +45,11 @@ RUNS = "memoryhub/conflicts/runs.py"
 DECIDED = "inspector/decided.py"
 CLAIMS = "memoryhub/conflicts/claims.py"
 REJECTED_AGAIN = "memoryhub/memories/rejected.py"
-STANDING = "memoryhub/memories/standing.py"
 AUTHENTICATION = "memoryhub/api/authentication.py"
 PERMISSIONS = "memoryhub/api/permissions.py"
 PRINCIPALS = "memoryhub/firewall/principals.py"
 ACCESS = "inspector/access.py"
 LIST = "inspector/views/memories.py"
-SECRET_SEARCH = "memoryhub/memories/secret_search.py"
-MASKING = "memoryhub/memories/migrations/0011_masked_text.py"
 
 EVERYTHING = "__import__('memoryhub.firewall.types').firewall.types.everything()"
 
@@ -97,7 +78,6 @@ RECOUNT = "tests/memories/test_counts.py::test_every_count_is_what_a_recount_fin
 MATRIX = "tests/test_authorization.py::test_every_caller_gets_what_the_table_says"
 READING = "tests/api/test_reading.py"
 PAGING = "tests/api/test_pages.py"
-WRITING = "tests/api/test_writing.py"
 AUTHENTICATED = "tests/api/test_authentication.py"
 CURSORS = f"{PAGING}::TestCursors"
 READS = "tests/ops/test_reads.py"
@@ -108,9 +88,6 @@ HORIZON = "tests/harness/test_horizon.py"
 DEFENCES = "tests/conflicts/test_defences.py"
 LIFE = "tests/inspector/test_subjects.py::TestDecisions"
 DECIDING = "tests/conflicts/test_decide.py"
-DETECTOR = "tests/conflicts/test_detector.py"
-MASKED = "tests/memories/test_masked_text.py"
-SEARCHING = "tests/memories/test_secret_search.py"
 
 
 def _the_rule() -> list[Mutant]:
@@ -183,60 +160,6 @@ def _the_rule() -> list[Mutant]:
         python("opens: a lower tier does not", "is_lower_tier(after.classification_tier, before.classification_tier)", "False", RELABELLING),
         python("opens: a label less does not", "not label_keys(before.sensitivity_labels) <= label_keys(after.sensitivity_labels)", "False", RELABELLING),
         python("opens: a required label does not", "any(held.permits(after) and not held.permits(before) for held in clearances)", "False", RELABELLING),
-    ]  # fmt: skip
-
-
-def _labels() -> list[Mutant]:
-    """How labels are compared, and what becomes of those that are stored."""
-    spellings = ("tests/firewall/test_labels.py::test_a_blocked_label_is_not_evaded", EDGES)
-    unseen = "tests/firewall/test_labels.py::test_a_label_that_cannot_be_seen_is_refused"
-    clearances = "tests/firewall/test_administration.py"
-    warned = "tests/firewall/test_labels.py::TestWarnings"
-    imitating = "tests/core/test_scripts.py::test_letters_that_imitate_others_are_found"
-    honest = "tests/core/test_scripts.py::test_honest_labels_are_not"
-    stored = "tests/memories/test_label_migration.py"
-    again = "tests/memories/test_migrations.py::test_a_hub_that_went_back_and_forward_takes_memories_again"
-    longest = "tests/firewall/test_labels.py::test_the_longest_label_is_stored_and_hidden_from_whom_it_is_blocked"
-
-    def compared(name: str, old: str, new: str, *tests: str) -> Mutant:
-        return Mutant(f"comparison_key: {name}", CORE_TEXT, old, new, tests or spellings)
-
-    def migrated(name: str, file: str, old: str, new: str) -> Mutant:
-        return Mutant(f"migrated labels: {name}", file, old, new, (stored,))
-
-    return [
-        compared("invisible characters stay", "text.translate(_REMOVE_INVISIBLE)", "text"),
-        compared("invisible characters go too late", 'unicodedata.normalize("NFKC", text.translate(_REMOVE_INVISIBLE))', 'unicodedata.normalize("NFKC", text).translate(_REMOVE_INVISIBLE)', "tests/core/test_text.py::test_an_invisible_character_makes_no_difference_anywhere"),
-        compared("compatibility forms stay", 'composed = unicodedata.normalize("NFKC"', 'composed = unicodedata.normalize("NFC"'),
-        compared("what casefold decomposes stays", 'unicodedata.normalize("NFKC", composed.casefold())', "composed.casefold()", "tests/core/test_text.py::test_the_key_of_every_character_is_its_own_key", "tests/core/test_text.py::test_a_key_is_its_own_key"),
-        compared("case matters", "composed.casefold()", "composed"),
-        compared("lower instead of casefold", "composed.casefold()", "composed.lower()", EDGES),
-        compared("every hyphen is its own", 'dict.fromkeys(map(ord, HYPHENS), "-")', "{}"),
-        compared("a Braille blank is a letter", ', ord(BLANK): " "}', "}"),
-        compared("white space is not trimmed", '" ".join(folded.translate(_UNIFY).split())', '__import__("re").sub(r"\\s+", " ", folded.translate(_UNIFY))'),
-        compared("white space is not collapsed", '" ".join(folded.translate(_UNIFY).split())', "folded.translate(_UNIFY).strip()"),
-        compared("a long one is not cut", "if len(encoded) <= MAX_KEY_BYTES:", "if True:", longest),
-        compared("a long one is cut without its digest", ' sha256:{hashlib.sha256(encoded).hexdigest()}"', '"', "tests/core/test_text.py::test_a_long_key_is_cut_so_that_it_can_be_stored_and_stays_one_of_its_own"),
-        Mutant("labels: one that cannot be seen is written", "memoryhub/memories/envelope.py", "if value and not label_key(value):", "if False:", (unseen,)),
-        Mutant("labels: one that cannot be seen is added", RELABEL, "add_labels: NewLabels", "add_labels: Labels", (unseen,)),
-        Mutant("labels: one that cannot be seen is blocked", "inspector/admin.py", "if not all(map(label_key, labels)):", "if False:", (clearances,)),
-        Mutant("warnings: none in the receipt", INGEST, "replace(receipt, warnings=warnings) if warnings else receipt", "receipt", (warned,)),
-        Mutant("warnings: none to who adds a label", API_LABELS, 'return {"warnings": asked.warnings} if asked.warnings else {}', "return {}", (warned,)),
-        Mutant("warnings: none on the page", "inspector/views/labels.py", "messages.warning(request, sentence)", "pass", ("tests/inspector/test_labels.py",)),
-        Mutant("warnings: scripts may mix", SCRIPTS, "if len(scripts) > 1 and", "if False and", (imitating,)),
-        Mutant("warnings: scripts that are written together may not", SCRIPTS, "and not any(scripts <= together for together in _WRITTEN_TOGETHER)", "", (honest,)),
-        Mutant("warnings: whole words in lookalikes", SCRIPTS, "if letters and _LOOKALIKES.issuperset(letters):", "if False:", (imitating,)),
-        Mutant("warnings: through invisible characters and full width", SCRIPTS, 'unicodedata.normalize("NFKC", "".join(character for character in text if character not in INVISIBLE))', "text", (honest,)),
-        migrated("memories stay", LABEL_KEYS, "cursor.execute(CHANGE, [json", "len([json"),
-        migrated("all memories are touched", LABEL_KEYS, "for row, before, after in compared if before != after", "for row, before, after in compared"),
-        migrated("tallies stay", LABEL_KEYS, "merge_tallies(cursor, moved)\n        for", "for"),
-        migrated("tallies replace one another", LABEL_KEYS, "count = t.count + excluded.count", "count = excluded.count"),
-        Mutant("migrated labels: memories may be changed from then on", LABEL_KEYS, "ALTER TABLE memories ENABLE TRIGGER USER", "SELECT 1", (again,)),
-        migrated("decisions are seen by the owner from then on", DECISION_LABEL_KEYS, "TABLE decisions FORCE ROW", "TABLE decisions NO FORCE ROW"),
-        migrated("the owner sees everything from then on", LABEL_KEYS, "{table} FORCE ROW LEVEL SECURITY", "{table} NO FORCE ROW LEVEL SECURITY  "),
-        migrated("clearances are spelled as before for old code", LABEL_KEYS, 'if "clearances" not in', 'if "clearances" in'),
-        migrated("decisions stay", DECISION_LABEL_KEYS, "        change_decisions(cursor)\n", ""),
-        migrated("policy runs stay", DECISION_LABEL_KEYS, "if (after := list(map(keys, reach))) != reach:", "if (after := reach) is None:"),
     ]  # fmt: skip
 
 
@@ -578,129 +501,7 @@ def _conflicts() -> list[Mutant]:
     ]  # fmt: skip
 
 
-def _secrets() -> list[Mutant]:
-    def brute_force(search: str) -> str:
-        return f"tests/harness/test_secret_recovery.py::test_a_brute_force_of_every_next_letter_learns_none[{search}-analyst]"
-
-    return [
-        Mutant(
-            "secrets: searched as written", ROWS, 'default=F("masked_content"))', 'default=F("content"))', (MASKED,)
-        ),
-        Mutant(
-            "secrets: sampled as written", ROWS, "searched_text=SEARCHED_TEXT", 'searched_text=F("content")', (MASKED,)
-        ),
-        Mutant("secrets: stored without a masked text", INGEST, "masked_or_none(envelope.content)", "None", (MASKED,)),
-        Mutant(
-            "secrets: old rows stay as they are",
-            MASKING,
-            "RunPython(fill,",
-            "RunPython(migrations.RunPython.noop,",
-            (MASKED,),
-        ),
-        Mutant(
-            "secrets: disguised ones are shown",
-            "memoryhub/memories/suspicion.py",
-            "for disguise in DISGUISES:",
-            "for disguise in ():",
-            ("tests/memories/test_suspicion.py::test_a_disguised_secret_is_masked_and_what_stands_around_it_stays",),
-        ),
-        Mutant(
-            "secrets: a part of a subject is found",
-            GROUPS,
-            ' & ~Q(HoldsSecret(F("subject")))',
-            "",
-            (brute_force("/api/conflicts?status=all&subject_contains={}"),),
-        ),
-        Mutant(
-            "secrets: a part of a reason is found",
-            TOLD_DECISIONS,
-            '~Q(HoldsSecret(F("reason")))',
-            "Q()",
-            (brute_force("/api/decisions?q={}"),),
-        ),
-        Mutant(
-            "secrets: a part of a name is found",
-            "inspector/views/view_as.py",
-            "    if sought:\n",
-            "    if False:\n",
-            (
-                "tests/harness/test_secret_recovery.py::test_no_parameter_of_any_route_tells_a_piece_of_a_secret"
-                "[steward]",
-            ),
-        ),
-        Mutant(
-            "secrets: the detector compares what was written",
-            "memoryhub/conflicts/detector.py",
-            "shown = masked(a.content), masked(b.content)",
-            "shown = a.content, b.content",
-            (f"{DETECTOR}::test_how_alike_two_texts_are_tells_nothing_of_a_secret",),
-        ),
-        Mutant(
-            "secrets: embeddings of them are compared",
-            "memoryhub/conflicts/detector.py",
-            " or _holds_secret(a) or _holds_secret(b)",
-            "",
-            (f"{DETECTOR}::test_how_alike_two_texts_are_tells_nothing_of_a_secret",),
-        ),
-        Mutant(
-            "secrets: ids spell them out",
-            "memoryhub/conflicts/keys.py",
-            "plain if all(masked(part) == part for part in key) else",
-            "plain if True else",
-            ("tests/conflicts/test_groups.py::test_an_id_does_not_spell_out_a_key_that_pages_mask",),
-        ),
-        Mutant("secrets: found by anybody", SECRET_SEARCH, "not by.may(Scope.INSPECT)", "False", (SEARCHING,)),
-        Mutant("secrets: found in all memories", SECRET_SEARCH, ".filter(HOLDS_SECRET)", "", (SEARCHING,)),
-        Mutant(
-            "secrets: found without a trace",
-            SECRET_SEARCH,
-            "memory_ids=found.memory_ids",
-            "memory_ids=[]",
-            (SEARCHING,),
-        ),
-        Mutant(
-            "secrets: the text is in the ledger",
-            SECRET_SEARCH,
-            "route=route,",
-            "route=route, query=text,",
-            (SEARCHING,),
-        ),
-        Mutant("secrets: no end of reading", SECRET_SEARCH, "read[:MAX_READ]", "read", (SEARCHING,)),
-    ]
-
-
-def _writes() -> list[Mutant]:
-    sources, closed = "tests/memories/test_sources.py", "tests/memories/test_declassification.py"
-
-    def identity(name: str, old: str, new: str, *tests: str) -> Mutant:
-        return Mutant(f"write: {name}", IDENTITY, old, new, tests or (closed,))
-
-    one, imported = f"{WRITING}::TestOneEnvelope", f"{sources}::TestWhatTheOperatorImported"
-    actors = "tests/firewall/test_actors.py"
-    return [
-        Mutant("write: as any source", INGEST, "if isinstance(named, str) and not by.may_write_as(named):", "if False:", (f"{one}::test_under_another_source_is_refused",)),
-        Mutant("write: any admin as any source", TYPES, "(Scope.ADMIN in self.scopes and self.clearance.covers(everything()))", "Scope.ADMIN in self.scopes", (f"{sources}::test_an_admin_who_does_not_see_everything_writes_as_no_other_source",)),
-        Mutant("write: within the reading clearance of a key", INGEST, "| Source.objects.clearances(sources)", "", (f"{sources}::test_every_key_of_a_source_writes_within_the_clearance_of_the_source",)),
-        Mutant("write: a source follows each of its keys", FIREWALL_MODELS, "sorted(set(names))], ignore_conflicts=True)", "sorted(set(names))], update_conflicts=True, update_fields=list(fields), unique_fields=['name'])", (f"{sources}::test_a_source_takes_the_clearance_of_its_first_key",)),
-        identity("beyond the clearance of the source", "if by.is_operator or clearance.permits(draft):", "if True:", f"{one}::test_above_the_writers_own_clearance_is_refused"),
-        identity("for any actor type", "if not by.may_speak_for(actor_type=draft.actor_type):", "if False:", actors),
-        identity("for any actor", "if not by.may_speak_as(actor_id=draft.actor_id):", "if False:", actors),
-        identity("meets what the operator hid from its source", "[sources, payload_ids, by.is_operator]", "[sources, payload_ids, True]", imported),
-        identity("nothing is beyond a source", "beyond_source=not clearance.permits(draft),", "beyond_source=False,", imported),
-        identity("an update declassifies", "    if not by.may(Scope.DECLASSIFY):\n        _refuse_lowering(draft, stored.last_sent)", "    if False:\n        pass"),
-        identity("an update is compared with what others made of it", "_refuse_lowering(draft, stored.last_sent)", "_refuse_lowering(draft, stored.current)"),
-        identity("an update is merged over what others made of it", "stored.current if by.is_operator else stored.last_sent)", "stored.current)"),
-        identity("an update ends a quarantine", 'stored.status if stored.status == "quarantined" else "active"', '"active"'),
-        identity("an update lowers what others raised", "(set_by_source or is_lower_tier(tier, sent.classification_tier))", "True"),
-        identity("an update takes away the labels of others", "union = {label_key(label): label for label in labels if label_key(label) not in taken_back}", "union: dict[str, str] = {}"),
-        identity("an update moves back what others moved", ' and namespace == last_sent.namespace:', ":"),
-        identity("an import changes what its source sent", "written=classified(draft, stored.last_sent))", "last_sent=Classification.of(draft))", imported),
-        Mutant("write: rejected values of a source as others classified them", REJECTED_AGAIN, "_asked(own, drafts, _AS_SENT)", "_asked(own, drafts, _AS_CLASSIFIED)", (f"{sources}::test_whether_a_value_was_rejected_does_not_tell_that_the_memory_that_held_it_was_raised",)),
-        Mutant("write: rejected values that a source could not see", REJECTED_AGAIN, "        if clearance.permits(row):", "        if True:", (f"{sources}::test_a_value_that_was_rejected_of_a_memory_that_the_key_may_not_read_is_not_rejected_again",)),
-    ]  # fmt: skip
-
-
 MUTANTS = [
-    *_the_rule(), *_labels(), *_the_first_wall(), *_the_second_wall(), *_plans(), *_doors(), *_the_ledger(),
-    *_time_travel(), *_conflicts(), *_writes(), *_secrets(),
+    *_the_rule(), *label_mutants(), *_the_first_wall(), *_the_second_wall(), *_plans(), *_doors(), *_the_ledger(),
+    *_time_travel(), *_conflicts(), *write_mutants(), *secret_mutants(),
 ]  # fmt: skip
