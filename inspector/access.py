@@ -45,8 +45,7 @@ def reader(view: View[Parameters]) -> Callable[Concatenate[PageRequest, Paramete
             return HttpResponseClientRefresh()
         if (looking := looking_as(request)) and looking.refusal:
             return errors.page(request, 403, "Nothing at all", f"{looking.name} {looking.refusal}: it gets nothing.")
-        if not request.principal.may(Scope.READ):
-            raise PermissionDenied
+        request.principal.require(Scope.READ)
         with wall.behind(request.principal.clearance):
             response = view(request, *args, **kwargs)
         return _for_nobody_else(response)

@@ -5,7 +5,7 @@ from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
-from django.core.exceptions import BadRequest, PermissionDenied
+from django.core.exceptions import BadRequest
 from django.http import Http404, HttpResponse, HttpResponseRedirect, QueryDict
 from django.shortcuts import render
 from django.urls import reverse
@@ -359,8 +359,7 @@ def _key(group_id: str) -> Key:
 
 
 def _judge(request: PageRequest) -> None:
-    if not request.principal.may(Scope.INSPECT):
-        raise PermissionDenied
+    request.principal.require(Scope.INSPECT)
 
 
 def _route(request: PageRequest) -> str:

@@ -7,7 +7,6 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
-from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse, HttpResponseRedirect, QueryDict
 from django.shortcuts import render
 from django.urls import reverse
@@ -113,8 +112,7 @@ def _page(request: PageRequest, decision_id: UUID, *, errors: Sequence[str] = ()
 @reader
 def undo(request: PageRequest) -> HttpResponse:
     """Undo one decision, or several that were made together."""
-    if not request.principal.may(Scope.INSPECT):
-        raise PermissionDenied
+    request.principal.require(Scope.INSPECT)
     ids = _ids(request.POST.getlist("decision"))
     match = request.resolver_match
     try:

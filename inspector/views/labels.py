@@ -5,7 +5,6 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
-from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse, HttpResponseRedirect, QueryDict
 from django.shortcuts import render
 from django.urls import reverse
@@ -116,8 +115,7 @@ def undo(request: PageRequest) -> HttpResponse:
 
 
 def _judge(request: PageRequest) -> None:
-    if not request.principal.may(Scope.INSPECT):
-        raise PermissionDenied
+    request.principal.require(Scope.INSPECT)
 
 
 def _filters_in(data: QueryDict) -> QueryDict:

@@ -4,7 +4,6 @@ from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
-from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse, HttpResponseRedirect, QueryDict
 from django.shortcuts import render
 from django.urls import reverse
@@ -95,8 +94,7 @@ def of_memory(request: PageRequest, memory_id: UUID) -> dict[str, Any] | None:
 
 def _begin(request: PageRequest) -> None:
     """Who may; and what was read a moment ago stands there, too."""
-    if not request.principal.may(Scope.AUDIT):
-        raise PermissionDenied
+    request.principal.require(Scope.AUDIT)
     reads.flush()
 
 

@@ -5,7 +5,7 @@ from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
-from django.core.exceptions import BadRequest, PermissionDenied
+from django.core.exceptions import BadRequest
 from django.http import Http404, HttpResponse, HttpResponseRedirect, QueryDict
 from django.shortcuts import render
 from django.urls import reverse
@@ -105,8 +105,7 @@ def memory(request: PageRequest, memory_id: UUID) -> HttpResponse:
 @reader
 def reveal(request: PageRequest, memory_id: UUID) -> HttpResponse:
     """A memory's page with its secrets to be seen, this once. Who may not is refused before anything is looked up."""
-    if not request.principal.may(Scope.INSPECT):
-        raise PermissionDenied
+    request.principal.require(Scope.INSPECT)
     page = _page_of(request, memory_id, is_revealed=True)
     # `reader` has opened a transaction: the page leaves when the entry is committed, or not at all.
     ledger.append(

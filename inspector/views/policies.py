@@ -6,7 +6,6 @@ from typing import Any, TypedDict
 from uuid import UUID
 
 from django.contrib import messages
-from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse, HttpResponseRedirect, QueryDict
 from django.shortcuts import render
 from django.urls import reverse
@@ -147,13 +146,11 @@ def undo(request: PageRequest, run_id: UUID) -> HttpResponse:
 
 
 def _judge(request: PageRequest) -> None:
-    if not request.principal.may(Scope.INSPECT):
-        raise PermissionDenied
+    request.principal.require(Scope.INSPECT)
 
 
 def _govern(request: PageRequest) -> None:
-    if not request.principal.may(Scope.ADMIN):
-        raise PermissionDenied
+    request.principal.require(Scope.ADMIN)
 
 
 def _written(request: PageRequest, stands: Policy | None, versions: Sequence[Policy] = ()) -> HttpResponse:

@@ -3,7 +3,6 @@
 from http import HTTPStatus
 from typing import Any
 
-from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse, QueryDict
 from django.shortcuts import render
 from django.views.decorators.http import require_http_methods
@@ -22,8 +21,7 @@ from memoryhub.memories.text import why_not_storable
 @reader
 def secrets(request: PageRequest) -> HttpResponse:
     """The text is sent and never stands in an address. Who may not is refused before anything is looked up."""
-    if not request.principal.may(Scope.INSPECT):
-        raise PermissionDenied
+    request.principal.require(Scope.INSPECT)
     asked = _filters_in(request.POST if request.method == "POST" else request.GET)
     try:
         filters = MemoryFilterSet(asked, clearance=request.principal.clearance)

@@ -8,6 +8,7 @@ from django.utils import timezone
 from knox.auth import TokenAuthentication
 from rest_framework import authentication, exceptions
 
+from memoryhub.api.problems import Problem
 from memoryhub.firewall.models import ApiKey
 
 _KEY = re.compile(rb"[A-Za-z0-9_]{16,200}", re.ASCII)
@@ -30,9 +31,21 @@ class KeyAuthentication(TokenAuthentication):
         user, key = super().authenticate_credentials(token)
         return user, key
 
+    def validate_user(self, key: ApiKey) -> tuple[User, ApiKey]:
+        """knox asks here once the secret is known to be right: its holder may be told why the key is refused."""
+        if key.revoked_at is not None:
+            raise Problem(401, "key_revoked", "This key was revoked.", headers=self._challenge())
+        if key.expiry is not None and key.expiry <= timezone.now():
+            raise Problem(401, "key_expired", "This key has expired.", headers=self._challenge())
+        valid: tuple[User, ApiKey] = super().validate_user(key)
+        return valid
+
     def _cleanup_token(self, key: ApiKey) -> bool:
-        """Whether the key must not be used any more."""
-        return key.revoked_at is not None or (key.expiry is not None and key.expiry <= timezone.now())
+        """Whether to pass over the key before its secret is compared: never, `validate_user` judges it."""
+        return False
+
+    def _challenge(self) -> dict[str, str]:
+        return {"WWW-Authenticate": self.authenticate_header(None)}
 
 
 class SessionAuthentication(authentication.SessionAuthentication):

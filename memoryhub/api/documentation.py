@@ -84,7 +84,9 @@ _FILTERS = [_parameter(name) for name in MemoryFilterSet.base_filters]
 _MOMENT = [_parameter(name) for name in MOMENT]
 _PAGE = [
     OpenApiParameter(
-        "limit", {"type": "integer", "minimum": 1, "default": 20}, description=f"At most {MAX_LIMIT}; more is clamped."
+        "limit",
+        {"type": "integer", "minimum": 1, "default": 20},
+        description=f"At most {MAX_LIMIT}: more is cut to that, and the header Memoryhub-Clipped names `limit`.",
     ),
     OpenApiParameter("cursor", {"type": "string"}, description="`next_cursor` of the page before."),
 ]
@@ -156,6 +158,7 @@ memories_write = extend_schema(
         200: PolymorphicProxySerializer(
             "ReceiptOrBatch", [shapes.ReceiptSerializer, shapes.BatchSerializer], resource_type_field_name=None
         ),
+        (422, PROBLEM): shapes.RefusedBatchSerializer,
         **_problems(400, 401, 403, 405, 409, 411, 413, 415, 503),
     },
 )

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar, TypeVar
 
-from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse
 from django.utils.cache import set_response_etag
 from pydantic import BaseModel
@@ -27,8 +26,7 @@ class JudgingView(View):
 
     def asked(self, request: Request, shape: type[Asked]) -> Asked:
         """What the body asks for. Who judges memories must be able to read them, or a filter would be a riddle."""
-        if not principal(request).may(Scope.READ):
-            raise PermissionDenied
+        principal(request).require(Scope.READ)
         refuse_unknown(request.query_params, frozenset())
         return read(request.data, shape)
 

@@ -46,4 +46,5 @@ class HasScope(permissions.BasePermission):
         asking = principal(request)
         if asking.viewer and method != "GET":
             return False
-        return asking.may(view.scopes[method])
+        asking.require(view.scopes[method])
+        return True

@@ -89,7 +89,7 @@ class DryRunView(PolicyView):
         page = prospects.page(_one(request, policy_id), reader=by, limit=limit, cursor=asked.cursor)
         said = prospects.contents([each.keep for each in page.prospects if each.keep], by)
         reads.asked(request._request, by=by, memory_ids=list(said))
-        return Response(
+        response = Response(
             {
                 "groups": shown(request, [_told(each, said) for each in page.prospects]),
                 "totals": asdict(page.totals),
@@ -97,6 +97,8 @@ class DryRunView(PolicyView):
                 "has_more": page.next_cursor is not None,
             }
         )
+        self.add_clipped_header(response, *(["limit"] if asked.limit > limit else []))
+        return response
 
 
 class StartView(PolicyView):

@@ -24,7 +24,7 @@ class DryRun(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
-    limit: Annotated[int, Field(ge=1, description=f"At most {MAX_LIMIT}; more is clamped.")] = DEFAULT_LIMIT
+    limit: Annotated[int, Field(ge=1, description=f"At most {MAX_LIMIT}; more is cut to that.")] = DEFAULT_LIMIT
     cursor: Annotated[Text, Field(description="`next_cursor` of the page before.")] = ""
 
 

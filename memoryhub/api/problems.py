@@ -10,6 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
 from rest_framework import exceptions
 
 from memoryhub.faults import INTERNAL, Fault, OutcomeUnknown, fault_of
+from memoryhub.firewall.types import MissingScopeError
 from memoryhub.memories.envelope import Errors
 from memoryhub.memories.filters import BadQuery
 
@@ -66,6 +67,8 @@ def problem_of(error: BaseException) -> Problem:
             return Problem(400, error.code, "The query string cannot be answered.", errors=error.errors)
         case Http404():
             return not_found()
+        case MissingScopeError():
+            return Problem(403, "forbidden", str(error))
         case PermissionDenied():
             return of_status(403)
         case RequestDataTooBig():

@@ -208,6 +208,10 @@ class BatchSerializer(serializers.Serializer[Any]):
     rejected = serializers.IntegerField()
 
 
+class RefusedBatchSerializer(BatchSerializer, ProblemSerializer):
+    """None of the envelopes was stored."""
+
+
 class ClassifiedSerializer(serializers.Serializer[Any]):
     """What one memory is classified as now."""
 
@@ -304,10 +308,16 @@ class DatabaseSerializer(serializers.Serializer[Any]):
 
 
 class StatusSerializer(serializers.Serializer[Any]):
-    status = serializers.CharField()
+    status = serializers.ChoiceField(
+        choices=["ok", "degraded"],
+        help_text="`degraded`: no writes are accepted, a crash may lose some, or a writer has been hanging.",
+    )
+    reasons = serializers.ListField(
+        child=serializers.CharField(), required=False, help_text="Why it is degraded, for an admin."
+    )
     version = serializers.CharField()
-    uptime_seconds = serializers.IntegerField()
-    pid = serializers.IntegerField()
+    uptime_seconds = serializers.IntegerField(help_text="Since the server started, whichever worker answers.")
+    pid = serializers.IntegerField(help_text="Of the server that started the workers.")
     bind = serializers.CharField()
     memories_total = serializers.IntegerField(help_text="Active memories that the caller may see.")
     writes_total = serializers.IntegerField(help_text="Versions ever written that the caller may see.")

@@ -42,10 +42,20 @@ class View(APIView):
 
     def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
         if request.method in ("GET", "HEAD") and response.status_code == 200:
-            reads.asked(request._request, by=self.reader or principal(request), memory_ids=self.told)
-            if self.moment.clipped:
-                response["Memoryhub-Clipped"] = ", ".join(self.moment.clipped)
+            self.note_read(request)
+            is_limit_clipped = pages.exceeds_limit(request.query_params.get("limit", ""))
+            self.add_clipped_header(response, *self.moment.clipped, *(["limit"] if is_limit_clipped else []))
         return super().finalize_response(request, response, *args, **kwargs)
+
+    def note_read(self, request: Any) -> None:
+        """Add this answer to the record of who read what."""
+        reads.asked(request._request, by=self.reader or principal(request), memory_ids=self.told)
+
+    @staticmethod
+    def add_clipped_header(response: Any, *names: str) -> None:
+        """Name the parameters in whose place a smaller value was taken."""
+        if names:
+            response["Memoryhub-Clipped"] = ", ".join(names)
 
     def filters(self, request: Request) -> MemoryFilterSet:
         return self.read(MemoryFilterSet, request)
@@ -121,6 +131,9 @@ class HistogramView(View):
 
 
 class StatusView(View):
+    def note_read(self, request: Any) -> None:
+        """Nothing: a monitor that polls the status reads no memory, and would raise the count that it reports."""
+
     @docs.status
     @walled
     def get(self, request: Request) -> Response:
@@ -201,7 +214,11 @@ def _answer_one(receipt: Receipt) -> Response:
 def _answer_batch(receipts: list[Receipt]) -> Response:
     outcomes = [receipt.outcome for receipt in receipts]
     numbers = {outcome.value: outcomes.count(outcome) for outcome in Outcome}
-    return Response({"results": [_told(receipt) for receipt in receipts], **numbers})
+    is_refused = receipts != [] and not any(receipt.outcome in _STATUS for receipt in receipts)
+    body = {"results": [_told(receipt) for receipt in receipts], **numbers}
+    if is_refused:
+        raise Problem(422, "nothing_stored", "None of the envelopes was stored: `results` says why.", told=body)
+    return Response(body)
 
 
 def _told(receipt: Receipt) -> dict[str, Any]:

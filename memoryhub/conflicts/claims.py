@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import orjson
-from django.core.exceptions import PermissionDenied
 from django.db import connection, models, transaction
 from django.db.models import Q
 from django.utils import timezone
@@ -84,8 +83,7 @@ def in_the_way(keys: Iterable[Key], *, by: Principal) -> dict[Key, Held]:
 
 
 def _check(by: Principal) -> None:
-    if not by.may(Scope.INSPECT):
-        raise PermissionDenied
+    by.require(Scope.INSPECT)
 
 
 def _lock(key: Key) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import orjson
-from django.core.exceptions import PermissionDenied
 from django.db import connection
 
 from memoryhub.audit import ledger
@@ -134,8 +133,7 @@ def _carry_out(
 
 def _check(by: Principal) -> None:
     # Who could decide without reading would be told by refusals what there is.
-    if not (by.may(Scope.INSPECT) and by.may(Scope.READ)):
-        raise PermissionDenied
+    by.require(Scope.INSPECT, Scope.READ)
 
 
 def _write(plan: Plan) -> Outcome:

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 from uuid import UUID, uuid4
 
-from django.core.exceptions import PermissionDenied
 from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -125,8 +124,7 @@ def save(
     groups of another one that `by` may see, `other_reach` for a change by somebody who sees more than the maker. Such
     a one may disable the policy, and what it wrote would be read by those who see less.
     """
-    if not by.may(Scope.ADMIN):
-        raise PermissionDenied
+    by.require(Scope.ADMIN)
     before = None
     if policy_id is not None and (before := one(policy_id, by)) is None:
         raise Rejected({"": ["There is no such policy."]}, "not_found")

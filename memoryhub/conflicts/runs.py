@@ -12,7 +12,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import orjson
-from django.core.exceptions import PermissionDenied
 from django.core.signing import BadSignature, Signer
 from django.db.models import Q, QuerySet
 from django.http import QueryDict
@@ -188,8 +187,7 @@ def _decide(run: PolicyRun, due: Sequence[Prospect], by: Principal, route: str, 
 
 
 def _check(by: Principal) -> None:
-    if not by.may(Scope.ADMIN):
-        raise PermissionDenied
+    by.require(Scope.ADMIN)
 
 
 def _check_it_fits(run: PolicyRun, by: Principal) -> None:

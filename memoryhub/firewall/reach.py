@@ -24,16 +24,3 @@ def reach_columns(reach: Reach) -> dict[str, Any]:
         "reach_required": list(reach.required),
         "reach_namespaces": None if reach.namespaces is None else list(reach.namespaces),
     }
-
-
-def is_covered(reach: Reach, clearance: Clearance) -> bool:
-    """Whether `clearance` may see all of `reach`: `firewall.querysets.covered_by` for what is not stored yet."""
-    return (
-        set(reach.tiers) <= set(clearance.tiers())
-        and label_keys(clearance.blocked_labels) <= set(reach.blocked)
-        and label_keys(clearance.required_labels) <= set(reach.required)
-        and (
-            clearance.namespaces is None
-            or (reach.namespaces is not None and clearance.namespaces >= set(reach.namespaces))
-        )
-    )

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Protocol
 
 from django.conf import settings
+from django.core.exceptions import PermissionDenied
 
 from memoryhub.core.text import comparison_key
 
@@ -144,6 +145,14 @@ def opens(before: Classified, after: Classified, clearances: Iterable[Clearance]
     )
 
 
+class MissingScopeError(PermissionDenied):
+    """A principal lacks scopes that an action needs (403). Its text is a sentence that names them."""
+
+    def __init__(self, *scopes: Scope) -> None:
+        names = " and ".join(f"`{scope}`" for scope in scopes)
+        super().__init__(f"This needs the scope {names}, which this caller does not have.")
+
+
 def is_lower_tier(tier: str, than: str) -> bool:
     """Whether a memory of `tier` may be seen by readers who may not see one of the tier `than`."""
     return _closedness(tier) < _closedness(than)
@@ -184,6 +193,12 @@ class Principal:
 
     def may(self, scope: Scope) -> bool:
         return scope in self.scopes or Scope.ADMIN in self.scopes
+
+    def require(self, *scopes: Scope) -> None:
+        """Raise MissingScopeError if this principal lacks one of `scopes`."""
+        missing = [scope for scope in scopes if not self.may(scope)]
+        if missing:
+            raise MissingScopeError(*missing)
 
     def may_write_as(self, source: str) -> bool:
         """Whether it may write under a source: its own, or any if it is an admin who sees everything.

@@ -96,6 +96,12 @@ def parse_limit(text: str) -> int:
     return parse_number("limit", text, default=DEFAULT_LIMIT, most=MAX_LIMIT)
 
 
+def exceeds_limit(text: str) -> bool:
+    """Whether `text` asks for a larger page than there is."""
+    digits = text.lstrip("0")
+    return digits.isascii() and digits.isdecimal() and (len(digits) > 4 or int(digits) > MAX_LIMIT)
+
+
 def parse_number(name: str, text: str, *, default: int, most: int) -> int:
     """A whole number of at least 1, clamped to `most`. Raises BadQuery."""
     if text == "":

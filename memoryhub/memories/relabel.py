@@ -5,7 +5,7 @@ A plan says what would become of each memory. Carrying it out does that, or noth
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
 from heapq import nlargest
@@ -13,7 +13,6 @@ from typing import Annotated, Any, Self, TypeVar
 from uuid import UUID
 
 import orjson
-from django.core.exceptions import PermissionDenied
 from django.core.signing import BadSignature, Signer
 from django.db import connection
 from django.utils.crypto import constant_time_compare, salted_hmac
@@ -24,7 +23,7 @@ from memoryhub.audit import ledger
 from memoryhub.firewall import wall
 from memoryhub.firewall.models import ClearanceRecord
 from memoryhub.firewall.reach import reach_of
-from memoryhub.firewall.types import Principal, Scope, label_key, label_keys, opens
+from memoryhub.firewall.types import Clearance, Principal, Scope, label_key, label_keys, opens
 from memoryhub.memories import clock
 from memoryhub.memories.envelope import (
     Errors,
@@ -169,6 +168,9 @@ class Step:
     after: Classification
     opens: bool
     closes: bool
+    """Whether taking it back would open the memory."""
+    hidden_from: frozenset[str]
+    """The names of the clearances on record that see the memory before, and do not after."""
     refusal: str
 
     @property
@@ -187,6 +189,8 @@ class Plan:
     by: Principal
     asked: dict[str, Any]
     steps: list[Step]
+    clearances: Mapping[str, Clearance] = field(default_factory=dict)
+    """Those on record, by name."""
 
     @property
     def due(self) -> list[Step]:
@@ -199,8 +203,14 @@ class Plan:
 
     @property
     def closed(self) -> int:
-        """How many memories would be hidden from somebody who could see them."""
-        return sum(step.closes for step in self.due)
+        """How many memories would be hidden from a clearance on record that sees them."""
+        return sum(bool(step.hidden_from) for step in self.due)
+
+    @property
+    def hidden_from(self) -> list[str]:
+        """The names of those clearances, as far as they see no more than the principal does."""
+        names = {name for step in self.due for name in step.hidden_from}
+        return sorted(name for name in names if self.by.clearance.covers(self.clearances[name]))
 
     @property
     def unchanged(self) -> int:
@@ -260,8 +270,8 @@ def plan_found(filters: MemoryFilterSet, change: Change, *, by: Principal) -> Pl
 def _plan(found: MemoryQuerySet, change: Change, by: Principal) -> Plan:
     with wall.behind(by.clearance):
         rows = _rows(found.visible_to(by.clearance))
-        steps = _steps(((row, change.applied_to(row.classification)) for row in rows), by)
-    return Plan(by=by, asked=change.asked, steps=steps)
+        after = [(row, change.applied_to(row.classification)) for row in rows]
+    return _plan_of(after, by=by, asked=change.asked)
 
 
 def plan_undo(token: str, *, by: Principal) -> Plan:
@@ -279,8 +289,8 @@ def plan_undo(token: str, *, by: Principal) -> Plan:
         rows = _rows(seen.current().filter(LOOKED_UP, recorded_at=instant))
         ended = _rows(seen.with_ids([row.memory_id for row in rows]).filter(superseded_at=instant))
         before = {row.memory_id: row.classification for row in ended}
-        steps = _steps(((row, before[row.memory_id]) for row in rows if row.memory_id in before), by)
-    return Plan(by=by, asked={"undo": told}, steps=steps)
+        after = [(row, before[row.memory_id]) for row in rows if row.memory_id in before]
+    return _plan_of(after, by=by, asked={"undo": told})
 
 
 def sample(plan: Plan, number: int) -> list[Record]:
@@ -297,8 +307,7 @@ def carry_out(plan: Plan, *, reason: str = "", route: str = "", request_id: str 
     Raises PermissionDenied for who may not judge memories, and Rejected: `invalid_value` if something would be opened
     without a reason, one of REFUSALS if there is nothing else to do, `stale` if a memory has changed since.
     """
-    if not plan.by.may(Scope.INSPECT):
-        raise PermissionDenied
+    plan.by.require(Scope.INSPECT)
     due = plan.due
     if plan.opened and not reason.strip():
         raise Rejected({"reason": ["is required: this opens memories to more readers."]})
@@ -312,7 +321,7 @@ def carry_out(plan: Plan, *, reason: str = "", route: str = "", request_id: str 
         _write(due)
         ledger.append(replace(_event(plan, reason), route=route, request_id=request_id))
     undo = _undo_signer(plan.by).sign(instant.isoformat())
-    return Relabelled(changed=len(due), undo=undo, undo_opens=bool(plan.closed))
+    return Relabelled(changed=len(due), undo=undo, undo_opens=any(step.closes for step in due))
 
 
 def _undo_signer(by: Principal) -> Signer:
@@ -351,21 +360,30 @@ def _row(*values: Any) -> Row:
     )
 
 
-def _steps(pairs: Iterable[tuple[Row, Classification]], by: Principal) -> list[Step]:
-    clearances = [record.as_clearance() for record in ClearanceRecord.objects.all()]
+def _plan_of(pairs: Iterable[tuple[Row, Classification]], *, by: Principal, asked: dict[str, Any]) -> Plan:
+    clearances = {record.name: record.as_clearance() for record in ClearanceRecord.objects.all()}
     # Ten thousand memories are classified in a few ways.
-    opening = cache(lambda before, after: opens(before, after, clearances))
+    opening = cache(lambda before, after: opens(before, after, clearances.values()))
+    hiding = cache(lambda before, after: _hidden_from(before, after, clearances))
     refusing = cache(lambda before, after: _refusal(before, after, by, is_opened=opening(before, after)))
-    return [
+    steps = [
         Step(
             row=row,
             after=after,
             opens=opening(row.classification, after),
             closes=opening(after, row.classification),
+            hidden_from=hiding(row.classification, after),
             refusal=refusing(row.classification, after),
         )
         for row, after in pairs
     ]
+    return Plan(by=by, asked=asked, steps=steps, clearances=clearances)
+
+
+def _hidden_from(before: Classification, after: Classification, clearances: Mapping[str, Clearance]) -> frozenset[str]:
+    return frozenset(
+        name for name, clearance in clearances.items() if clearance.shows(before) and not clearance.shows(after)
+    )
 
 
 def _refusal(before: Classification, after: Classification, by: Principal, *, is_opened: bool) -> str:

@@ -7,8 +7,6 @@ that the filters find.
 from dataclasses import dataclass
 from uuid import UUID
 
-from django.core.exceptions import PermissionDenied
-
 from memoryhub.audit import ledger
 from memoryhub.firewall import wall
 from memoryhub.firewall.reach import reach_of
@@ -42,8 +40,7 @@ def search_secrets(
     Of those with secrets the newest `MAX_READ` are read, and `MAX_FOUND` matches at most are answered. The entry in the
     ledger names what was found, and not the text. Raises PermissionDenied for who may not reveal.
     """
-    if not by.may(Scope.INSPECT):
-        raise PermissionDenied
+    by.require(Scope.INSPECT)
     with wall.behind(by.clearance):
         found = _search(filters, text)
         ledger.append(

@@ -6,6 +6,7 @@ from typing import Any
 ROOT = str(Path(__file__).resolve().parents[2])
 PROBLEM = "application/problem+json"
 PROBLEM_KEYS = {"type", "title", "status", "code", "detail", "request_id"}
+BATCH_KEYS = {"results", "created", "duplicate", "updated", "conflict", "rejected"}
 # What no answer may repeat: the server's insides (FW-18).
 CANARIES = (
     "Traceback", 'File "', "psycopg", "django", "pgtrigger", "SQLSTATE", "DETAIL:", "HINT:", "CONTEXT:", "SELECT ",
@@ -26,7 +27,7 @@ def refused(response: Any) -> dict[str, Any]:
     assert response.status_code >= 400, response.content[:300]
     assert response["Content-Type"] == PROBLEM, (response.status_code, response["Content-Type"], response.content[:300])
     body: dict[str, Any] = response.json()
-    assert body.keys() - {"errors", "decision", "claim"} == PROBLEM_KEYS
+    assert body.keys() - {"errors", "decision", "claim", *BATCH_KEYS} == PROBLEM_KEYS
     assert body["status"] == response.status_code
     assert body["request_id"] == response["X-Request-ID"]
     assert "no-store" in response["Cache-Control"]

@@ -107,10 +107,16 @@ def test_a_header_that_is_malformed_is_refused_like_any_other(method, path, expe
         assert [header for header, answer in answers.items() if told(answer) != first] == []
 
 
-def test_every_refused_key_gets_the_same_answer():
-    answers = [told(call(Client(), "GET", "/api/memories", **bearer(make()))) for make in REFUSED.values()]
+def test_every_refused_key_gets_the_same_answer_except_to_who_holds_the_secret_of_an_old_one():
+    unknown = [make for reason, make in REFUSED.items() if reason not in ("expired", "revoked")]
+    answers = [told(call(Client(), "GET", "/api/memories", **bearer(make()))) for make in unknown]
 
     assert [answer for answer in answers if answer != answers[0]] == []
+    for code, make in (("key_expired", _expired), ("key_revoked", _revoked)):
+        secret = make()
+        wrong = secret[:-1] + ("0" if secret[-1] != "0" else "1")
+        problem(call(Client(), "GET", "/api/memories", **bearer(secret)), 401, code)
+        assert told(call(Client(), "GET", "/api/memories", **bearer(wrong))) == answers[0]
     assert told(call(Client(), "GET", "/api/memories"))[2] == answers[0][2]
 
 
@@ -190,10 +196,10 @@ def test_a_key_that_is_revoked_or_expires_stops_at_once(api, time_machine):
     assert (revoked.get("/api/facets").status_code, expiring.get("/api/facets").status_code) == (200, 200)
 
     ApiKey.objects.filter(expiry__gt=timezone.now() + timedelta(days=1)).update(revoked_at=timezone.now())
-    problem(revoked.get("/api/facets"), 401, "unauthorized")
+    problem(revoked.get("/api/facets"), 401, "key_revoked")
     assert expiring.get("/api/facets").status_code == 200
     time_machine.move_to(timezone.now() + timedelta(hours=1, seconds=1), tick=True)
-    problem(expiring.get("/api/facets"), 401, "unauthorized")
+    problem(expiring.get("/api/facets"), 401, "key_expired")
 
     assert ApiKey.objects.count() == 2, "keys stay on record"
 

@@ -43,9 +43,12 @@ class TestPages:
     def test_have_the_length_that_was_asked_for_up_to_200(self, reader, limit, length):
         make_many(201)
 
-        body = reader.get(LIST, **({"limit": limit} if limit else {})).json()
+        answer = reader.get(LIST, **({"limit": limit} if limit else {}))
+        body = answer.json()
 
         assert (len(body["records"]), body["has_more"]) == (length, True)
+        is_clipped = len(limit) > 3 or limit == "201"
+        assert answer.headers.get("Memoryhub-Clipped") == ("limit" if is_clipped else None)
 
     @pytest.mark.parametrize("limit", ["0", "-1", "abc", "1.5", "+5", " 5", "5 ", "0x10", "٣", "1e2", "%00", "null"])
     def test_of_no_length_are_refused(self, reader, limit):

@@ -18,6 +18,7 @@ from memoryhub.memories import pages
 from memoryhub.memories.models import Memory
 from tests.api.answers import problem
 from tests.builders import envelope, make_key, make_memory, make_user
+from tests.harness.databases import address
 
 JSON = "application/json"
 UNKNOWN = "/api/memories/00000000-0000-4000-8000-000000000000"
@@ -172,6 +173,21 @@ def setting(name: str, value: str) -> Iterator[None]:
 
 
 @contextmanager
+def read_only_database() -> Iterator[None]:
+    """The database accepts no writes from sessions that begin meanwhile."""
+    name = connection.ops.quote_name(connection.settings_dict["NAME"])
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    connection.close()
+    try:
+        yield
+    finally:
+        with psycopg.connect(address(connection.settings_dict["NAME"]), autocommit=True) as session:
+            session.execute("SET default_transaction_read_only = off")
+            session.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only".encode())
+
+
+@contextmanager
 def no_database() -> Iterator[None]:
     """The server is gone: nobody listens where it was."""
     connection.close()
@@ -182,6 +198,24 @@ def no_database() -> Iterator[None]:
     finally:
         connection.close()
         connection.settings_dict.update(there)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("scopes", "method", "path", "missing"),
+    [
+        ("read", "POST", "/api/memories", "`write`"),
+        ("write", "GET", "/api/memories", "`read`"),
+        ("read", "GET", "/api/ledger", "`audit`"),
+        ("read", "POST", "/api/memories/secrets", "`inspect`"),
+        ("inspect", "POST", "/api/memories/labels", "`read`"),
+        ("read inspect", "POST", "/api/policies", "`admin`"),
+    ],
+)
+def test_a_scope_that_is_missing_is_named(scopes, method, path, missing):
+    answer = send(make_key(scopes=scopes, source="test"), method, path, "{}")
+
+    assert missing in problem(answer, 403, "forbidden")["detail"]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -214,14 +248,30 @@ class TestOnARealServer:
             assert send(key, "GET", "/api/memories").status_code == 200
         assert Memory.objects.count() == 1
 
-    def test_a_database_that_takes_no_writes_is_read_only(self, key):
+    def test_a_database_that_takes_no_writes_is_read_only_and_its_status_degraded(self, key):
         make_memory()
-        with setting("default_transaction_read_only", "on"):
+        with read_only_database():
             answer = send(key, "POST", "/api/memories", json.dumps(envelope()))
             problem(answer, 503, "read_only")
             assert int(answer["Retry-After"]) > 0
             assert send(key, "GET", "/api/memories").status_code == 200
+            travelled = send(key, "GET", "/api/timetravel?as_of=2999-01-01&known_at=2999-01-01")
+            assert (travelled.status_code, len(travelled.json()["records"])) == (200, 1)
+            status = send(key, "GET", "/api/status")
+            assert (status.status_code, status.json()["status"]) == (200, "degraded")
+            assert status.json()["database"]["healthy"] is False
         assert Memory.objects.count() == 1
+        # What empties the tables after this test is no request.
+        connection.close()
+
+    def test_a_connection_from_when_the_database_took_no_writes_is_not_used_when_it_does_again(self, key):
+        with read_only_database():
+            assert send(key, "GET", "/api/memories").status_code == 200
+            old = connection.connection
+
+        assert send(key, "POST", "/api/memories", json.dumps(envelope())).status_code == 201
+        assert old is not None
+        assert old.closed
 
     def test_a_database_that_is_gone_is_unavailable(self, key):
         with no_database():

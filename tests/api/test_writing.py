@@ -293,6 +293,19 @@ class TestTheSameWrite:
 
 
 class TestAnArray:
+    def test_of_which_nothing_is_stored_is_a_failure_that_says_why_of_each(self, writer):
+        items = [envelope(content=""), envelope(source="other")]
+
+        refused = writer.post(URL, items)
+        partly = writer.post(URL, [*items, known := envelope()])
+        again = writer.post(URL, [*items, known])
+
+        assert (refused.status_code, partly.status_code, again.status_code) == (422, 200, 200)
+        assert [row["code"] for row in refused.json()["results"]] == ["invalid_value", "source_mismatch"]
+        assert refused.json()["rejected"] == 2
+        assert again.json()["duplicate"] == 1, "it is stored"
+        assert writer.post(URL, []).status_code == 200
+
     def test_tells_the_fate_of_each_item_in_order(self, writer):
         known = envelope()
         taken = envelope(content="One.")

@@ -11,7 +11,7 @@ from django.test import Client
 from memoryhub.audit.models import AuditEntry
 from memoryhub.memories import relabel
 from memoryhub.memories.models import Memory
-from tests.builders import make_memory
+from tests.builders import make_clearance, make_memory
 from tests.inspector import pages
 
 pytestmark = pytest.mark.django_db
@@ -183,7 +183,31 @@ def test_opening_takes_a_reason(steward):
     assert AuditEntry.objects.get(action="memory.relabel").details["reason"] == "Announced."
 
 
+@pytest.mark.parametrize(
+    ("clearance", "sentence"),
+    [
+        ({"max_tier": "public"}, None),
+        (
+            {"max_tier": "public", "blocked_labels": ["PII"]},
+            "1 would be hidden from readers who may see it now (clearances: other).",
+        ),
+        ({"max_tier": "restricted", "blocked_labels": ["PII"]}, "1 would be hidden from readers who may see it now."),
+    ],
+    ids=["nobody loses it", "named", "of a clearance that sees more than the viewer"],
+)
+def test_a_preview_says_which_clearances_on_record_would_lose_the_memory(careful, clearance, sentence):
+    make_clearance(name="other", **clearance)
+    make_memory(subject="user:ada", tier="public")
+
+    page = text(careful.get("/labels?subject=user:ada&classification_tier=&add_labels=pii&set_status="))
+
+    assert "Change 1 memory" in page
+    assert ("would be hidden" in page) == (sentence is not None)
+    assert (sentence or "") in page
+
+
 def test_the_list_leads_to_a_preview_of_what_it_shows(careful):
+    make_clearance(name="guests", max_tier="public")
     for tier in ("public", "public", "internal", "confidential", "restricted"):
         make_memory(subject="user:ada", tier=tier, labels=["EU"], content=f"A {tier} fact.")
     make_memory(subject="user:bob", content="Of Bob.")
@@ -198,7 +222,7 @@ def test_the_list_leads_to_a_preview_of_what_it_shows(careful):
     assert "2 of 4 memories" in page
     assert "1 is classified so already." in page
     assert "1 would be left as it is. It would be seen by readers who could not see it" in page
-    assert "2 would be hidden from readers who may see them now." in page
+    assert "2 would be hidden from readers who may see them now (clearances: guests)." in page
     assert "Change 2 memories" in page
     assert "A public fact." in page
     assert all(hidden not in page for hidden in ("A restricted fact.", "Of Bob.", "A confidential fact."))

@@ -18,7 +18,9 @@ def add_options(parser: CommandParser, filters: Iterable[str]) -> None:
     """`--clearance`, and an option for each of `filters`; `asked` and `clearance` read them."""
     parser.add_argument("--clearance", metavar="NAME", help="only what this clearance sees (default: everything)")
     for name in filters:
-        parser.add_argument(f"--{name.replace('_', '-')}", dest=f"filter_{name}", action="append", default=[])
+        parser.add_argument(
+            f"--{name.replace('_', '-')}", dest=f"filter_{name}", metavar="VALUE", action="append", default=[]
+        )
 
 
 def asked(options: dict[str, Any]) -> QueryDict:

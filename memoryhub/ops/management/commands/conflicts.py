@@ -60,8 +60,8 @@ class Command(BaseCommand):
             by = _principal(options["user"])
             try:
                 options["act"](by, **options)
-            except PermissionDenied:
-                raise CommandError(f"{by.name} may not do that.") from None
+            except PermissionDenied as denied:
+                raise CommandError(f"{by.name} may not do that. {denied}".rstrip()) from None
             except Rejected as refused:
                 raise CommandError(" ".join(said for each in refused.errors.values() for said in each)) from None
 
@@ -80,14 +80,12 @@ class Command(BaseCommand):
             raise CommandError(f"{len(report.findings):,} findings.", returncode=1)
 
     def _policies(self, by: Principal, *, json: bool, **_: Any) -> None:
-        if not by.may(Scope.INSPECT):
-            raise PermissionDenied
+        by.require(Scope.INSPECT)
         for policy in policies.newest(by):
             self._say(policies.as_json(policy), _in_words(policy), json=json)
 
     def _dry_run(self, by: Principal, *, policy: UUID, json: bool, **_: Any) -> None:
-        if not (by.may(Scope.INSPECT) and by.may(Scope.READ)):
-            raise PermissionDenied
+        by.require(Scope.INSPECT, Scope.READ)
         tried, totals = _one(policy, by), Totals()
         with _bar(prospects.count(tried, by=by)) as advance:
             for found in prospects.dry_run(tried, by=by):

@@ -23,7 +23,7 @@ from granian.log import LogLevels
 from granian.server import Server
 
 from memoryhub.config import Config
-from memoryhub.ops import embedded, first_start
+from memoryhub.ops import embedded, first_start, process
 from memoryhub.version import VERSION
 
 START_LOCK = 0x6D656D68  # "memh": any number, as long as every start asks for the same
@@ -38,6 +38,7 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = ["memoryhub"]
 
     def handle(self, *_args: Any, **_options: Any) -> None:
+        process.begin_serving()
         # To be told to stop is no failure, however early.
         for number in STOP_SIGNALS:
             signal.signal(number, lambda *_: sys.exit(0))
