@@ -19,6 +19,9 @@ from memoryhub.ops import reads
 
 # Nothing collects static files for tests, so there is no manifest to read their hashed names from.
 django_settings.STORAGES["staticfiles"]["BACKEND"] = "django.contrib.staticfiles.storage.StaticFilesStorage"
+# Each test client makes the middleware anew: looking a static file up when it is asked for is cheaper than listing all
+# of them each time, by a third of the time of the whole suite.
+django_settings.WHITENOISE_AUTOREFRESH = True
 # A good hash takes a third of a second, and every test has somebody who signs in.
 django_settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 settings.register_profile("memoryhub", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
