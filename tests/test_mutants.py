@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutants.catalogue import MUTANTS, Mutant
+from tests.mutants import catalogue, sameness
+from tests.mutants.catalogue import Mutant
 
 ROOT = Path(__file__).resolve().parents[1]
+MUTANTS = [*catalogue.MUTANTS, *sameness.MUTANTS]
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)

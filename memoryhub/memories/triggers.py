@@ -32,6 +32,7 @@ APPEND_ONLY = pgtrigger.Trigger(
             expected.status := 'erased';
             expected.content := '';
             expected.masked_content := NULL;
+            expected.value_sha256 := '';
             expected.embedding := NULL;
             expected.metadata := '{}';
             expected.propagation := NULL;

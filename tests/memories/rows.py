@@ -33,11 +33,13 @@ WHOLE: dict[str, Any] = {
     "label_keys": [],
     "defaulted": [],
     "fingerprint": b"\x01",
+    "value_sha256": b"\x02",
     "status": "active",
     "sent_namespace": "team",
     "sent_tier": "public",
     "sent_labels": [],
     "beyond_source": False,
+    "is_other_spelling": False,
     "version": 1,
     "recorded_at": None,
 }
