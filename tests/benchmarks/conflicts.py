@@ -243,11 +243,11 @@ SPELLINGS: tuple[Callable[[str], str], ...] = (
     lambda text: text.replace(" ", "\u00a0"),
 )
 OTHER_FORMS: tuple[Callable[[str], str], ...] = (
-    lambda text: text.replace(",", "").rstrip("."),
+    lambda text: text.replace(",", ""),
     lambda text: f"“{text}”",
-    lambda text: text.replace("'", "\u2019").replace("-", "\u2013"),
+    lambda text: text.replace("fi", "\ufb01"),
     lambda text: "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in text),
-    lambda text: text.replace(" ", "\u00a0").replace("e", "e\u200b"),
+    lambda text: text.replace("e", "e\u00ad"),
 )
 
 REWORDINGS = (
