@@ -8,8 +8,9 @@ import pytest
 from memoryhub.conflicts import decide
 from memoryhub.conflicts.choices import Choice, Wish
 from memoryhub.conflicts.keys import evidence_of
+from memoryhub.memories import ingest
 from memoryhub.memories.models import Memory
-from tests.builders import WRITER, make_memory
+from tests.builders import WRITER, envelope, make_memory
 
 pytestmark = pytest.mark.django_db
 
@@ -66,10 +67,14 @@ OTHERS = (
 def test_a_rejected_value_is_rejected_in_every_spelling_and_no_other_value_is():
     reject("Lead is Tom", kept="Lead is Ann")
 
-    statuses = {text: make_memory(content=text, **ABOUT).status for text in (*SPELLINGS, *OTHERS)}
+    texts = (*SPELLINGS, *OTHERS)
+    receipts = ingest.write([envelope(content=text, **ABOUT) for text in texts], by=WRITER)
 
     assert (len(set(SPELLINGS)), len(set(OTHERS))) == (20, 20)
-    assert statuses == dict.fromkeys(SPELLINGS, "retired") | dict.fromkeys(OTHERS, "active")
+    told = {text: receipt.decision is not None for text, receipt in zip(texts, receipts, strict=True)}
+    assert told == dict.fromkeys(SPELLINGS, True) | dict.fromkeys(OTHERS, False)
+    stored = Memory.objects.filter(memory_id__in=[receipt.memory_id for receipt in receipts], status="retired")
+    assert set(stored.values_list("content", flat=True)) == set(SPELLINGS)
 
 
 def test_an_update_to_another_spelling_of_a_rejected_value_is_retired_too():
