@@ -29,10 +29,11 @@ APPEND_ONLY = pgtrigger.Trigger(
             END IF;
         END IF;
         IF NEW.status = 'erased' THEN
+            NEW.value_sha256 := '';
+            expected.value_sha256 := '';
             expected.status := 'erased';
             expected.content := '';
             expected.masked_content := NULL;
-            expected.value_sha256 := '';
             expected.embedding := NULL;
             expected.metadata := '{}';
             expected.propagation := NULL;

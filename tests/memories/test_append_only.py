@@ -51,7 +51,7 @@ TEXTS = {
 }  # fmt: skip
 ERASED = (
     "status = 'erased', content = '', masked_content = NULL, embedding = NULL, metadata = '{}', propagation = NULL,"
-    " fingerprint = '', value_sha256 = ''"
+    " fingerprint = ''"
 )
 
 
@@ -195,7 +195,6 @@ def test_erasing_blanks_what_was_said_and_nothing_else(is_closed):
         "metadata = '{}'",
         "propagation = NULL",
         "fingerprint = ''",
-        "value_sha256 = ''",
     ],
 )
 def test_an_erasure_that_leaves_something_is_refused(left):

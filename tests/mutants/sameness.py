@@ -12,7 +12,7 @@ AGAIN = "tests/memories/test_rejected.py"
 RUNS = "tests/conflicts/test_policy_runs.py"
 DETECTOR = "tests/conflicts/test_detector.py"
 STORED = "tests/memories/test_values.py"
-ERASING = "tests/memories/test_append_only.py::test_an_erasure_that_leaves_something_is_refused"
+ERASING = "tests/memories/test_append_only.py::test_erasing_blanks_what_was_said_and_nothing_else"
 
 
 def _form(name: str, old: str, new: str) -> Mutant:
@@ -48,7 +48,7 @@ MUTANTS = [
     _policy("a paraphrase among others", 'replace(each, left="paraphrase") if each.key in reworded else each', "each"),
     _policy("each spelling for itself", "among = self.spellings if len(self.spellings) > 1 else self.by_value", "among = self.by_value"),
     _policy("the newest spelling", "newest = texts[chosen.winner][0] if chosen else", "newest ="),
-    Mutant("sameness: a digest is left of what is erased", DIGESTS, "expected.value_sha256 := '';", "expected.value_sha256 := NEW.value_sha256;", (ERASING,)),
+    Mutant("sameness: a digest is left of what is erased", DIGESTS, "NEW.value_sha256 := '';", "NEW.value_sha256 := OLD.value_sha256;", (ERASING,)),
     Mutant("sameness: rows of before", DIGESTS, "cursor.execute(CHANGE, [[row for row, _ in rows], [value_digest(content) for _, content in rows]])", "pass", (STORED,)),
     Mutant("sameness: spellings of before", DIGESTS, "cursor.execute(MARK)", "pass", (STORED,)),
 ]  # fmt: skip
