@@ -27,7 +27,7 @@ CLASS_WORDS: dict[str, str] = {
     "contradiction": "They cannot be true at once, and none of them clearly takes the place of the others.",
     "update": "A later value takes the place of an earlier one.",
     "paraphrase": "They say the same in other words, or can be true at once.",
-    "duplicate": "They say the same apart from case, space, punctuation or Unicode form.",
+    "duplicate": "They say the same apart from case of words, white space, closing punctuation or composition.",
     "unrelated": "They merely share a key.",
 }
 CLASS_NAMES: dict[str, str] = {

@@ -113,7 +113,8 @@ def _carry_out(
         with wall.writing(None):
             done = {key: _write(plan) for key, plan in due.items()}
             retired = {member.id: plan.decision_id for plan in due.values() for member in plan.retired}
-            standing.stand(retired, status="retired")
+            spellings = {id_ for plan in due.values() for id_ in plan.other_spellings}
+            standing.stand(retired, status="retired", other_spellings=spellings)
             _add([_row(plan, done[key].merged, by, automatic) for key, plan in due.items()])
         _release(due, by)
         if due:

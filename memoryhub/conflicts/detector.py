@@ -20,21 +20,21 @@ from typing import Literal
 
 from memoryhub.conflicts import features, lexicon, method
 from memoryhub.conflicts.method import Advice, Method
-from memoryhub.conflicts.normalise import normalised
 from memoryhub.conflicts.reading import read, stem
 from memoryhub.conflicts.weights import Question, Weights
 from memoryhub.firewall.types import TRUST
 from memoryhub.memories.suspicion import masked
+from memoryhub.memories.values import holds_secret, value_form
 
 Class = Literal["contradiction", "update", "paraphrase", "duplicate", "unrelated"]
 CLASSES: tuple[Class, ...] = ("contradiction", "update", "paraphrase", "duplicate", "unrelated")
 """The most serious first."""
 
 MOST_CHARACTERS = 4_000
-"""Of a longer text so much is compared, from where it begins to differ. Duplicates are told by the whole, and by what
-was written; everything else is computed from the text with its secrets masked."""
+"""Of a longer text so much is compared, from where it begins to differ. Duplicates are told by the whole
+(`memories.values`); everything else is computed from the text with its secrets masked."""
 MOST_VALUES = 12
-"""Of a larger group the newest distinct values are compared."""
+"""Of a larger group the newest values are compared, of each its newest spelling."""
 AT_ONCE_SECONDS = 1.0
 """What happened so close together has no order."""
 
@@ -98,8 +98,8 @@ def compare(a: Value, b: Value, *, by: Method | None = None) -> Verdict:
     """
     by = by or method.current()
     weights = by.weights
-    if a.content == b.content or _normalised(a.content) == _normalised(b.content):
-        words = "the same apart from case, space, punctuation and Unicode form"
+    if a.content == b.content or _form(a.content) == _form(b.content):
+        words = "the same apart from Unicode composition, white space, closing punctuation and the case of words"
         same = Feature(question="related", name="same_text", value=1.0, weight=1.0, contribution=1.0, words=words)
         return Verdict(klass="duplicate", confidence=1.0, features=(same,), version=by.version)
     # How alike two texts are would tell a secret piece by piece to whoever may write the other text.
@@ -126,9 +126,12 @@ def compare(a: Value, b: Value, *, by: Method | None = None) -> Verdict:
 
 
 def group_verdict(values: Iterable[Value]) -> GroupVerdict:
-    """The most serious class among the pairs of a group; of its distinct values the newest twelve are compared."""
+    """The most serious class among the pairs of a group; of its distinct values the newest twelve are compared.
+
+    A group is `duplicate` only if all of it is: however many spellings there are, they crowd out no other value.
+    """
     newest = sorted(values, key=lambda value: (_instant(value), masked(value.content)), reverse=True)
-    distinct = list({value.content: value for value in reversed(newest)}.values())[::-1][:MOST_VALUES]
+    distinct = list({_form(value.content): value for value in reversed(newest)}.values())[::-1][:MOST_VALUES]
     by = method.current()
     found: set[Class] = set()
     version = by.version
@@ -151,7 +154,7 @@ def _related(pair: features.Pair, a: Value, b: Value) -> Iterator[features.Measu
         yield "many_valued_key", 1.0, "several values may stand under this key beside each other"
     # Of bare values it tells how alike they are, and not whether they are values of one thing. One that was made of a
     # secret tells of it.
-    is_telling = not (pair.are_short or pair.is_cleared or _holds_secret(a) or _holds_secret(b))
+    is_telling = not (pair.are_short or pair.is_cleared or holds_secret(a.content) or holds_secret(b.content))
     angle = features.cosine(a.embedding, b.embedding) if is_telling else None
     if angle is not None:
         # Two facts about one subject have a cosine of a half or so, and of three quarters if they are alike by chance.
@@ -173,10 +176,6 @@ def _replaces(pair: features.Pair, a: Value, b: Value) -> Iterator[features.Meas
         yield "same_actor", 1.0, "both are from the same actor"
     if (pair.are_short or pair.is_cleared) and a.source == b.source:
         yield "same_record", 1.0, "one source keeps the value up to date"
-
-
-def _holds_secret(value: Value) -> bool:
-    return masked(value.content) != value.content
 
 
 def _is_same_actor(a: Value, b: Value) -> bool:
@@ -236,5 +235,5 @@ def _common(one: str, other: str) -> int:
 
 # Few, for they may be long: enough for the pairs of one group.
 @lru_cache(maxsize=32)
-def _normalised(text: str) -> str:
-    return normalised(text)
+def _form(text: str) -> str:
+    return value_form(text)

@@ -134,7 +134,7 @@ class Listing:
             return []
         decided = any(each.status == "decided" for each in found)
         vector = F("embedding") if embedded else Value(None, VectorField())
-        part, params = self._members(*_FIELDS, "content_sha256", retired=decided, vector=vector)
+        part, params = self._members(*_FIELDS, "content_sha256", "value_sha256", retired=decided, vector=vector)
         lists = ", ".join(["%s::varchar[]"] * (len(self.columns) + 1))
         told = ", ".join(f"member.{name}" for name in (*_FIELDS, "content_sha256"))
         sql = _SUPPORTS.format(names=self._names, lists=lists, part=part, told=told)
@@ -271,16 +271,18 @@ CROSS JOIN LATERAL (
 LEFT JOIN conflict_classes AS kept ON kept.evidence = told.basis AND kept.version = %s
 ORDER BY {columns}
 """
-# The first memory of a value speaks for it where values are compared.
+# The first memory of a value speaks for it where values are compared. One of each value comes before other spellings:
+# many spellings of one value leave no other value out.
 _SUPPORTS = """
 SELECT keys.place::integer, {told}, CASE WHEN rank = 1 THEN member.vector::real[] END AS embedding
 FROM unnest({lists}) WITH ORDINALITY AS keys({names}, status, place)
 CROSS JOIN LATERAL (
     SELECT * FROM (
-        SELECT *, row_number() OVER (PARTITION BY content_sha256 ORDER BY "timestamp" DESC, memory_id DESC) AS rank
+        SELECT *, row_number() OVER (PARTITION BY content_sha256 ORDER BY "timestamp" DESC, memory_id DESC) AS rank,
+               row_number() OVER (PARTITION BY value_sha256 ORDER BY "timestamp" DESC, memory_id DESC) AS spelling
         FROM ({part}) AS said
     ) AS ranked
-    ORDER BY rank, "timestamp" DESC, memory_id DESC
+    ORDER BY spelling > 1, rank, "timestamp" DESC, memory_id DESC
     LIMIT %s
 ) AS member
 ORDER BY keys.place, member.timestamp DESC, member.memory_id DESC

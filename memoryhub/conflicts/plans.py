@@ -21,6 +21,7 @@ from memoryhub.firewall.types import Classified, Principal, label_keys, opens, t
 from memoryhub.memories.envelope import Draft, Rejected, draft
 from memoryhub.memories.models import Memory
 from memoryhub.memories.querysets import compiled, fetched
+from memoryhub.memories.values import value_digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,7 @@ class Member:
     classification_tier: str
     sensitivity_labels: Sequence[str]
     content_sha256: bytes
+    value_sha256: bytes
     timestamp: datetime
     expires_at: datetime | None
 
@@ -52,6 +54,13 @@ class Plan:
     def settled(self) -> list[bytes]:
         said = {member.content_sha256 for member in (*self.kept, *self.left)}
         return sorted(said | ({_digest(self.merged.envelope.content)} if self.merged else set()))
+
+    @property
+    def other_spellings(self) -> set[int]:
+        """The ids of those that are retired though their value is kept, in another spelling: it is not rejected."""
+        values = {member.value_sha256 for member in self.kept}
+        values |= {value_digest(self.merged.envelope.content)} if self.merged else set()
+        return {member.id for member in self.retired if member.value_sha256 in values}
 
 
 def members(key: Key, by: Principal) -> list[Member]:
@@ -206,7 +215,8 @@ def _members(of: Sequence[Key], by: Principal) -> list[list[Member]]:
         asked = [[key[place] for key in alike] for place in range(len(columns))]
         for row in fetched(_MEMBERS.format(names=names, lists=lists, part=part), [*asked, *params]):
             key = alike[row.pop("place") - 1]
-            found[key].append(Member(**{**row, "content_sha256": bytes(row["content_sha256"])}))
+            digests = {name: bytes(row[name]) for name in ("content_sha256", "value_sha256")}
+            found[key].append(Member(**{**row, **digests}))
     return [found[key] for key in of]
 
 
@@ -219,7 +229,7 @@ class _Wanted(Func):
 
 _FIELDS = (
     "id", "memory_id", "version", "namespace", "classification_tier", "sensitivity_labels", "content_sha256",
-    "timestamp", "expires_at",
+    "value_sha256", "timestamp", "expires_at",
 )  # fmt: skip
 _MEMBERS = """
 SELECT wanted.place::integer, member.*

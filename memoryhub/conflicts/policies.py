@@ -28,6 +28,9 @@ from memoryhub.memories.envelope import Name, Rejected, one_of, rejected
 
 DECIDED = ("contradiction", "update", "duplicate")
 """The classes of groups that a policy decides unless it says so: values of the others may stand side by side."""
+LEFT_TO_PEOPLE = ("paraphrase",)
+"""The classes of groups that no policy decides, even one that names them: too many of these groups hold two values that
+differ. For as long as the detector tells them no better."""
 OTHER_REACH = "The policy was made by somebody who sees other memories. Disable it, and make one of your own."
 _TOLD = ("name", "namespace", "collection", "classes", "rules", "is_enabled")
 
@@ -66,9 +69,11 @@ class Draft(BaseModel):
     name: Annotated[Name, AfterValidator(_named)]
     namespace: Name | None = None
     collection: Name | None = None
-    classes: Annotated[list[OfClass], AfterValidator(_classes), Field(json_schema_extra={"minItems": 1})] = list(
-        DECIDED
-    )
+    classes: Annotated[
+        list[OfClass],
+        AfterValidator(_classes),
+        Field(json_schema_extra={"minItems": 1}, description=f"No policy decides {', '.join(LEFT_TO_PEOPLE)} for now."),
+    ] = list(DECIDED)
     rules: Annotated[
         list[Rule], AfterValidator(_rules), Field(json_schema_extra={"minItems": 1, "maxItems": MOST_RULES})
     ]

@@ -37,12 +37,15 @@ COUNTED = 10_000
 LEFT = {
     "people": "No rule names one value.",
     "class": "The policy does not decide groups of this class.",
+    "paraphrase": "It would retire what may be another wording of the value that is kept, or a value that differs by a"
+    " sign: no policy decides about paraphrases for now.",
     "policy": "A policy that is about fewer groups decides it.",
     "claimed": "Somebody is deciding about it just now.",
 }
 """Why a group is left as it is."""
 _FIELDS = (
-    "memory_id", "version", "content_sha256", "namespace", "source", "actor_type", "actor_id", "timestamp",
+    "memory_id", "version", "content_sha256", "value_sha256", "namespace", "source", "actor_type", "actor_id",
+    "timestamp",
 )  # fmt: skip
 _KEYED = COLUMNS[:2]
 
@@ -113,25 +116,22 @@ class _Group:
 
     @cached_property
     def by_value(self) -> dict[bytes, list[dict[str, Any]]]:
-        found: dict[bytes, list[dict[str, Any]]] = {}
-        for member in self.members:
-            found.setdefault(bytes(member["content_sha256"]), []).append(member)
-        return found
+        """The members by their contents."""
+        return _grouped_by("content_sha256", self.members)
 
-    @property
-    def candidates(self) -> list[Candidate]:
-        told = ("source", "actor_type", "timestamp")
-        return [
-            Candidate(content_sha256=value, said=[Said(**{name: each[name] for name in told}) for each in by])
-            for value, by in self.by_value.items()
-        ]
+    @cached_property
+    def spellings(self) -> dict[bytes, list[dict[str, Any]]]:
+        """The members by what they say, whatever the spelling."""
+        return _grouped_by("value_sha256", self.members)
 
     @property
     def namespaces(self) -> set[str]:
         return {member["namespace"] for member in self.members}
 
     def ruled(self, by_rules: Sequence[Rule], now: datetime) -> Prospect:
-        ruling = rules.decide(self.candidates, by_rules, now=now)
+        """All spellings of a value speak for it. Of the value that survives the rules choose the spelling."""
+        among = self.spellings if len(self.spellings) > 1 else self.by_value
+        ruling = rules.decide(_candidates(among), by_rules, now=now)
         met = Prospect(
             key=self.key,
             evidence=evidence_of((member["memory_id"], member["version"]) for member in self.members),
@@ -141,8 +141,25 @@ class _Group:
         )
         if ruling is None:
             return met
-        keep = self.by_value[ruling.winner][0]["memory_id"]
-        return replace(met, keep=keep, rule=ruling.rule, words=ruling.words)
+        texts = _grouped_by("content_sha256", among[ruling.winner])
+        chosen = rules.decide(_candidates(texts), by_rules, now=now)
+        newest = texts[chosen.winner][0] if chosen else among[ruling.winner][0]
+        return replace(met, keep=newest["memory_id"], rule=ruling.rule, words=ruling.words)
+
+
+def _grouped_by(name: str, members: Iterable[dict[str, Any]]) -> dict[bytes, list[dict[str, Any]]]:
+    found: dict[bytes, list[dict[str, Any]]] = {}
+    for member in members:
+        found.setdefault(bytes(member[name]), []).append(member)
+    return found
+
+
+def _candidates(among: Mapping[bytes, Sequence[dict[str, Any]]]) -> list[Candidate]:
+    told = ("source", "actor_type", "timestamp")
+    return [
+        Candidate(content_sha256=value, said=[Said(**{name: each[name] for name in told}) for each in by])
+        for value, by in among.items()
+    ]
 
 
 def dry_run(
@@ -220,12 +237,15 @@ def _judged(policy: Policy, found: Sequence[_Group], by: Principal) -> list[Pros
         klass = classes.get(group.key, "")
         why = each.left or _why_left(policy, others, group, klass) or ("claimed" if group.key in claimed else "")
         judged.append(replace(each, klass=klass, left=why))
-    return judged
+    reworded = _reworded([each for each in judged if not each.left], found, by.clearance)
+    return [replace(each, left="paraphrase") if each.key in reworded else each for each in judged]
 
 
 def _why_left(policy: Policy, others: Iterable[Policy], group: _Group, klass: str) -> str:
     if klass not in policy.classes:
         return "class"
+    if klass in policies.LEFT_TO_PEOPLE:
+        return klass
     is_theirs = any(
         klass in other.classes and policies.is_about(other, group.key, group.namespaces) for other in others
     )
@@ -239,9 +259,7 @@ def _classes(met: Mapping[Key, Prospect], found: Sequence[_Group], clearance: Cl
     classes = {bytes(evidence): klass for evidence, klass in known.values_list("evidence", "klass")}
     unknown = [group for group in found if basis[group.key] not in classes]
     newest = [by[0]["memory_id"] for group in unknown for by in group.by_value.values()]
-    seen = Memory.objects.visible_to(clearance).with_ids(newest).filter(superseded_at__isnull=True)
-    rows = seen.values_list("memory_id", "content", "embedding") if newest else ()
-    said = {memory_id: {"content": content, "embedding": embedding} for memory_id, content, embedding in rows}
+    said = _said(newest, clearance)
     # What was hidden this moment makes it another group: it is met again.
     whole = [group for group in unknown if all(by[0]["memory_id"] in said for by in group.by_value.values())]
     new = {basis[group.key]: detector.group_verdict(_values(group, said)) for group in whole}
@@ -251,11 +269,49 @@ def _classes(met: Mapping[Key, Prospect], found: Sequence[_Group], clearance: Cl
     return {key: classes.get(each, "") for key, each in basis.items()}
 
 
+def _reworded(due: Sequence[Prospect], found: Sequence[_Group], clearance: Clearance) -> set[Key]:
+    """Of these the groups of which a value would be retired that is a paraphrase of the one that is kept.
+
+    A group is as serious as its most serious pair: where there are two values, that is the pair.
+    """
+    groups = {group.key: group for group in found}
+    several = [(each, groups[each.key]) for each in due if len(groups[each.key].spellings) > 2]
+    said = _said([by[0]["memory_id"] for _, group in several for by in group.spellings.values()], clearance)
+    return {each.key for each, group in several if _rewords(group, each.keep, said)}
+
+
+def _rewords(group: _Group, keep: UUID | None, said: Mapping[UUID, Mapping[str, Any]]) -> bool:
+    kept_values: list[detector.Value] = []
+    others: list[detector.Value] = []
+    for newest, *older in group.spellings.values():
+        if newest["memory_id"] in said:
+            is_kept = any(each["memory_id"] == keep for each in (newest, *older))
+            (kept_values if is_kept else others).append(_value(group, newest, said))
+    by_method = method.current()
+    return any(
+        detector.compare(one, other, by=by_method).klass in policies.LEFT_TO_PEOPLE
+        for one in kept_values
+        for other in others
+    )
+
+
+def _said(memory_ids: Sequence[UUID], clearance: Clearance) -> dict[UUID, dict[str, Any]]:
+    """What these memories say, as far as they may be seen."""
+    if not memory_ids:
+        return {}
+    seen = Memory.objects.visible_to(clearance).with_ids(memory_ids).filter(superseded_at__isnull=True)
+    rows = seen.values_list("memory_id", "content", "embedding")
+    return {memory_id: {"content": content, "embedding": embedding} for memory_id, content, embedding in rows}
+
+
 def _values(group: _Group, said: Mapping[UUID, Mapping[str, Any]]) -> Iterator[detector.Value]:
-    told = ("timestamp", "actor_type", "actor_id", "source")
     for newest, *_ in group.by_value.values():
-        named = {name: newest[name] for name in told}
-        yield detector.Value(**said[newest["memory_id"]], **named, collection=group.key[1])
+        yield _value(group, newest, said)
+
+
+def _value(group: _Group, member: Mapping[str, Any], said: Mapping[UUID, Mapping[str, Any]]) -> detector.Value:
+    named = {name: member[name] for name in ("timestamp", "actor_type", "actor_id", "source")}
+    return detector.Value(**said[member["memory_id"]], **named, collection=group.key[1])
 
 
 class _Beyond(Func):

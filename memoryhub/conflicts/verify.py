@@ -87,10 +87,10 @@ class _Reader:
 
     @cached_property
     def rejected(self) -> dict[UUID, dict[UUID, bytes]]:
-        """What each decision retired, in all versions: the memory and its value."""
+        """What each decision retired, in all versions: the memory and its value, whatever its spelling."""
         found: dict[UUID, dict[UUID, bytes]] = defaultdict(dict)
         versions = self.seen.filter(status="retired", decision__isnull=False)
-        for id_, memory_id, value in versions.values_list("decision", "memory_id", "content_sha256").iterator():
+        for id_, memory_id, value in versions.values_list("decision", "memory_id", "value_sha256").iterator():
             found[id_][memory_id] = bytes(value)
         return found
 
@@ -173,7 +173,7 @@ class _Reader:
             progress("decisions", number)
         held = self.seen.filter(superseded_at__isnull=True, status="retired", decision__isnull=False)
         number = 0
-        for number, row in enumerate(held.values_list("memory_id", "decision", "content_sha256").iterator(), 1):
+        for number, row in enumerate(held.values_list("memory_id", "decision", "value_sha256").iterator(), 1):
             if wrong := self.why_not_retired(*row):
                 report.findings.append(f"Memory {row[0]} is retired by {row[1]}, {wrong}.")
             progress("retired memories", number)

@@ -18,7 +18,7 @@ class Weights:
 
 
 WEIGHTS = Weights(
-    version="2026-11-29.1",
+    version="2026-11-30.1",
     biases=MappingProxyType({"related": -5.0, "incompatible": -3.0, "replaces": -6.0}),
     weights=MappingProxyType(
         {

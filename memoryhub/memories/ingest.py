@@ -38,6 +38,7 @@ from memoryhub.memories.identity import (
 from memoryhub.memories.merge import read_envelopes
 from memoryhub.memories.models import Memory
 from memoryhub.memories.suspicion import masked_or_none
+from memoryhub.memories.values import value_digest
 
 __all__ = ["OnConflict", "Outcome", "Receipt", "accept", "add", "committed", "store", "write"]
 
@@ -278,6 +279,7 @@ COLUMNS: dict[str, str] = {
     "collection": "varchar",
     "content": "text",
     "masked_content": "text",
+    "value_sha256": "bytea",
     "model": "varchar",
     "role": "varchar",
     "timestamp": "timestamptz",
@@ -299,6 +301,7 @@ COLUMNS: dict[str, str] = {
     "fingerprint": "bytea",
     "status": "varchar",
     "decision": "uuid",
+    "is_other_spelling": "bool",
     "sent_namespace": "varchar",
     "sent_tier": "varchar",
     "sent_labels": "varchar[]",
@@ -346,6 +349,7 @@ def _row(version: NewVersion) -> list[Any]:
         "version": version.version,
         "source": made.source,
         "masked_content": masked_or_none(envelope.content),
+        "value_sha256": value_digest(envelope.content),
         "timestamp": made.timestamp,
         "actor_type": made.actor_type,
         "actor_id": made.actor_id,
@@ -358,6 +362,7 @@ def _row(version: NewVersion) -> list[Any]:
         "fingerprint": version.written.fingerprint,
         "status": version.status,
         "decision": version.decision,
+        "is_other_spelling": False,
         "sent_namespace": sent.namespace,
         "sent_tier": sent.classification_tier,
         "sent_labels": list(sent.sensitivity_labels),

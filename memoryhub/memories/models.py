@@ -131,6 +131,9 @@ class Memory(models.Model):
         output_field=models.BinaryField(),
         db_persist=True,
     )
+    value_sha256 = models.BinaryField(
+        help_text="SHA-256 over what it says as a value (memories.values): all spellings of one value have the same.",
+    )
     search = models.GeneratedField(
         expression=Lexemes(F("content")),
         output_field=SearchVectorField(),
@@ -155,6 +158,11 @@ class Memory(models.Model):
         null=True,
         blank=True,
         help_text="The decision about a conflict that this standing comes from; kept when it is classified anew.",
+    )
+
+    is_other_spelling = models.BooleanField(
+        default=False,
+        help_text="The decision that retired it keeps the same value in another spelling: this text alone is rejected.",
     )
 
     sent_namespace = models.CharField(
@@ -228,9 +236,9 @@ class Memory(models.Model):
             _index("history_key", "subject", "collection", "timestamp", "memory_id", "recorded_at"),
             # Contents of one key stand beside each other, so that those which differ are found in passing.
             _index("keyed", "subject", "collection", "content_sha256", condition=CURRENT & Q(status="active")),
-            # What was rejected, for when it arrives again; and all that one decision made.
+            # What was rejected, for when it arrives again in any spelling; and all that one decision made.
             models.Index(
-                fields=["subject", "collection", "content_sha256"],
+                fields=["subject", "collection", "value_sha256"],
                 condition=CURRENT & REJECTED & BY_ID,
                 name="memories_rejected",
             ),

@@ -1,11 +1,15 @@
-"""Values that a decision rejected, arriving again: they are stored as retired, and the decision stands."""
+"""Values that a decision rejected, arriving again: they are stored as retired, and the decision stands.
+
+A value is rejected in all its spellings (`memories.values`). Of a value that the decision keeps, only the very texts
+that it retired are.
+"""
 
 import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
-from django.db.models import BigIntegerField, Field, Func
+from django.db.models import BigIntegerField, Field, Func, Q
 from django.db.models.functions import Coalesce
 
 from memoryhub.firewall import wall
@@ -14,6 +18,7 @@ from memoryhub.firewall.types import TRUST, Clearance, opens
 from memoryhub.memories.envelope import Draft
 from memoryhub.memories.models import CURRENT, REJECTED, Memory
 from memoryhub.memories.querysets import BY_ID, MemoryQuerySet, compiled, fetched
+from memoryhub.memories.values import holds_secret, value_digest
 
 # Of memories that were rejected for saying the same, one of each kind is asked: were it the newest few, many that a
 # reader does not see would stand in the place of the one that it does see.
@@ -48,7 +53,9 @@ def decisions(drafts: Sequence[Draft], clearance: Clearance) -> list[UUID | None
     any that was rejected is new evidence: it has no such decision.
 
     Memories of the draft's own source are judged by what that source last sent, so that the answer to its write does
-    not tell whether somebody reclassified them. Asked in a transaction that writes as the sources of the drafts.
+    not tell whether somebody reclassified them. A draft that holds a secret is compared with those alone: the answer
+    does not tell that somebody else's secret, which is masked, is the same. Asked in a transaction that writes as the
+    sources of the drafts.
     """
     found = _found(drafts, clearance)
     if not found:
@@ -66,21 +73,27 @@ def _judged(made: Draft, rows: Sequence[_Row], clearances: Sequence[Clearance]) 
 
 def _found(drafts: Sequence[Draft], clearance: Clearance) -> dict[int, list[_Row]]:
     """The rejected memories that say what each draft says of the same, by the draft's place."""
-    same = {name: Wanted(name=name) for name in ("subject", "collection", "content_sha256")}
+    same = {name: Wanted(name=name) for name in ("subject", "collection", "value_sha256")}
     of_source = {"source": Wanted(name="source")}
+    spelled = Q(is_other_spelling=False) | Q(content_sha256=Wanted(name="content_sha256"))
     of_others = Memory.objects.visible_to(clearance).filter(CURRENT, REJECTED, BY_ID, **same).exclude(**of_source)
     own = Memory.objects.filter(CURRENT, REJECTED, BY_ID, **same, **of_source)
+    values: list[bytes | None] = [value_digest(made.envelope.content) for made in drafts]
+    # Nothing is equal to NULL.
+    shown = [None if holds_secret(made.envelope.content) else value for made, value in zip(drafts, values, strict=True)]
     found: dict[int, list[_Row]] = {}
     with wall.behind(clearance):
-        for place, row in _asked(of_others, drafts, _AS_CLASSIFIED):
+        for place, row in _asked(of_others.filter(spelled), drafts, shown, _AS_CLASSIFIED):
             found.setdefault(place, []).append(row)
-    for place, row in _asked(own, drafts, _AS_SENT):
+    for place, row in _asked(own.filter(spelled), drafts, values, _AS_SENT):
         if clearance.permits(row):
             found.setdefault(place, []).append(row)
     return found
 
 
-def _asked(rows: MemoryQuerySet, drafts: Sequence[Draft], columns: tuple[str, str, str]) -> Iterator[tuple[int, _Row]]:
+def _asked(
+    rows: MemoryQuerySet, drafts: Sequence[Draft], values: Sequence[bytes | None], columns: tuple[str, str, str]
+) -> Iterator[tuple[int, _Row]]:
     """Those of `rows` that each draft asks for, the newest first, as they are classified by `columns`."""
     kinds = (*columns, "actor_type")
     # By the version that was written: to classify it anew makes it no newer.
@@ -92,6 +105,7 @@ def _asked(rows: MemoryQuerySet, drafts: Sequence[Draft], columns: tuple[str, st
         [made.source for made in drafts],
         [envelope.subject for envelope in envelopes],
         [envelope.collection for envelope in envelopes],
+        list(values),
         [hashlib.sha256(envelope.content.encode()).digest() for envelope in envelopes],
     ]
     for row in fetched(_REJECTED.format(part=part), [*asked, *params]):
@@ -100,8 +114,8 @@ def _asked(rows: MemoryQuerySet, drafts: Sequence[Draft], columns: tuple[str, st
 
 _REJECTED = """
 SELECT wanted.place::integer, rejected.*
-FROM unnest(%s::varchar[], %s::varchar[], %s::varchar[], %s::bytea[])
-    WITH ORDINALITY AS wanted(source, subject, collection, content_sha256, place)
+FROM unnest(%s::varchar[], %s::varchar[], %s::varchar[], %s::bytea[], %s::bytea[])
+    WITH ORDINALITY AS wanted(source, subject, collection, value_sha256, content_sha256, place)
 CROSS JOIN LATERAL ({part}) AS rejected
 ORDER BY wanted.place, rejected.written_as DESC
 """

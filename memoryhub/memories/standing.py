@@ -1,6 +1,6 @@
 """Taking memories out of force and putting them back: a next version of each stands otherwise, and says the same."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from uuid import UUID
 
 from django.db import connection
@@ -8,7 +8,12 @@ from django.db import connection
 from memoryhub.memories.ingest import COLUMNS
 
 _CLOSE = "UPDATE memories SET superseded_at = now() WHERE id = ANY(%s)"
-_STANDS = {"version": "m.version + 1", "status": "%s", "decision": "next.decision"}
+_STANDS = {
+    "version": "m.version + 1",
+    "status": "%s",
+    "decision": "next.decision",
+    "is_other_spelling": "m.id = ANY (%s::bigint[])",
+}
 # Not a new value, so it keeps its place among those that were said.
 _ADD = f"""
 INSERT INTO memories ({", ".join(COLUMNS)}, said_at, said_id)
@@ -28,15 +33,16 @@ WHERE memory_id = ANY (%s) AND superseded_at IS NULL AND version >= 1 AND status
 """
 
 
-def stand(decisions: Mapping[int, UUID], *, status: str) -> None:
+def stand(decisions: Mapping[int, UUID], *, status: str, other_spellings: Collection[int] = ()) -> None:
     """Give each of these versions, by id, a next one that stands so because of a decision.
 
+    Of `other_spellings`, which are ids among them, the decision keeps the value and retires the text alone.
     Within the caller's transaction, after its tick and behind a wall that lets it write them.
     """
     if decisions:
         with connection.cursor() as cursor:
             cursor.execute(_CLOSE, [list(decisions)])
-            cursor.execute(_ADD, [status, list(decisions), list(decisions.values())])
+            cursor.execute(_ADD, [status, list(other_spellings), list(decisions), list(decisions.values())])
 
 
 def give_back(undos: Mapping[UUID, UUID], *, made: Mapping[UUID, UUID]) -> dict[UUID, list[UUID]]:

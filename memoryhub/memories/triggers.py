@@ -29,6 +29,8 @@ APPEND_ONLY = pgtrigger.Trigger(
             END IF;
         END IF;
         IF NEW.status = 'erased' THEN
+            NEW.value_sha256 := '';
+            expected.value_sha256 := '';
             expected.status := 'erased';
             expected.content := '';
             expected.masked_content := NULL;

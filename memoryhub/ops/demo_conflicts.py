@@ -124,11 +124,11 @@ claude-code agent internal 6 :: closed
 
 agenda:board motto company
 meeting-scribe agent internal 45 :: Fewer kilometres, fewer surprises.
-handbook user internal 44 :: fewer kilometres – fewer surprises
+handbook user internal 44 :: fewer kilometres, fewer surprises
 
 asset:forklift-2 serial operations
 ops-watch system internal 75 :: FL-2009/114 B
-support-bot agent internal 74 :: fl-2009/114 b
+support-bot agent internal 74 :: FL-2009/114  B.
 
 bay:bremen-4 door operations
 ops-watch system public 38 :: The door of bay 4 is broken

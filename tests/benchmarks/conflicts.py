@@ -7,10 +7,10 @@ made; those of the other half were not. No text of LoCoMo is shown: its licence 
 import gzip
 import json
 import os
+import re
 import time
-import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import combinations, pairwise
@@ -95,10 +95,17 @@ def cases(folder: Path = DATA) -> Iterator[Case]:
     texts = [*(row["content"] for row in _rows(folder, "locomo-memories"))]
     shown = [row["a"]["content"] for row in _rows(folder, "conflictqa-dev")]
     for origin, source, may_be_shown in (("locomo", texts, False), ("conflictqa", shown, True)):
-        for text in random.sample(source, PAIRS_OF_A_KIND // 2):
-            other = random.choice(SPELLINGS)(text)
-            if other != text:
-                made.append(_case(f"{origin}, spelt otherwise", "duplicate", text, other, may_be_shown))
+        # Of words and commas: of what else there is, another case is content.
+        plain = [text for text in source if PLAIN_WORDS.fullmatch(text)]
+        ways: tuple[tuple[str, Class, tuple[Callable[[str], str], ...]], ...] = (
+            ("spelt otherwise", "duplicate", SPELLINGS),
+            ("written otherwise", "paraphrase", OTHER_FORMS),
+        )
+        for name, expected, forms in ways:
+            for text in random.sample(plain, PAIRS_OF_A_KIND // 2):
+                other = random.choice(forms)(text)
+                if other != text:
+                    made.append(_case(f"{origin}, {name}", expected, text, other, may_be_shown))
         reworded = [(text, other) for text in source for other in _reworded(text, random)]
         for text, other in random.sample(reworded, min(len(reworded), PAIRS_OF_A_KIND // 2)):
             made.append(_case(f"{origin}, reworded", "paraphrase", text, other, may_be_shown))
@@ -225,18 +232,22 @@ def _rows(folder: Path, name: str) -> list[dict[str, Any]]:
         return [json.loads(line) for line in lines]
 
 
-SPELLINGS = (
+PLAIN_WORDS = re.compile(r"[A-Z]?[a-z]+(?:,? [A-Z]?[a-z]+)+[.]?")
+SPELLINGS: tuple[Callable[[str], str], ...] = (
     str.upper,
     str.lower,
     str.title,
     lambda text: f"  {text.replace(' ', '   ')}\n",
     lambda text: text.rstrip(".") + "!",
-    lambda text: text.replace(",", "").rstrip("."),
+    lambda text: text.rstrip("."),
+    lambda text: text.replace(" ", "\u00a0"),
+)
+OTHER_FORMS: tuple[Callable[[str], str], ...] = (
+    lambda text: text.replace(",", ""),
     lambda text: f"“{text}”",
-    lambda text: text.replace("'", "\u2019").replace("-", "\u2013"),
-    lambda text: unicodedata.normalize("NFD", text),
+    lambda text: text.replace("fi", "\ufb01"),
     lambda text: "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in text),
-    lambda text: text.replace(" ", "\u00a0").replace("e", "e\u200b"),
+    lambda text: text.replace("e", "e\u00ad"),
 )
 
 REWORDINGS = (

@@ -22,6 +22,7 @@ from psycopg.types.json import Jsonb
 
 from memoryhub.config import SUPERUSER, Config
 from memoryhub.memories.ingest import COLUMNS, vector
+from memoryhub.memories.values import value_digest
 from memoryhub.ops import embedded
 from tests.benchmarks.generate import Row, rows
 
@@ -137,6 +138,7 @@ def values_of(row: Row) -> dict[str, Any]:
         "memory_id": uuid.uuid4(),
         "version": 1,
         "masked_content": None,
+        "value_sha256": value_digest(row.content),
         "embedding": vector(array("f", row.embedding)) if row.embedding else None,
         "metadata": Jsonb({}),
         "sensitivity_labels": list(row.sensitivity_labels),
@@ -153,4 +155,5 @@ def values_of(row: Row) -> dict[str, Any]:
         "sent_tier": row.classification_tier,
         "sent_labels": list(row.sensitivity_labels),
         "beyond_source": False,
+        "is_other_spelling": False,
     }

@@ -381,3 +381,55 @@ def test_a_dry_run_and_the_queue_speak_of_the_same_groups_and_classes():
 
     assert {each.key: (each.klass, each.evidence) for each in tried(policy)} == queue
     assert len(queue) == 3
+
+
+# ---- Spellings and paraphrases
+
+
+def test_paraphrases_are_left_to_people_even_by_a_policy_that_names_them():
+    made = make_group("user:ada", "path is /etc/Passwd", "path is /etc/passwd")
+    policy = make_policy(classes=["contradiction", "update", "duplicate", "paraphrase"])
+
+    assert [(each.klass, each.left) for each in tried(policy)] == [("paraphrase", "paraphrase")]
+    assert "paraphrases" in prospects.LEFT["paraphrase"]
+    assert carried_out(policy).decided == 0
+    assert set(standing(made).values()) == {"active"}
+
+
+def test_a_group_is_left_whose_loser_is_a_paraphrase_of_what_would_be_kept():
+    made = make_group("user:ada", "Lives in London.", "Lives in Paris.", "Resides in Paris.")
+    make_group("user:bob", "Lives in London.", "Lives in Rome.", "Lives in Paris.")
+    policy = make_policy()
+
+    assert told(policy) == {"user:ada": "paraphrase", "user:bob": ("Lives in Paris.", "latest_event")}
+    assert tried(policy)[0].klass in ("contradiction", "update")
+    carried_out(policy)
+    assert set(standing(made).values()) == {"active"}
+
+
+def test_all_spellings_of_a_value_speak_for_it_and_the_rules_choose_the_spelling():
+    for source, content in (("a", "Paris"), ("b", "paris."), ("c", "PARIS"), ("d", "London")):
+        make_memory(subject="user:ada", collection="city", content=content, source=source)
+    policy = make_policy("most_sources", {"rule": "trusted_sources", "sources": ["b"]}, classes=["contradiction"])
+
+    assert told(policy) == {"user:ada": ("paris.", "most_sources")}
+
+
+def test_a_run_over_spellings_of_one_value_keeps_the_value():
+    made = make_group("user:ada", "Lives in Paris.", "lives in paris")
+    carried_out(make_policy())
+    assert standing(made) == {"Lives in Paris.": "retired", "lives in paris": "active"}
+
+    assert make_memory(subject="user:ada", collection="city", content="LIVES IN PARIS").status == "active"
+
+
+def test_many_spellings_of_one_value_do_not_hide_another_value():
+    spellings = [f"Paris{' ' * number}is nice." for number in range(1, 25)]
+    made = make_group("user:ada", "Oslo is cold.", *spellings)
+    with wall.behind(ADMIN.clearance):
+        filters = GroupFilterSet(QueryDict(), clearance=ADMIN.clearance)
+        (listed,) = groups.page(filters, reader=ADMIN, parameters={}).groups
+
+    assert listed.klass != "duplicate"
+    carried_out(make_policy(classes=["duplicate"]))
+    assert set(standing(made).values()) == {"active"}

@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from collections.abc import Collection
 from typing import Any
 
 from django.db import connection
@@ -33,19 +34,21 @@ WHOLE: dict[str, Any] = {
     "label_keys": [],
     "defaulted": [],
     "fingerprint": b"\x01",
+    "value_sha256": b"\x02",
     "status": "active",
     "sent_namespace": "team",
     "sent_tier": "public",
     "sent_labels": [],
     "beyond_source": False,
+    "is_other_spelling": False,
     "version": 1,
     "recorded_at": None,
 }
 
 
-def insert(**fields: Any) -> int:
-    """The id of a row with `fields`, and something sensible in every other column."""
-    row = WHOLE | fields
+def insert(*, without: Collection[str] = (), **fields: Any) -> int:
+    """The id of a row with `fields`, and something sensible in every other column but those that are not there yet."""
+    row = {name: value for name, value in (WHOLE | fields).items() if name not in without}
     row.setdefault("memory_id", uuid.uuid4())
     columns, values = ", ".join(row), ", ".join(["%s"] * len(row))
     return int(execute(f"INSERT INTO memories ({columns}) VALUES ({values}) RETURNING id", *row.values())[0][0])

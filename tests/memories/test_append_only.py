@@ -33,6 +33,7 @@ CHANGES = {
     "defaulted": "'{model}'",
     "fingerprint": "'x'",
     "content_sha256": "'x'",
+    "value_sha256": "'x'",
     "search": "to_tsvector('x')",
     "foretold": "true",
     "said_at": "now()",
@@ -42,6 +43,7 @@ CHANGES = {
     "decision": "'00000000-0000-0000-0000-000000000007'",
     "sent_labels": "'{pii}'",
     "beyond_source": "true",
+    "is_other_spelling": "true",
 }
 TEXTS = {
     "payload_id", "request_id", "source", "subject", "namespace", "destination", "collection", "content", "model",
@@ -174,7 +176,7 @@ def test_erasing_blanks_what_was_said_and_nothing_else(is_closed):
     changed = {name for name, value in after.items() if value != before[name]}
     assert changed == {
         "status", "content", "masked_content", "embedding", "metadata", "propagation", "fingerprint",
-        "content_sha256", "search",
+        "content_sha256", "search", "value_sha256",
     }  # fmt: skip
     assert "secret" not in json.dumps(after)
     assert (after["content"], after["search"], after["embedding"], after["metadata"]) == ("", "", None, {})

@@ -73,7 +73,7 @@ def secret_mutants() -> list[Mutant]:
         Mutant(
             "secrets: embeddings of them are compared",
             "memoryhub/conflicts/detector.py",
-            " or _holds_secret(a) or _holds_secret(b)",
+            " or holds_secret(a.content) or holds_secret(b.content)",
             "",
             (f"{DETECTOR}::test_how_alike_two_texts_are_tells_nothing_of_a_secret",),
         ),

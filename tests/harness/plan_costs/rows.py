@@ -36,7 +36,8 @@ INSERT INTO memories (
     memory_id, version, payload_id, request_id, source, subject, namespace, destination, collection, content, model,
     role, timestamp, idempotency_key, schema_version, transform_version, actor_type, actor_id, metadata,
     sensitivity_labels, classification_tier, kind, pinned, expires_at, label_keys, defaulted, fingerprint, status,
-    decision, sent_namespace, sent_tier, sent_labels, beyond_source
+    decision, sent_namespace, sent_tier, sent_labels, beyond_source, value_sha256,
+    is_other_spelling
 )
 SELECT md5(%(tag)s || n)::uuid, %(version)s,
        CASE WHEN n = 77 THEN %(tag)s || '{RARE}' WHEN n % 100 = 3 THEN %(payload_id)s ELSE %(tag)s || n END, '',
@@ -50,7 +51,8 @@ SELECT md5(%(tag)s || n)::uuid, %(version)s,
        '', 1, '', {_pick(9, common="'agent'", rare="user", hidden="system")}, {_pick(10)}, '{{}}', label,
        tiers[1 + n % cardinality(tiers)], {_pick(12, common="'fact'", rare="summary", hidden="checkpoint")}, false,
        CASE WHEN n % %(mortal)s = 1 THEN timestamptz '9999-01-01' END, label, '{{}}', sha256((%(tag)s || n)::bytea),
-       status, CASE status WHEN 'retired' THEN md5(n::text)::uuid END, '', 'public', '{{}}', false
+       status, CASE status WHEN 'retired' THEN md5(n::text)::uuid END, '', 'public', '{{}}', false,
+       sha256((%(tag)s || n)::bytea), false
 FROM generate_series(%(first)s, %(last)s) AS n,
      LATERAL (SELECT %(tiers)s::varchar[] AS tiers, ARRAY[{_pick(11)}]::varchar[] AS label,
                      {_pick(13, common="'active'", rare="retired", hidden="quarantined")} AS status) AS made
