@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
 from memoryhub.firewall.types import tier_order
@@ -26,6 +26,11 @@ def _fields(value: list[str]) -> list[str]:
     return value
 
 
+def _stored_status(value: Any) -> Any:
+    """A memory that is told to be expired is active in its row: its `expires_at` says the rest."""
+    return "active" if value == "expired" else value
+
+
 def _version(value: int) -> int:
     if value > MAX_VERSION:
         raise PydanticCustomError("version", f"must be at most {MAX_VERSION:,}.")
@@ -42,7 +47,7 @@ class Exported(BaseModel):
 
     memory_id: Id | None = None
     version: Annotated[int, Field(ge=1), AfterValidator(_version)] | None = None
-    status: Annotated[str, one_of(*STATUSES)] | None = None
+    status: Annotated[str, BeforeValidator(_stored_status), one_of(*STATUSES)] | None = None
     decision: Id | None = None
     """The decision that the status comes from."""
     said_at: Instant | None = None

@@ -317,7 +317,10 @@ _STAGING = (
     + ", ".join(f"{name} {kind}" for name, kind in _COPIED.items())
     + ") ON COMMIT DELETE ROWS"
 )
-_MOVE = "INSERT INTO memories ({names}) SELECT {names} FROM pg_temp.incoming"
+# What ended before this hub knew of it is in force at no instant; see triggers.STAMP.
+_ENDED = "CASE WHEN superseded_at IS NOT NULL THEN '-infinity'::timestamptz END"
+_VALUES = ", ".join(_ENDED if name == "superseded_at" else name for name in _COPIED)
+_MOVE = "INSERT INTO memories ({names}) SELECT {values} FROM pg_temp.incoming"
 
 
 def copy_versions(versions: Sequence[NewVersion]) -> None:
@@ -332,7 +335,7 @@ def copy_versions(versions: Sequence[NewVersion]) -> None:
             copy.set_types(list(_COPIED.values()))
             for version in versions:
                 copy.write_row(_row(version))
-        cursor.execute(_MOVE.format(names=_NAMES))
+        cursor.execute(_MOVE.format(names=_NAMES, values=_VALUES))
 
 
 def _cursor_that_knows_vectors() -> Any:
@@ -369,7 +372,6 @@ def _row(version: NewVersion) -> list[Any]:
         "beyond_source": version.beyond_source,
         "said_at": version.said_at,
         "said_id": version.said_id,
-        # The trigger puts the record instant in place of whatever stands here.
         "superseded_at": made.timestamp if version.is_superseded else None,
     }
     return [special[name] if name in special else getattr(envelope, name) for name in _COPIED]

@@ -8,16 +8,14 @@ STAMP = pgtrigger.Trigger(
     operation=pgtrigger.Insert,
     func="""
         NEW.recorded_at := record_instant();
-        IF NEW.superseded_at IS NOT NULL THEN
-            NEW.superseded_at := NEW.recorded_at;
-        END IF;
+        NEW.superseded_at := CASE WHEN NEW.superseded_at = '-infinity' THEN NEW.recorded_at END;
         RETURN NEW;
     """,
 )
 """Record time is the database's: a new row is current from the transaction's own instant on.
 
-A row that comes with an end was superseded before this hub knew of it (an import of earlier versions): its interval is
-empty, so that it is in force at no instant.
+A row that says it ended at -infinity was superseded before this hub knew of it (an import of earlier versions): its
+interval is empty, so that it is in force at no instant. Any other end is overwritten.
 """
 
 APPEND_ONLY = pgtrigger.Trigger(

@@ -22,8 +22,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from tests import cluster  # noqa: F401 - one PostgreSQL for all of them
-from tests.mutants.catalogue import MUTANTS, Mutant
+from tests.mutants import catalogue, transfers
+from tests.mutants.catalogue import Mutant
 
+MUTANTS = [*catalogue.MUTANTS, *transfers.MUTANTS]
 ROOT = Path(__file__).resolve().parents[2]
 LANES = 2
 PATIENCE_SECONDS = 120

@@ -547,7 +547,7 @@ def _conflicts() -> list[Mutant]:
         told("in a list", "Decision.objects.visible_to(clearance).filter(rule)", "Decision.objects.filter(rule)"),
         told("a merged memory that is hidden", "row.merged if row.merged in seen else None", "row.merged"),
         Mutant("decisions told: in the life of a subject", DECIDED, "decisions.about(sorted(set(_keys(life))), clearance=clearance)", f"decisions.about(sorted(set(_keys(life))), clearance={EVERYTHING})", (LIFE,)),
-        Mutant("decisions told: that were made later", DECIDED, "if known_at is None or one.at <= known_at", "", (LIFE,)),
+        Mutant("decisions told: that were made later", DECIDED, "if known_at is None or one.recorded_at <= known_at", "", (LIFE,)),
         status("chips of what is hidden", CHIPS, "moment.of(Memory.objects.visible_to(clearance))", "moment.of(Memory.objects.all())"),
         status("chips by hidden decisions", CHIPS, "Decision.objects.visible_to(clearance).in_force", "Decision.objects.in_force"),
         status("chips though decided", CHIPS, "({settling}) IS NULL", "(({settling}) IS NULL OR true)"),
@@ -694,7 +694,7 @@ def _writes() -> list[Mutant]:
         identity("an update lowers what others raised", "(set_by_source or is_lower_tier(tier, sent.classification_tier))", "True"),
         identity("an update takes away the labels of others", "union = {label_key(label): label for label in labels if label_key(label) not in taken_back}", "union: dict[str, str] = {}"),
         identity("an update moves back what others moved", ' and namespace == last_sent.namespace:', ":"),
-        identity("an import changes what its source sent", "written=classified(draft, stored.last_sent))", "last_sent=Classification.of(draft))", imported),
+        identity("an import changes what its source sent", "written=written, status=stored.status)", "last_sent=Classification.of(draft), status=stored.status)", imported),
         Mutant("write: rejected values of a source as others classified them", REJECTED_AGAIN, "_asked(own, drafts, _AS_SENT)", "_asked(own, drafts, _AS_CLASSIFIED)", (f"{sources}::test_whether_a_value_was_rejected_does_not_tell_that_the_memory_that_held_it_was_raised",)),
         Mutant("write: rejected values that a source could not see", REJECTED_AGAIN, "        if clearance.permits(row):", "        if True:", (f"{sources}::test_a_value_that_was_rejected_of_a_memory_that_the_key_may_not_read_is_not_rejected_again",)),
     ]  # fmt: skip

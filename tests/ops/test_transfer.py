@@ -64,10 +64,10 @@ def tell_a_story() -> None:
     decide_about("user:flo", "defer", until="2999-01-01T00:00:00Z")
     make_group("user:gil", "Turin", "Genoa", namespace="team")
     carried_out(change(make_policy(name="By a policy", namespace="team"), name="Renamed"))
-    # Values of one event time, which stand in the order in which they were said, whatever they were labelled since.
-    tied = [make_memory(subject="user:hal", collection="city", content=text, timestamp="2026-03-04T12:00:00Z")
-            for text in ("Wien", "Graz")]  # fmt: skip
-    reclassify(tied[0], add_labels=["pii"], classification_tier="restricted")
+    # Values of one event time and one write: the later one holds, whatever the earlier one was labelled since.
+    tied = {"subject": "user:hal", "collection": "city", "timestamp": "2026-03-04T12:00:00Z"}
+    ingest.write([envelope(content=content, **tied) for content in ("Wien", "Graz")], by=WRITER)
+    reclassify(Memory.objects.get(content="Wien"), add_labels=["pii"], classification_tier="restricted")
     put_away = make_memory(payload_id="away", subject="user:ida", collection="city", content="Ulm")
     reclassify(put_away, status="quarantined")
     released = make_memory(payload_id="released", subject="user:jo", collection="city", content="Jena")

@@ -35,7 +35,7 @@ class Migration(migrations.Migration):
         ),
         pgtrigger.migrations.AddTrigger(
             model_name='memory',
-            trigger=pgtrigger.compiler.Trigger(name='stamp', sql=pgtrigger.compiler.UpsertTriggerSql(func='\n        NEW.recorded_at := record_instant();\n        IF NEW.superseded_at IS NOT NULL THEN\n            NEW.superseded_at := NEW.recorded_at;\n        END IF;\n        RETURN NEW;\n    ', hash='1ce3e0b7b78fceb21a42ccd2d3e5962da5976dd3', operation='INSERT', pgid='pgtrigger_stamp_82ee1', table='memories', when='BEFORE')),
+            trigger=pgtrigger.compiler.Trigger(name='stamp', sql=pgtrigger.compiler.UpsertTriggerSql(func="\n        NEW.recorded_at := record_instant();\n        NEW.superseded_at := CASE WHEN NEW.superseded_at = '-infinity' THEN NEW.recorded_at END;\n        RETURN NEW;\n    ", hash='d1f9d3e52fccd38bc89e73ad91324d105fa947cd', operation='INSERT', pgid='pgtrigger_stamp_82ee1', table='memories', when='BEFORE')),
         ),
         pgtrigger.migrations.AddTrigger(
             model_name='memory',
