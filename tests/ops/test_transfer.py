@@ -329,9 +329,9 @@ def test_an_export_is_full_and_says_what_an_option_leaves_out():
 def test_a_readers_export_tells_neither_what_a_source_sent_nor_decisions_that_the_reader_may_not_see():
     make_memory(payload_id="opened", tier="restricted", labels=["secret"], namespace="deep")
     reclassify(Memory.objects.get(), classification_tier="public", remove_labels=["secret"])
-    london = make_memory(subject="user:ada", collection="city", content="London", tier="restricted")
-    make_memory(subject="user:ada", collection="city", content="Paris")
+    _, london = make_group("user:ada", "Paris", "London")
     decide_about("user:ada", "keep_one", london, reason="Canary.")
+    reclassify(london, classification_tier="restricted")
     make_clearance(name="low", max_tier="public")
 
     whole, low = export(), export("--clearance", "low")
@@ -341,6 +341,7 @@ def test_a_readers_export_tells_neither_what_a_source_sent_nor_decisions_that_th
     assert b"sent_" not in low
     assert b"decision" not in low
     assert b"Canary" not in low
+    assert b"Paris" in low
 
 
 def test_decisions_and_policies_are_compared_and_imported_by_the_operator_alone():
