@@ -43,7 +43,7 @@ def deeds(life: Life, clearance: Clearance, known_at: datetime | None) -> list[D
         one
         for of_key in decisions.about(sorted(set(_keys(life))), clearance=clearance).values()
         for one in of_key
-        if known_at is None or one.at <= known_at
+        if known_at is None or one.recorded_at <= known_at
     ]
     undos = {one.reverses: one for one in told if one.reverses}
     made = [Deed(told=one, undo=undos.get(one.decision_id)) for one in told if one.outcome != "undo"]

@@ -129,7 +129,7 @@ def _page(
         raise BadRequest(str(error)) from error
     known_at = filters.moment.known_at
     told = decisions.about([key], clearance=by.clearance)[key]
-    history = [one for one in told if known_at is None or one.at <= known_at]
+    history = [one for one in told if known_at is None or one.recorded_at <= known_at]
     if found is None and not history:
         raise Http404
     members = found.members if found else []

@@ -70,7 +70,7 @@ class ConflictView(View):
         found = {
             **_told(group, about),
             "pairs": [_pair(one, other, verdict) for one, other, verdict in group.verdicts],
-            "decisions": [decisions.as_json(each) for each in about if not known_at or each.at <= known_at],
+            "decisions": [decisions.as_json(each) for each in about if not known_at or each.recorded_at <= known_at],
             **_claimed(group.key, by),
         }
         body = shown(request, [found])[0]

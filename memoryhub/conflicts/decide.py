@@ -76,7 +76,7 @@ def undo(
             found: dict[UUID, Decision] = {decision.decision_id: decision for decision in asked}
         due = {id_: uuid4() for id_ in dict.fromkeys(decision_ids) if not _why_not_undone(found.get(id_))}
         with wall.writing(None):
-            _add([_undo_row(found[id_], undo_id, by, reason) for id_, undo_id in due.items()])
+            add_decisions([_undo_row(found[id_], undo_id, by, reason) for id_, undo_id in due.items()])
             merged = {made: undo_id for id_, undo_id in due.items() if (made := found[id_].merged)}
             back = standing.give_back(due, made=merged)
         seen = _seen([memory_id for ids in back.values() for memory_id in ids], by)
@@ -115,7 +115,7 @@ def _carry_out(
             retired = {member.id: plan.decision_id for plan in due.values() for member in plan.retired}
             spellings = {id_ for plan in due.values() for id_ in plan.other_spellings}
             standing.stand(retired, status="retired", other_spellings=spellings)
-            _add([_row(plan, done[key].merged, by, automatic) for key, plan in due.items()])
+            add_decisions([_row(plan, done[key].merged, by, automatic) for key, plan in due.items()])
         _release(due, by)
         if due:
             touched = sorted({one for plan in due.values() for one in _touched(plan, done[plan.wish.key])})
@@ -219,20 +219,21 @@ def _undo_row(decision: Decision, undo_id: UUID, by: Principal, reason: str) -> 
     }
 
 
-def _add(rows: Sequence[Mapping[str, Any]]) -> None:
+def add_decisions(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Store decisions with the values of all columns; without the time of its making one is made now."""
     with connection.cursor() as cursor:
-        cursor.executemany(_DECIDED, rows)
+        cursor.executemany(_DECIDED, [{"at": None, **row} for row in rows])
 
 
 _DECIDED = """
 INSERT INTO decisions (
-    decision_id, outcome, subject, collection, namespace, memory_ids, kept, retired, "left", merged, settled, validity,
-    until, evidence, reason, principal, policy, policy_version, rule, run, reverses, tiers, some_labels, all_labels,
-    namespaces
+    decision_id, at, outcome, subject, collection, namespace, memory_ids, kept, retired, "left", merged, settled,
+    validity, until, evidence, reason, principal, policy, policy_version, rule, run, reverses, tiers, some_labels,
+    all_labels, namespaces
 ) VALUES (
-    %(decision_id)s, %(outcome)s, %(subject)s, %(collection)s, %(namespace)s, %(memory_ids)s::uuid[], %(kept)s::uuid[],
-    %(retired)s::uuid[], %(left)s::uuid[], %(merged)s, %(settled)s::bytea[], %(validity)s::jsonb, %(until)s,
-    %(evidence)s, %(reason)s, %(principal)s, %(policy)s, %(policy_version)s, %(rule)s, %(run)s, %(reverses)s,
+    %(decision_id)s, %(at)s, %(outcome)s, %(subject)s, %(collection)s, %(namespace)s, %(memory_ids)s::uuid[],
+    %(kept)s::uuid[], %(retired)s::uuid[], %(left)s::uuid[], %(merged)s, %(settled)s::bytea[], %(validity)s::jsonb,
+    %(until)s, %(evidence)s, %(reason)s, %(principal)s, %(policy)s, %(policy_version)s, %(rule)s, %(run)s, %(reverses)s,
     %(tiers)s::varchar[], %(some_labels)s::varchar[], %(all_labels)s::varchar[], %(namespaces)s::varchar[]
 )
 """

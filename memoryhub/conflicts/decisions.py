@@ -48,6 +48,8 @@ class Told:
     id: str
     """The group's."""
     at: datetime
+    recorded_at: datetime
+    """When this hub came to know of it, which no export tells: it is the hub's own."""
     outcome: str
     subject: str
     collection: str
@@ -130,7 +132,7 @@ def page(data: QueryDict, *, reader: Principal) -> DecisionPage:
     cursor = data.get("cursor", "")
     with wall.behind(reader.clearance):
         rows = _newest(found, _read(signer.unsign, cursor) if cursor else None, limit + 1)
-        told = _told(rows[:limit], reader.clearance)
+        told = shown_to(rows[:limit], reader.clearance)
     following = signer.sign(_write(told[-1])) if len(rows) > limit else None
     return DecisionPage(decisions=told, next_cursor=following)
 
@@ -144,7 +146,7 @@ def one(decision_id: UUID, *, reader: Principal) -> Told | None:
     """One decision; None if there is none that `reader` may see."""
     with wall.behind(reader.clearance):
         seen = Decision.objects.visible_to(reader.clearance).filter(decision_id=decision_id)
-        return next(iter(_told(seen.undone_by(), reader.clearance)), None)
+        return next(iter(shown_to(seen.undone_by(), reader.clearance)), None)
 
 
 def about(keys: Sequence[Key], *, clearance: Clearance) -> dict[Key, list[Told]]:
@@ -155,7 +157,7 @@ def about(keys: Sequence[Key], *, clearance: Clearance) -> dict[Key, list[Told]]
     with wall.behind(clearance):
         wanted = reduce(or_, (_of(key) for key in found))
         seen = Decision.objects.visible_to(clearance).filter(wanted).undone_by().order_by("-at", "-decision_id")
-        for told in _told(seen, clearance):
+        for told in shown_to(seen, clearance):
             found[told.key].append(told)
     return found
 
@@ -163,6 +165,7 @@ def about(keys: Sequence[Key], *, clearance: Clearance) -> dict[Key, list[Told]]
 def as_json(told: Told) -> dict[str, Any]:
     """A decision as the API tells it; `id` is the decision's, `conflict_id` the group's."""
     named = asdict(told)
+    del named["recorded_at"]
     return {"id": named.pop("decision_id"), "conflict_id": named.pop("id"), **named}
 
 
@@ -222,7 +225,7 @@ def _every(found: DecisionQuerySet, clearance: Clearance) -> Iterator[Told]:
     place: Place | None = None
     while True:
         with wall.behind(clearance):
-            told = _told(_newest(found, place, MAX_LIMIT), clearance)
+            told = shown_to(_newest(found, place, MAX_LIMIT), clearance)
         yield from told
         if len(told) < MAX_LIMIT:
             return
@@ -230,8 +233,8 @@ def _every(found: DecisionQuerySet, clearance: Clearance) -> Iterator[Told]:
 
 
 _SAME = (
-    "decision_id", "at", "outcome", "subject", "collection", "namespace", "memory_ids", "kept", "retired", "left",
-    "validity", "until", "principal", "reverses",
+    "decision_id", "at", "recorded_at", "outcome", "subject", "collection", "namespace", "memory_ids", "kept",
+    "retired", "left", "validity", "until", "principal", "reverses",
 )  # fmt: skip
 _OF_POLICY = ("reason", "policy", "policy_version", "rule", "run")
 # The reason of an automatic decision names its policy and quotes the rule.
@@ -240,7 +243,8 @@ _HIDDEN_POLICY: dict[str, Any] = {
 }  # fmt: skip
 
 
-def _told(rows: Iterable[Decision], clearance: Clearance) -> list[Told]:
+def shown_to(rows: Iterable[Decision], clearance: Clearance) -> list[Told]:
+    """Decisions that `clearance` may see, with `undone_by`, as it is told of them. Asked behind its wall."""
     held = list(rows)
     made = [row.merged for row in held if row.merged]
     # It is none of those that were decided on, and may have been classified more closely since.

@@ -36,7 +36,10 @@ class Decision(Keyed):
 
     id = models.BigAutoField(primary_key=True)
     decision_id = models.UUIDField(unique=True)
-    at = models.DateTimeField(default=None, help_text="Record time: the instant of the versions that it made.")
+    at = models.DateTimeField(default=None, help_text="When it was made: the record instant of the versions it made.")
+    recorded_at = models.DateTimeField(
+        default=None, help_text="When this hub came to know of it: later than `at` where it was imported."
+    )
     outcome = models.CharField(max_length=16)
     memory_ids = ArrayField(models.UUIDField(), help_text="All members of the group that it was made on.")
     kept = ArrayField(models.UUIDField(), default=list)

@@ -56,7 +56,7 @@ class DecisionQuerySet(models.QuerySet[Any]):
         """Decisions that were not undone, nor deferred to an earlier time: now, or at an instant of record time."""
         moment = Now() if instant is None else Value(instant, models.DateTimeField())
         # What was decided while a transaction waited came after its now(), and is in force all the same.
-        made = Q() if instant is None else Q(at__lte=moment)
+        made = Q() if instant is None else Q(recorded_at__lte=moment)
         undone = type(self)(self.model).filter(made, reverses=OuterRef("decision_id"))
         waiting = Q(until__isnull=True) | Q(until__gt=moment)
         return self.filter(made, waiting, ~Exists(undone)).exclude(outcome="undo")

@@ -6,9 +6,13 @@ STAMP = pgtrigger.Trigger(
     name="stamp",
     when=pgtrigger.Before,
     operation=pgtrigger.Insert,
-    func="NEW.at := record_instant(); RETURN NEW;",
+    func="""
+        NEW.recorded_at := record_instant();
+        NEW.at := least(coalesce(NEW.at, NEW.recorded_at), NEW.recorded_at);
+        RETURN NEW;
+    """,
 )
-"""A decision has the record instant of the versions that it made."""
+"""A decision has the record instant of the versions that it made; one that is imported keeps the time of its making."""
 
 APPEND_ONLY = pgtrigger.Trigger(
     name="append_only",

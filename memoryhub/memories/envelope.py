@@ -36,6 +36,8 @@ from memoryhub.memories.models import KINDS, MAX_LABELS, NAME_LENGTH
 from memoryhub.memories.text import why_not_storable
 
 if TYPE_CHECKING:
+    from memoryhub.memories.exported import Exported
+
     Numbers = array[float]
 else:
     # Python 3.11 knows what an array holds in annotations only.
@@ -234,8 +236,8 @@ class Draft:
     fingerprint: bytes
     cleared: frozenset[str] = frozenset()
     """Fields that were given as null or empty: an update takes away what is stored there."""
-    version: int | None = None
-    """The version that this is by an export of another hub; a version that is stored already is not stored again."""
+    exported: "Exported | None" = None
+    """What an export says of it besides, where it comes from one: `memories.restore` stores such drafts."""
 
     @property
     def is_partial(self) -> bool:
@@ -300,7 +302,7 @@ def complete(
     timestamp: datetime,
     defaulted: Collection[str],
     cleared: frozenset[str] = frozenset(),
-    version: int | None = None,
+    exported: "Exported | None" = None,
 ) -> Draft:
     """A draft of `envelope`, whose source, actor and timestamp are `defaulted` or its own."""
     tier = envelope.classification_tier or tier_order()[0]
@@ -318,7 +320,7 @@ def complete(
         label_keys=tuple(sorted(label_keys(envelope.sensitivity_labels))),
         fingerprint=fingerprint(vars(envelope) | filled_in | given_timestamp),
         cleared=cleared,
-        version=version,
+        exported=exported,
     )
 
 

@@ -7,6 +7,7 @@ nothing else: what it sends is compared with what it last sent, never with what 
 import uuid
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -17,6 +18,7 @@ from memoryhub.memories.querysets import fetched
 
 Identity = tuple[str, str]
 """(source, payload_id)"""
+STORED_OTHERWISE = "is stored already with other content; on_conflict=update adds a version."
 _CLASSIFICATION = frozenset({"namespace", "classification_tier", "sensitivity_labels"})
 
 
@@ -65,8 +67,6 @@ class StoredVersion:
         """Whether storing `draft` would add nothing."""
         if not by.is_operator:
             return self.fingerprint == draft.fingerprint
-        if draft.version is not None and draft.version <= self.version:
-            return True
         return self.fingerprint == classified(draft, self.last_sent).fingerprint and self.is_classified_as(draft)
 
     def is_classified_as(self, row: Classified) -> bool:
@@ -88,6 +88,10 @@ class NewVersion:
     decision: uuid.UUID | None = None
     last_sent: Classification
     beyond_source: bool = False
+    said_at: datetime | None = None
+    said_id: int | None = None
+    is_superseded: bool = False
+    """Whether a later version is stored already, so that this one is in force at no instant."""
 
 
 def look_up(identities: Sequence[Identity], by: Principal) -> dict[Identity, StoredVersion]:
@@ -159,11 +163,8 @@ def next_version(
     check_clearance(draft, by, clearance)
     if stored.is_written_by(draft, by):
         return None
-    if on_conflict is OnConflict.REFUSE and draft.version is None:
-        raise Rejected(
-            {"payload_id": ["is stored already with other content; on_conflict=update adds a version."]},
-            "payload_id_conflict",
-        )
+    if on_conflict is OnConflict.REFUSE:
+        raise conflict(STORED_OTHERWISE)
     check_actor(draft, by)
     if by.is_operator:
         return _operators_version(draft, stored)
@@ -210,8 +211,19 @@ def _sources_version(draft: Draft, stored: StoredVersion, sent_parts: Collection
 
 
 def _operators_version(draft: Draft, stored: StoredVersion) -> NewVersion:
-    """The operator's classification holds; what the source last sent stays what it was."""
-    return replace(_following(draft, stored), written=classified(draft, stored.last_sent))
+    """The operator's classification holds; what the source last sent stays what it was, and so does the status.
+
+    Raises Rejected for an erased memory: an import brings nothing back into force.
+    """
+    if stored.status == "erased":
+        raise conflict("was erased here, and an import does not bring it back.")
+    written = classified(draft, stored.last_sent)
+    return replace(_following(draft, stored), written=written, status=stored.status)
+
+
+def conflict(sentence: str) -> Rejected:
+    """The refusal of an envelope whose identity is stored with something else."""
+    return Rejected({"payload_id": [sentence]}, "payload_id_conflict")
 
 
 def _following(draft: Draft, stored: StoredVersion) -> NewVersion:
@@ -276,7 +288,7 @@ def classified(draft: Draft, classification: Classified) -> Draft:
         actor_id=draft.actor_id,
         timestamp=draft.timestamp,
         defaulted=draft.defaulted,
-        version=draft.version,
+        exported=draft.exported,
     )
 
 

@@ -113,7 +113,7 @@ def write(
         try:
             accepted[position] = accept(raw, by=by, now=now, may_be_partial=on_conflict is OnConflict.UPDATE)
         except Rejected as reason:
-            receipts[position] = _refusal(_payload_id(raw), reason)
+            receipts[position] = refusal_of(_payload_id(raw), reason)
     stored = store(list(accepted.values()), by=by, on_conflict=on_conflict, request_id=request_id)
     for (position, made), receipt in zip(accepted.items(), stored, strict=True):
         warnings = label_warnings("sensitivity_labels", made.sensitivity_labels)
@@ -134,15 +134,15 @@ def store(
         # A source that does not exist yet is created with the clearance of whom writes as it first.
         clearances = dict.fromkeys(sources, by.clearance) | Source.objects.clearances(sources)
         stored = look_up(_identities(drafts), by)
-        if all(_is_replay(made, stored.get(_identity(made)), by, clearances[made.source]) for made in drafts):
-            return [_receipt(made, Outcome.DUPLICATE, stored[_identity(made)].memory_id) for made in drafts]
+        if all(_is_replay(made, stored.get(identity_of(made)), by, clearances[made.source]) for made in drafts):
+            return [receipt_of(made, Outcome.DUPLICATE, stored[identity_of(made)].memory_id) for made in drafts]
         receipts: dict[int, Receipt] = {}
-        for wave in _waves(drafts):
+        for wave in waves(drafts):
             receipts |= _store_wave(wave, on_conflict, by, clearances)
         ordered = [receipts[position] for position in range(len(drafts))]
         if any(one.outcome is Outcome.CREATED for one in ordered):
             Source.objects.create_missing(sources, by.clearance)
-        _enter(ordered, by, request_id)
+        record_writes(ordered, by, request_id)
     return ordered
 
 
@@ -150,7 +150,7 @@ def _is_replay(made: Draft, stored: StoredVersion | None, by: Principal, clearan
     return stored is not None and stored.is_written_by(made, by) and (by.is_operator or clearance.permits(made))
 
 
-def _enter(receipts: Sequence[Receipt], by: Principal, request_id: str) -> None:
+def record_writes(receipts: Sequence[Receipt], by: Principal, request_id: str) -> None:
     """One entry in the ledger for what was stored; a replay or a refusal changes nothing and enters nothing."""
     written = [one.memory_id for one in receipts if one.outcome in _WRITTEN and one.memory_id]
     if written:
@@ -165,8 +165,11 @@ def _enter(receipts: Sequence[Receipt], by: Principal, request_id: str) -> None:
 
 
 @contextmanager
-def committed(sources: Iterable[str]) -> Iterator[None]:
-    """A transaction that writes as `sources`. Raises OutcomeUnknown when it is lost after COMMIT was sent."""
+def committed(sources: Iterable[str] | None) -> Iterator[None]:
+    """A transaction that writes as `sources`, or as every source if None.
+
+    Raises OutcomeUnknown when it is lost after COMMIT was sent.
+    """
     sent = False
     try:
         with wall.writing(sources):
@@ -178,12 +181,12 @@ def committed(sources: Iterable[str]) -> Iterator[None]:
         raise
 
 
-def _waves(drafts: Sequence[Draft]) -> list[dict[int, Draft]]:
+def waves(drafts: Sequence[Draft]) -> list[dict[int, Draft]]:
     """`drafts` by position, split so that no identity stands twice in one wave: later ones see the earlier."""
     waves: list[dict[int, Draft]] = []
     seen: dict[Identity, int] = {}
     for position, made in enumerate(drafts):
-        turn = seen[_identity(made)] = seen.get(_identity(made), -1) + 1
+        turn = seen[identity_of(made)] = seen.get(identity_of(made), -1) + 1
         if turn == len(waves):
             waves.append({})
         waves[turn][position] = made
@@ -199,7 +202,7 @@ def _store_wave(
     receipts: dict[int, Receipt] = {}
     due: dict[int, NewVersion] = {}
     for position, made in wave.items():
-        known = stored.get(_identity(made))
+        known = stored.get(identity_of(made))
         try:
             version = next_version(
                 made,
@@ -210,27 +213,27 @@ def _store_wave(
                 to_merge=envelopes.get(known.id) if known else None,
             )
         except Rejected as reason:
-            receipts[position] = _refusal(made.envelope.payload_id, reason)
+            receipts[position] = refusal_of(made.envelope.payload_id, reason)
             continue
         if version is not None:
             due[position] = version
         elif known is not None:
-            receipts[position] = _receipt(made, Outcome.DUPLICATE, known.memory_id)
+            receipts[position] = receipt_of(made, Outcome.DUPLICATE, known.memory_id)
     # What its source wrote decides whether a value was rejected before, not what others classified it as.
     decided = rejected.decisions([version.written for version in due.values()], by.clearance) if due else []
     for (position, version), decision in zip(due.items(), decided, strict=True):
         if decision and version.status == "active":
             due[position] = replace(version, status="retired", decision=decision)
         outcome = Outcome.UPDATED if version.replaces else Outcome.CREATED
-        receipts[position] = _receipt(version.written, outcome, version.memory_id, decision)
-    _close([version.replaces.id for version in due.values() if version.replaces])
-    _copy(list(due.values()))
+        receipts[position] = receipt_of(version.written, outcome, version.memory_id, decision)
+    close_versions([version.replaces.id for version in due.values() if version.replaces])
+    copy_versions(list(due.values()))
     return receipts
 
 
 def _to_merge(drafts: Iterable[Draft], stored: Mapping[Identity, StoredVersion], by: Principal) -> list[int]:
-    """The stored versions that an update has to be merged over. A line of an export is a whole version by itself."""
-    pairs = [(made, stored.get(_identity(made))) for made in drafts if made.version is None]
+    """The stored versions that an update has to be merged over."""
+    pairs = [(made, stored.get(identity_of(made))) for made in drafts]
     return [known.id for made, known in pairs if known and not known.is_written_by(made, by)]
 
 
@@ -240,28 +243,28 @@ def add(made: Draft, *, decision: uuid.UUID) -> uuid.UUID:
     version = NewVersion(
         draft=made, written=made, memory_id=memory_id, decision=decision, last_sent=Classification.of(made)
     )
-    _copy([version])
+    copy_versions([version])
     return memory_id
 
 
-def _receipt(made: Draft, outcome: Outcome, memory_id: uuid.UUID, decision: uuid.UUID | None = None) -> Receipt:
+def receipt_of(made: Draft, outcome: Outcome, memory_id: uuid.UUID, decision: uuid.UUID | None = None) -> Receipt:
     return Receipt(payload_id=made.envelope.payload_id, outcome=outcome, memory_id=memory_id, decision=decision)
 
 
-def _refusal(payload_id: str | None, reason: Rejected) -> Receipt:
+def refusal_of(payload_id: str | None, reason: Rejected) -> Receipt:
     outcome = Outcome.CONFLICT if reason.code == "payload_id_conflict" else Outcome.REJECTED
     return Receipt(payload_id=payload_id, outcome=outcome, code=reason.code, errors=reason.errors)
 
 
-def _identity(made: Draft) -> Identity:
+def identity_of(made: Draft) -> Identity:
     return (made.source, made.envelope.payload_id)
 
 
 def _identities(drafts: Iterable[Draft]) -> list[Identity]:
-    return [_identity(made) for made in drafts]
+    return [identity_of(made) for made in drafts]
 
 
-def _close(ids: list[int]) -> None:
+def close_versions(ids: list[int]) -> None:
     if ids:
         # The trigger puts the record instant in place of whatever stands here.
         Memory.objects.filter(id__in=ids).update(superseded_at=datetime.now(UTC))
@@ -309,16 +312,21 @@ COLUMNS: dict[str, str] = {
 }
 
 
-_NAMES = ", ".join(COLUMNS)
+# Those besides, which a version has that is imported; of others they are null.
+_COPIED = COLUMNS | {"said_at": "timestamptz", "said_id": "int8", "superseded_at": "timestamptz"}
+_NAMES = ", ".join(_COPIED)
 _STAGING = (
     "CREATE TEMP TABLE IF NOT EXISTS incoming ("
-    + ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
+    + ", ".join(f"{name} {kind}" for name, kind in _COPIED.items())
     + ") ON COMMIT DELETE ROWS"
 )
-_MOVE = "INSERT INTO memories ({names}) SELECT {names} FROM pg_temp.incoming"
+# What ended before this hub knew of it is in force at no instant; see triggers.STAMP.
+_ENDED = "CASE WHEN superseded_at IS NOT NULL THEN '-infinity'::timestamptz END"
+_VALUES = ", ".join(_ENDED if name == "superseded_at" else name for name in _COPIED)
+_MOVE = "INSERT INTO memories ({names}) SELECT {values} FROM pg_temp.incoming"
 
 
-def _copy(versions: Sequence[NewVersion]) -> None:
+def copy_versions(versions: Sequence[NewVersion]) -> None:
     if not versions:
         return
     # COPY is psycopg's: what it raises becomes Django's, as everywhere, and so is told apart by whoever answers.
@@ -327,10 +335,10 @@ def _copy(versions: Sequence[NewVersion]) -> None:
         cursor.execute(_STAGING)
         cursor.execute("DELETE FROM pg_temp.incoming")
         with cursor.copy(f"COPY pg_temp.incoming ({_NAMES}) FROM STDIN (FORMAT BINARY)") as copy:
-            copy.set_types(list(COLUMNS.values()))
+            copy.set_types(list(_COPIED.values()))
             for version in versions:
                 copy.write_row(_row(version))
-        cursor.execute(_MOVE.format(names=_NAMES))
+        cursor.execute(_MOVE.format(names=_NAMES, values=_VALUES))
 
 
 def _cursor_that_knows_vectors() -> Any:
@@ -359,7 +367,7 @@ def _row(version: NewVersion) -> list[Any]:
         "propagation": None if envelope.propagation is None else Jsonb(envelope.propagation, dumps=_dumps),
         "label_keys": list(made.label_keys),
         "defaulted": list(made.defaulted),
-        "fingerprint": version.written.fingerprint,
+        "fingerprint": b"" if version.status == "erased" else version.written.fingerprint,
         "status": version.status,
         "decision": version.decision,
         "is_other_spelling": False,
@@ -367,8 +375,11 @@ def _row(version: NewVersion) -> list[Any]:
         "sent_tier": sent.classification_tier,
         "sent_labels": list(sent.sensitivity_labels),
         "beyond_source": version.beyond_source,
+        "said_at": version.said_at,
+        "said_id": version.said_id,
+        "superseded_at": made.timestamp if version.is_superseded else None,
     }
-    return [special[name] if name in special else getattr(envelope, name) for name in COLUMNS]
+    return [special[name] if name in special else getattr(envelope, name) for name in _COPIED]
 
 
 def vector(numbers: Numbers) -> Vector:

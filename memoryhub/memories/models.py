@@ -144,7 +144,8 @@ class Memory(models.Model):
     said_at = models.DateTimeField(
         null=True,
         blank=True,
-        help_text="Record time of the version that said it, where this one only classifies it anew.",
+        help_text="Record time of the version that said it, where this one only classifies it anew or was imported:"
+        " then it is a time of the hub that it comes from.",
     )
     said_id = models.BigIntegerField(null=True, blank=True, help_text="The id of that version; internal as id is.")
     superseded_at = models.DateTimeField(null=True, blank=True, help_text="When a next version replaced this one.")
@@ -218,7 +219,8 @@ class Memory(models.Model):
                 name="memories_content_given",
             ),
             models.CheckConstraint(
-                condition=Q(superseded_at__isnull=True) | Q(superseded_at__gt=F("recorded_at")),
+                # Empty for an earlier version that was imported later than the current one; see triggers.STAMP.
+                condition=Q(superseded_at__isnull=True) | Q(superseded_at__gte=F("recorded_at")),
                 name="memories_half_open",
             ),
         ]

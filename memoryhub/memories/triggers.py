@@ -6,9 +6,17 @@ STAMP = pgtrigger.Trigger(
     name="stamp",
     when=pgtrigger.Before,
     operation=pgtrigger.Insert,
-    func="NEW.recorded_at := record_instant(); NEW.superseded_at := NULL; RETURN NEW;",
+    func="""
+        NEW.recorded_at := record_instant();
+        NEW.superseded_at := CASE WHEN NEW.superseded_at = '-infinity' THEN NEW.recorded_at END;
+        RETURN NEW;
+    """,
 )
-"""Record time is the database's: a new row is current from the transaction's own instant on."""
+"""Record time is the database's: a new row is current from the transaction's own instant on.
+
+A row that says it ended at -infinity was superseded before this hub knew of it (an import of earlier versions): its
+interval is empty, so that it is in force at no instant. Any other end is overwritten.
+"""
 
 APPEND_ONLY = pgtrigger.Trigger(
     name="append_only",
@@ -24,6 +32,10 @@ APPEND_ONLY = pgtrigger.Trigger(
         IF OLD.superseded_at IS NULL AND NEW.superseded_at IS NOT NULL THEN
             NEW.superseded_at := record_instant();
             expected.superseded_at := NEW.superseded_at;
+            IF NEW.superseded_at <= NEW.recorded_at THEN
+                RAISE EXCEPTION 'a version that was in force cannot end at the instant at which it began'
+                    USING ERRCODE = 'check_violation', CONSTRAINT = 'memories_half_open', TABLE = 'memories';
+            END IF;
             IF NEW IS NOT DISTINCT FROM expected THEN
                 RETURN NEW;
             END IF;

@@ -20,8 +20,8 @@ FILTERS = ("principal", "action", "memory", "request_id", "from", "to")
 ACTIONS = (
     "memory.read", "memory.reveal", "memory.export", "memory.write", "memory.relabel", "memory.quarantine",
     "memory.release", "key.create", "key.change", "key.rotate", "key.revoke", "clearance.change", "user.change",
-    "conflict.decide", "conflict.undo", "policy.change", "policy.run", "session.sign_in", "session.refused",
-    "session.sign_out", "view_as.start", "view_as.stop", "reads.lost",
+    "conflict.decide", "conflict.undo", "conflict.import", "policy.change", "policy.run", "policy.import",
+    "session.sign_in", "session.refused", "session.sign_out", "view_as.start", "view_as.stop", "reads.lost",
 )  # fmt: skip
 """What the hub itself does; any other word of this shape finds nothing."""
 LONGEST = 300

@@ -22,7 +22,7 @@ from memoryhub.audit.models import AuditEntry
 from memoryhub.memories import ingest
 from memoryhub.memories.ingest import OnConflict
 from memoryhub.memories.models import Memory
-from memoryhub.ops import importing
+from memoryhub.ops import importing, line_files
 from tests.builders import WRITER, at, envelope, make_clearance, make_memory
 
 pytestmark = pytest.mark.django_db
@@ -77,7 +77,7 @@ BAD: list[tuple[bytes, str]] = [
     (b'{"payload_id": "a", "content": "\\ud800", "source": "s"}', "surrogate"),
     (b'{"payload_id": "a", "content": "b", "source": "s", "timestamp": "now"}', "RFC 3339"),
     (b'{"payload_id": "a", "content": "b", "source": "s", "embedding": [1]}', "384 dimensions"),
-    (b'{"payload_id": "a", "content": "b", "source": "s", "status": "retired"}', "must be active"),
+    (b'{"payload_id": "a", "content": "b", "source": "s", "status": "rejected"}', "must be one of active"),
     (b'{"payload_id": "a", "content": "b", "source": "s", "version": 0}', "at least 1"),
     (b'{"payload_id": "a", "content": "b", "source": "s", "defaulted": ["nonsense"]}', "the envelope's fields"),
     (b"[" * 100_000, "deeper than"),
@@ -204,7 +204,7 @@ class TestImport:
         assert (code, "cannot be read" in err) == (1, True)
 
     def test_refuses_a_line_that_is_too_long_and_reads_on(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(importing, "MAX_LINE_BYTES", 1_000)
+        monkeypatch.setattr(line_files, "MAX_LINE_BYTES", 1_000)
         file = tmp_path / "long.jsonl"
         file.write_bytes(lines(envelope(), envelope(content="x" * 5_000), envelope()))
 
@@ -309,7 +309,7 @@ class TestExport:
             ((), "a b c"), (("--tier", "internal"), "b"), (("--source", "test"), "a b c"), (("--label", "PII"), "b c"),
             (("--label", "pii", "--label", "x"), "c"), (("--q", "second"), "b"), (("--payload-id", "a"), "a"),
             (("--actor-type", "user"), "c"), (("--from", "2026-03-02"), "b c"), (("--to", "2026-03-02"), "a"),
-            (("--status", "retired"), ""), (("--clearance", "low"), "a"),
+            (("--status", "retired"), ""), (("--active-only",), "a b c"), (("--clearance", "low"), "a"),
             (("--clearance", "low", "--label", "pii"), ""),
             (("--clearance", "no pii"), "a"),
         ],

@@ -1,6 +1,6 @@
 """Each place that applies the rule, broken: what is put in place of what, and the tests that must notice."""
 
-from tests.mutants import sameness
+from tests.mutants import sameness, transfers
 from tests.mutants.labels import label_mutants
 from tests.mutants.mutant import Mutant
 from tests.mutants.secrets import secret_mutants
@@ -469,7 +469,7 @@ def _conflicts() -> list[Mutant]:
         told("in a list", "Decision.objects.visible_to(clearance).filter(rule)", "Decision.objects.filter(rule)"),
         told("a merged memory that is hidden", "row.merged if row.merged in seen else None", "row.merged"),
         Mutant("decisions told: in the life of a subject", DECIDED, "decisions.about(sorted(set(_keys(life))), clearance=clearance)", f"decisions.about(sorted(set(_keys(life))), clearance={EVERYTHING})", (LIFE,)),
-        Mutant("decisions told: that were made later", DECIDED, "if known_at is None or one.at <= known_at", "", (LIFE,)),
+        Mutant("decisions told: that were made later", DECIDED, "if known_at is None or one.recorded_at <= known_at", "", (LIFE,)),
         status("chips of what is hidden", CHIPS, "moment.of(Memory.objects.visible_to(clearance))", "moment.of(Memory.objects.all())"),
         status("chips by hidden decisions", CHIPS, "Decision.objects.visible_to(clearance).in_force", "Decision.objects.in_force"),
         status("chips though decided", CHIPS, "({settling}) IS NULL", "(({settling}) IS NULL OR true)"),
@@ -502,5 +502,5 @@ def _conflicts() -> list[Mutant]:
 
 MUTANTS = [
     *_the_rule(), *label_mutants(), *_the_first_wall(), *_the_second_wall(), *_plans(), *_doors(), *_the_ledger(),
-    *_time_travel(), *_conflicts(), *write_mutants(), *secret_mutants(), *sameness.MUTANTS,
+    *_time_travel(), *_conflicts(), *write_mutants(), *secret_mutants(), *sameness.MUTANTS, *transfers.MUTANTS,
 ]  # fmt: skip

@@ -35,7 +35,7 @@ def write_mutants() -> list[Mutant]:
         identity("an update lowers what others raised", "(set_by_source or is_lower_tier(tier, sent.classification_tier))", "True"),
         identity("an update takes away the labels of others", "union = {label_key(label): label for label in labels if label_key(label) not in taken_back}", "union: dict[str, str] = {}"),
         identity("an update moves back what others moved", ' and namespace == last_sent.namespace:', ":"),
-        identity("an import changes what its source sent", "written=classified(draft, stored.last_sent))", "last_sent=Classification.of(draft))", imported),
+        identity("an import changes what its source sent", "written=written, status=stored.status)", "last_sent=Classification.of(draft), status=stored.status)", imported),
         Mutant("write: rejected values of a source as others classified them", REJECTED_AGAIN, "_asked(own.filter(spelled), drafts, values, _AS_SENT)", "_asked(own.filter(spelled), drafts, values, _AS_CLASSIFIED)", (f"{sources}::test_whether_a_value_was_rejected_does_not_tell_that_the_memory_that_held_it_was_raised",)),
         Mutant("write: rejected values that a source could not see", REJECTED_AGAIN, "        if clearance.permits(row):", "        if True:", (f"{sources}::test_a_value_that_was_rejected_of_a_memory_that_the_key_may_not_read_is_not_rejected_again",)),
     ]  # fmt: skip

@@ -6,12 +6,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
-from memoryhub.memories.ingest import OnConflict, Outcome
-from memoryhub.ops.importing import Report, import_lines, opened
+from memoryhub.memories.ingest import OnConflict
+from memoryhub.ops.importing import MAX_REPORTED, Report, import_lines
+from memoryhub.ops.line_files import opened
 
 
 class Command(BaseCommand):
-    help = "Store memories from JSON lines (.jsonl, .jsonl.gz, or - for standard input). Run again, it adds nothing."
+    help = (
+        "Store memories, decisions and policies from JSON lines (.jsonl, .jsonl.gz, or - for standard input). Run"
+        " again, it adds nothing. What an export says of status and versions is restored; nothing that is retired,"
+        " quarantined or erased here comes back into force. Record times are those of this hub."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("files", nargs="+", metavar="FILE")
@@ -23,36 +28,52 @@ class Command(BaseCommand):
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        refused = 0
+        refused, unreadable = 0, []
         for name in options["files"]:
             report = self._import(name, OnConflict(options["on_conflict"]))
-            refused += report.outcomes[Outcome.REJECTED] + report.outcomes[Outcome.CONFLICT]
+            refused += report.refused
             self._tell(name, report)
-        if refused:
-            raise CommandError(f"{refused:,} lines were not stored; all others were.", returncode=1)
+            if report.damage:
+                beyond = f" beyond line {report.lines:,}" if report.lines else ""
+                unreadable.append(f"{name} cannot be read{beyond}: {report.damage}.")
+        faults = [*unreadable, *([f"{refused:,} lines were not stored; all others were."] if refused else [])]
+        if faults:
+            raise CommandError(" ".join(faults), returncode=1)
 
     def _import(self, name: str, on_conflict: OnConflict) -> Report:
         console = Console(stderr=True)
         try:
             size = None if name == "-" else Path(name).stat().st_size
-            with opened(name) as (lines, position), _bar(console) as bar:
+            with opened(name) as file, _bar(console) as bar:
                 task = bar.add_task(escape(Path(name).name), total=size, rows="")
+                position = file.position
                 return import_lines(
-                    lines,
+                    file,
                     on_conflict=on_conflict,
                     progress=lambda report: bar.update(
-                        task, completed=position.tell() if size else report.lines, rows=f"{report.lines:,} lines"
+                        task,
+                        completed=position.tell() if size and position else report.lines,
+                        rows=f"{report.lines:,} lines",
                     ),
                 )
-        except (OSError, EOFError) as error:
-            raise CommandError(f"{name} cannot be read: {error}. What was read before is stored.") from None
+        except OSError as error:
+            return Report(damage=error.strerror or str(error))
 
     def _tell(self, name: str, report: Report) -> None:
         for line, reason in report.bad:
-            # A reason may repeat what a hostile line said; no control character of it reaches the terminal.
-            self.stderr.write(f"{name}:{line}: {reason.encode('unicode_escape').decode('ascii')}")
+            self.stderr.write(f"{name}:{line}: {_harmless(reason)}")
+        if report.refused > MAX_REPORTED:
+            self.stderr.write(f"{name}: {report.refused - MAX_REPORTED:,} more lines were not stored.")
+        for reason, number in report.reasons.most_common() if report.refused > 1 else ():
+            self.stderr.write(f"{name}: {number:,} times {_harmless(reason)}")
         numbers = ", ".join(f"{number:,} {outcome}" for outcome, number in report.outcomes.items())
-        self.stdout.write(f"{name}: {report.lines:,} lines: {numbers}")
+        cut = f", {report.truncated:,} truncated to microseconds" if report.truncated else ""
+        self.stdout.write(f"{name}: {report.lines:,} lines: {numbers}{cut}")
+
+
+def _harmless(reason: str) -> str:
+    # A reason may repeat what a hostile line said; no control character of it reaches the terminal.
+    return reason.encode("unicode_escape").decode("ascii")
 
 
 def _bar(console: Console) -> Progress:
