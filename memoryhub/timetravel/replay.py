@@ -111,7 +111,7 @@ def _read(query: str) -> QueryDict:
         raise BadQuery({"query": ["must ask for a first page: leave out the cursor."]})
     if asked.get("view", "list") not in ("", "list", "state"):
         raise BadQuery({"query": ["can be replayed for the views list and state."]})
-    for name in [name for name, values in asked.lists() if name in _MANNERS or not any(values)]:
+    for name in [name for name in asked if name in _MANNERS]:
         del asked[name]
     return asked
 
