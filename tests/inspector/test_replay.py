@@ -177,6 +177,14 @@ def test_a_question_is_an_address_or_what_stands_behind_its_question_mark(boss, 
     assert marked(boss, query=query, known_at="2999-01-01", **{"as": "key:agent"}) == {"Asked for": "same"}
 
 
+def test_an_empty_value_of_a_question_asks_for_empty(boss):
+    agent()
+    make_memory(collection="", content="Without")
+    make_memory(collection="city", content="With")
+
+    assert marked(boss, query="collection=", known_at="2999-01-01", **{"as": "key:agent"}) == {"Without": "same"}
+
+
 def test_an_empty_question_asks_for_all(boss):
     agent()
     make_memory(content="One")
