@@ -9,13 +9,13 @@ from django.http import QueryDict
 from django.urls import reverse
 from django.utils.http import urlencode
 
-from inspector.search import FORM, NONE, WORDS, Chip, Field, asked, empty
+from inspector.search import NONE, WORDS, Chip, Field, asked, empty
 from inspector.values import CLASS_NAMES, CLASS_WORDS
 from memoryhub.conflicts.detector import CLASSES
 from memoryhub.conflicts.groups import PARAMETERS, GroupFilterSet
 from memoryhub.conflicts.keys import Key
 from memoryhub.firewall.types import Clearance
-from memoryhub.memories.filters import MOMENT
+from memoryhub.memories.filters import FORM, MOMENT
 
 EVERY = "all"
 LIMIT = "25"

@@ -12,16 +12,11 @@ from django.utils.http import urlencode
 from inspector.moment import instants
 from memoryhub.firewall.types import label_key
 from memoryhub.memories.facets import Facets
-from memoryhub.memories.filters import MOMENT, MemoryFilterSet
+from memoryhub.memories.filters import FORM, MOMENT, MemoryFilterSet, read_form
 from memoryhub.memories.pages import PARAMETERS
 from memoryhub.memories.suspicion import masked
 
 FACETS_FIRST = 8
-FORM, EMPTY = "form", "empty"
-"""What a form of filters sends besides: that it is a form, and which filters ask for empty values.
-
-In a form an input that was left empty asks for nothing; an address with an empty value asks for empty.
-"""
 NEVER_EMPTY = ("q", "subject_contains", "min_values", "unkeyed", *PARAMETERS)
 NONE = "none"
 """How an empty value is shown."""
@@ -278,15 +273,10 @@ class Search:
 
 
 def asked(data: QueryDict) -> QueryDict:
-    """What an address asks for. In one that a form made, what was left empty asks for nothing unless EMPTY names it."""
-    found = QueryDict(mutable=True)
-    for name, values in data.lists():
-        is_read = FORM not in data and name not in NEVER_EMPTY
-        given = values if is_read else [value for value in values if value]
-        if given and name not in (FORM, EMPTY):
-            found.setlist(name, given)
-    for name in data.getlist(EMPTY) if FORM in data else ():
-        found.setdefault(name, "")
+    """What an address asks for, a form's or another one, without what asks for nothing if it is empty."""
+    found = read_form(data)
+    for name in [name for name, values in found.lists() if not values or (name in NEVER_EMPTY and not any(values))]:
+        del found[name]
     return found
 
 

@@ -19,13 +19,13 @@ from inspector.access import PageRequest, reader
 from inspector.deciding import OUTCOMES, UNDO_REASON, roles
 from inspector.moment import as_parameter
 from inspector.queue import Queue, of_key
-from inspector.search import FORM, NONE, asked, empty
+from inspector.search import NONE, asked, empty
 from memoryhub.conflicts import decide, decisions, groups
 from memoryhub.conflicts.choices import REFUSALS
 from memoryhub.conflicts.decisions import Told
 from memoryhub.firewall.types import Scope
 from memoryhub.memories.envelope import Rejected
-from memoryhub.memories.filters import BadQuery
+from memoryhub.memories.filters import FORM, BadQuery
 from memoryhub.ops import reads
 
 LAST = "conflicts.decided"

@@ -13,9 +13,9 @@ from django.views.decorators.http import require_safe
 
 from inspector import fields
 from inspector.access import PageRequest, reader
-from inspector.search import FORM, LABELS, NONE, WORDS, asked, empty
+from inspector.search import LABELS, NONE, WORDS, asked, empty
 from memoryhub.memories.facets import FacetValue
-from memoryhub.memories.filters import BadQuery
+from memoryhub.memories.filters import FORM, BadQuery
 from memoryhub.memories.records import Record
 from memoryhub.ops import reads
 from memoryhub.timetravel import diff as diffs

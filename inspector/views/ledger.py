@@ -12,9 +12,9 @@ from django.views.decorators.http import require_safe
 
 from inspector import told
 from inspector.access import PageRequest, reader
-from inspector.search import FORM, NONE, asked, empty
+from inspector.search import NONE, asked, empty
 from memoryhub.firewall.types import Scope
-from memoryhub.memories.filters import BadQuery
+from memoryhub.memories.filters import FORM, BadQuery
 from memoryhub.memories.text import why_not_storable
 from memoryhub.ops import reads, trail, trail_query
 

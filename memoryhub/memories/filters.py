@@ -33,6 +33,26 @@ class BadQuery(ValueError):
         self.code = code
 
 
+FORM, EMPTY = "form", "empty"
+"""What a form of filters sends besides: that it is a form, and which of its filters ask for empty values."""
+
+
+def read_form(data: QueryDict) -> QueryDict:
+    """What a query string asks for, without FORM and EMPTY.
+
+    Elsewhere an empty value asks for empty. In a form, whose inputs are all sent, it does so where EMPTY names it.
+    """
+    if FORM not in data:
+        return data.copy()
+    found = QueryDict(mutable=True)
+    for name, values in data.lists():
+        if name not in (FORM, EMPTY) and (given := [value for value in values if value]):
+            found.setlist(name, given)
+    for name in data.getlist(EMPTY):
+        found.setdefault(name, "")
+    return found
+
+
 def refuse_unknown(data: QueryDict, known: frozenset[str]) -> None:
     """Raise BadQuery if `data` holds a parameter that is not `known`, or one twice that is not repeatable."""
     errors: Errors = {}

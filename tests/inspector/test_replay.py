@@ -182,7 +182,10 @@ def test_an_empty_value_of_a_question_asks_for_empty(boss):
     make_memory(collection="", content="Without")
     make_memory(collection="city", content="With")
 
-    assert marked(boss, query="collection=", known_at="2999-01-01", **{"as": "key:agent"}) == {"Without": "same"}
+    for query in ("collection=", "/?form=1&source=&collection=&empty=collection"):
+        assert marked(boss, query=query, known_at="2999-01-01", **{"as": "key:agent"}) == {"Without": "same"}
+    both = marked(boss, query="/?form=1&q=&collection=", known_at="2999-01-01", **{"as": "key:agent"})
+    assert both == {"Without": "same", "With": "same"}
 
 
 def test_an_empty_question_asks_for_all(boss):

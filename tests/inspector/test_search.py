@@ -67,7 +67,6 @@ def test_the_facet_of_no_value_asks_for_memories_without_one_and_its_chip_takes_
         ("form=1&collection=&empty=collection&source=a", "source=a&collection="),
         ("form=1&collection=city&empty=collection", "collection=city"),
         ("collection=&source=a&q=&cursor=", "collection=&source=a"),
-        ("empty=collection", ""),
     ],
 )
 def test_what_a_form_left_empty_asks_for_nothing_unless_it_says_so(query: str, left: str) -> None:
