@@ -70,7 +70,7 @@ def _standing() -> list[Mutant]:
         Mutant("groups: cut without a word", GROUPS, "return self.value_count > len(self.values)", "return False", ("tests/api/test_conflicts.py::test_a_group_says_that_more_is_said_than_is_told",)),
         Mutant("travel: no state of now", "memoryhub/timetravel/travel.py", 'if view == "list" and not any(', 'if view != "history" and not any(', ("tests/memories/test_moment.py::TestInstants",)),
         Mutant("fold: letters that share a capital", "memoryhub/memories/text.py", "    **dict(zip(map(ord, VARIANT_LETTERS), map(ord, PLAIN_LETTERS), strict=True)),\n", "", (FOLDING,)),
-        Mutant("fold: in SQL alone", MIGRATION, "translate({_STRIPPED}, '{VARIANT_LETTERS}', '{PLAIN_LETTERS}')", "{_STRIPPED}", (FOLDING,)),
+        Mutant("fold: in SQL alone", MIGRATION, "FOLD = _FOLD.format(unified=_UNIFIED)", "FOLD = _FOLD.format(unified=_STRIPPED)", (FOLDING,)),
         Mutant("fold: grams of before", MIGRATION, "IF EXISTS (SELECT FROM memories", "IF false AND EXISTS (SELECT FROM memories", (f"{MIGRATING}::test_a_final_sigma_that_was_stored_before_is_found_by_the_index",)),
     ]  # fmt: skip
 
