@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from inspector.text import shorten
+from memoryhub.memories.querysets import ACTIVE, EXPIRED
 from memoryhub.memories.records import Record, for_people
 from memoryhub.timetravel.text import Piece, words_changed
 
@@ -79,7 +80,8 @@ class Version:
     """One version, and what it changed."""
 
     number: int
-    is_current: bool
+    status: str
+    """As long as no other version took its place; empty then."""
     recorded_at: datetime
     superseded_at: datetime | None
     changes: list[Change]
@@ -161,7 +163,7 @@ def _absent(name: str, memory: Record) -> str:
 def _version(memory: Record, before: Mapping[str, Any] | None) -> Version:
     return Version(
         number=memory["version"],
-        is_current=memory["superseded_at"] is None,
+        status=memory["status"] if memory["superseded_at"] is None else "",
         recorded_at=memory["recorded_at"],
         superseded_at=memory["superseded_at"],
         changes=changes_between(before, memory) if before else [],
@@ -187,12 +189,17 @@ def short(pieces: list[Piece]) -> list[Piece]:
 
 
 def changes_between(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
-    pairs = ((name, _text(before[name]), _text(after[name])) for name in TRACKED)
+    pairs = ((name, _text(_tracked(name, before)), _text(_tracked(name, after))) for name in TRACKED)
     return [
         Change(label=name, before=shorten(old, MOST_OF_A_CHANGE), after=shorten(new, MOST_OF_A_CHANGE))
         for name, old, new in pairs
         if old != new
     ]
+
+
+def _tracked(name: str, version: Mapping[str, Any]) -> Any:
+    """A value as its version holds it: that it has expired since is no change that a version made."""
+    return ACTIVE if name == "status" and version[name] == EXPIRED else version[name]
 
 
 def _text(value: Any) -> str:

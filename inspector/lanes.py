@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from inspector import chart
 from inspector.moment import as_parameter, said
 from inspector.text import shorten, without_hidden
-from memoryhub.timetravel.life import Key, Life, Spell
+from memoryhub.timetravel.life import Key, Life, Span, Spell
 
 HEIGHT = 28
 MOST_LANES = 40
@@ -108,7 +108,9 @@ def _lane(key: Key, start: datetime, end: datetime, decided: Iterable[datetime])
     return Lane(
         collection=key.collection,
         words=words,
-        segments=[_segment(spell, start, end) for spell in key.spells if spell.has_extent],
+        segments=[
+            _segment(spell, span, start, end) for spell in key.spells if spell.has_extent for span in _spans(spell)
+        ],
         ticks=[
             *(Tick(x=chart.place(spell.start, start, end), kind=spell.kind) for spell in key.spells),
             *(Tick(x=chart.place(instant, start, end), kind="decided") for instant in decided),
@@ -116,11 +118,16 @@ def _lane(key: Key, start: datetime, end: datetime, decided: Iterable[datetime])
     )
 
 
-def _segment(spell: Spell, start: datetime, end: datetime) -> Segment:
+def _spans(spell: Spell) -> Sequence[Span]:
+    return spell.spans or [(spell.start, spell.end)]
+
+
+def _segment(spell: Spell, span: Span, start: datetime, end: datetime) -> Segment:
     y, height = _PLACES.get(spell.kind, _BELOW)
-    x = chart.place(spell.start, start, end)
-    width = chart.place(spell.end, start, end) - x if spell.end else chart.WIDTH - x
-    until = f"until {said(spell.end)}" if spell.end else "from then on"
+    first, last = span
+    x = chart.place(first, start, end)
+    width = chart.place(min(last, end), start, end) - x if last else chart.WIDTH - x
+    until = f"until {said(last)}" if last else "from then on"
     value = without_hidden(shorten(str(spell.record["content"]), TITLE))
-    title = f"{spell.kind}: {value} — from {said(spell.start)}, {until}"
+    title = f"{spell.kind}: {value} — from {said(first)}, {until}"
     return Segment(x=x, y=y, width=round(max(width, 0), 2), height=height, kind=spell.kind, title=title)

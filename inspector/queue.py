@@ -9,13 +9,13 @@ from django.http import QueryDict
 from django.urls import reverse
 from django.utils.http import urlencode
 
-from inspector.search import WORDS, Chip, Field, cleaned
+from inspector.search import NONE, WORDS, Chip, Field, asked, empty
 from inspector.values import CLASS_NAMES, CLASS_WORDS
 from memoryhub.conflicts.detector import CLASSES
 from memoryhub.conflicts.groups import PARAMETERS, GroupFilterSet
 from memoryhub.conflicts.keys import Key
 from memoryhub.firewall.types import Clearance
-from memoryhub.memories.filters import MOMENT
+from memoryhub.memories.filters import FORM, MOMENT
 
 EVERY = "all"
 LIMIT = "25"
@@ -40,14 +40,14 @@ class Queue:
     """Which groups an address asks for. It opens on contradictions that are open."""
 
     def __init__(self, data: QueryDict, errors: Mapping[str, list[str]] | None = None) -> None:
-        self.params = cleaned(data)
-        self.is_untidy = any(not value for _, values in data.lists() for value in values)
+        self.params = asked(data)
+        self.is_untidy = FORM in data
         self.errors = errors or {}
 
     @classmethod
     def behind(cls, data: QueryDict) -> "Queue":
         """The queue that the address of another page carries; what it does not know is left out."""
-        held = cleaned(QueryDict(data.get("queue", "")))
+        held = asked(QueryDict(data.get("queue", "")))
         for name in [name for name in held if name not in GroupFilterSet.base_filters or name in MOMENT]:
             del held[name]
         if held.get("class", CLASSES[0]) not in (*CLASSES, EVERY):
@@ -74,16 +74,11 @@ class Queue:
     @property
     def asked(self) -> QueryDict:
         """What is asked of the groups."""
-        asked = self.params.copy()
-        asked["class"] = "" if self.klass == EVERY else self.klass
-        return cleaned(asked)
+        return _with(self.params, class_=None if self.klass == EVERY else self.klass)
 
-    def filters(self, clearance: Clearance, **changed: str) -> GroupFilterSet:
-        """Raises BadQuery."""
-        asked = self.asked
-        for name, value in changed.items():
-            asked[name.rstrip("_")] = value
-        return GroupFilterSet(cleaned(asked), clearance=clearance)
+    def filters(self, clearance: Clearance, **changed: str | None) -> GroupFilterSet:
+        """With some of what is asked for in another way, None leaves it out; a name may end with _. Raises BadQuery."""
+        return GroupFilterSet(_with(self.asked, **changed), clearance=clearance)
 
     def tabs(self, counts: Mapping[str, str]) -> list[Tab]:
         return [
@@ -105,8 +100,8 @@ class Queue:
                 name=name,
                 value=value,
                 words=CHIP_WORDS.get(name, f"{name} is"),
-                shown=value,
-                remove_url=self.within(**{f"{name}_": ""}),
+                shown=value or NONE,
+                remove_url=self.within(**{f"{name}_": None}),
             )
             for name, value in self.given.items()
             if name != "class" and name in (*GroupFilterSet.base_filters, "min_values") and name not in MOMENT
@@ -128,6 +123,7 @@ class Queue:
                 name=name,
                 label=LABELS.get(name, name.capitalize()),
                 value=self.params.get(name, ""),
+                hint=NONE if name in self.empty else "any",
                 unset=UNSET.get(name, "any"),
                 options=_options(name),
                 error=" ".join(self.errors.get(name, ())),
@@ -138,7 +134,12 @@ class Queue:
     @property
     def hidden(self) -> list[tuple[str, str]]:
         """What the form of filters keeps as it is."""
-        return [(name, value) for name, value in self.given.items() if name not in (*FILTERS, "cursor")]
+        return [(name, value) for name, value in self.given.items() if value and name not in (*FILTERS, "cursor")]
+
+    @property
+    def empty(self) -> list[str]:
+        """The filters that ask for empty values."""
+        return empty(self.params)
 
     @property
     def is_deep(self) -> bool:
@@ -159,14 +160,12 @@ class Queue:
     def json_url(self) -> str:
         return _address("api:conflicts", self.asked)
 
-    def within(self, **changed: str) -> str:
-        """The first page, with some of what it asks for in another way; a name may end with _."""
-        asked = self._first_page()
-        for name, value in changed.items():
-            asked[name.rstrip("_")] = value
-        if asked.get("class") == CLASSES[0]:
-            del asked["class"]
-        return _address("inspector:conflicts", asked)
+    def within(self, **changed: str | None) -> str:
+        """The first page, with some of what it asks for in another way, None without it; a name may end with _."""
+        params = _with(self._first_page(), **changed)
+        if params.get("class") == CLASSES[0]:
+            del params["class"]
+        return _address("inspector:conflicts", params)
 
     def after(self, cursor: str | None) -> str:
         return _address("inspector:conflicts", _with(self.params, cursor=cursor)) if cursor else ""
@@ -174,24 +173,24 @@ class Queue:
     @property
     def kept(self) -> str:
         """The queue as a query that the page of a group carries, so that it goes on in the same queue."""
-        asked = self._first_page()
-        instants = {name: asked.pop(name)[0] for name in MOMENT if name in asked}
+        params = self._first_page()
+        instants = {name: params.pop(name)[0] for name in MOMENT if name in params}
         for name in PARAMETERS:
-            asked.pop(name, None)
-        query = {**({"queue": asked.urlencode()} if asked else {}), **instants}
+            params.pop(name, None)
+        query = {**({"queue": params.urlencode()} if params else {}), **instants}
         return f"?{urlencode(query)}" if query else ""
 
     def of(self, group_id: str, view: str = "inspector:conflict") -> str:
         return reverse(view, args=[group_id]) + self.kept
 
     def _first_page(self) -> QueryDict:
-        return _with(self.params, cursor="")
+        return _with(self.params, cursor=None)
 
 
-def of_key(key: Key, asked: Mapping[str, str], clearance: Clearance) -> GroupFilterSet:
+def of_key(key: Key, instants: Mapping[str, str], clearance: Clearance) -> GroupFilterSet:
     """The filters by which one group is found, whether it is open or decided. Raises BadQuery."""
     data = QueryDict(mutable=True)
-    data.update({**asked, "status": EVERY, "unkeyed": "true"})
+    data.update({**instants, "status": EVERY, "unkeyed": "true"})
     if len(key) > 2:
         data["scope"] = "namespace"
     return GroupFilterSet(data, clearance=clearance)
@@ -204,13 +203,13 @@ def _options(name: str) -> tuple[str, ...]:
     return tuple(option for option, _ in getattr(field, "choices", ()) if option)
 
 
-def _with(params: QueryDict, **changed: str) -> QueryDict:
-    asked = params.copy()
+def _with(params: QueryDict, **changed: str | None) -> QueryDict:
+    found = params.copy()
     for name, value in changed.items():
-        asked[name] = value
-    return cleaned(asked)
+        found.setlist(name.rstrip("_"), [] if value is None else [value])
+    return asked(found)
 
 
 def _address(view: str, params: QueryDict) -> str:
-    query = cleaned(params).urlencode()
+    query = params.urlencode()
     return reverse(view) + (f"?{query}" if query else "")

@@ -12,11 +12,14 @@ from django.utils.http import urlencode
 from inspector.moment import instants
 from memoryhub.firewall.types import label_key
 from memoryhub.memories.facets import Facets
-from memoryhub.memories.filters import MOMENT, MemoryFilterSet
+from memoryhub.memories.filters import FORM, MOMENT, MemoryFilterSet, read_form
 from memoryhub.memories.pages import PARAMETERS
 from memoryhub.memories.suspicion import masked
 
 FACETS_FIRST = 8
+NEVER_EMPTY = ("q", "subject_contains", "min_values", "unkeyed", *PARAMETERS)
+NONE = "none"
+"""How an empty value is shown."""
 LABELS = {
     "actor_type": "Actor type",
     "actor_id": "Actor",
@@ -86,9 +89,9 @@ class Search:
     """What the address of the list says. Knows the words and the neighbours; asks nothing of the database."""
 
     def __init__(self, data: QueryDict, errors: Mapping[str, list[str]] | None = None) -> None:
-        self.params = cleaned(data)
-        self.is_untidy = any(not value for _, values in data.lists() for value in values)
-        """Whether the address names filters without a value, as a form without JavaScript does."""
+        self.params = asked(data)
+        self.is_untidy = FORM in data
+        """Whether the address is one that a form made."""
         self.errors = errors or {}
 
     @property
@@ -121,6 +124,11 @@ class Search:
         return instants(self.params)
 
     @property
+    def empty(self) -> list[str]:
+        """The filters that ask for empty values."""
+        return empty(self.params)
+
+    @property
     def title(self) -> str:
         return f"Memories: {self.words}" if self.chips else "Memories"
 
@@ -150,7 +158,7 @@ class Search:
                         name=name,
                         label=LABELS.get(name, name.capitalize()),
                         value=value,
-                        hint=HINTS.get(name, ""),
+                        hint=NONE if name in self.empty else HINTS.get(name, ""),
                         unset=UNSET.get(name, "any"),
                         options=options,
                         suggestions=() if options else tuple(suggested.get(name, ())),
@@ -239,10 +247,10 @@ class Search:
 
     @property
     def replay_url(self) -> str:
-        asked = self._first_page()
+        query = self._first_page()
         for name in MOMENT:
-            asked.pop(name, None)
-        return f"{reverse('inspector:replay')}?{urlencode({'query': asked.urlencode(), **self.instants})}"
+            query.pop(name, None)
+        return f"{reverse('inspector:replay')}?{urlencode({'query': query.urlencode(), **self.instants})}"
 
     @property
     def classify_url(self) -> str:
@@ -264,14 +272,17 @@ class Search:
         return changed
 
 
-def cleaned(data: QueryDict) -> QueryDict:
-    """`data` without the fields that a form sent empty."""
-    kept = QueryDict(mutable=True)
-    for name, values in data.lists():
-        given = [value for value in values if value]
-        if given:
-            kept.setlist(name, given)
-    return kept
+def asked(data: QueryDict) -> QueryDict:
+    """What an address asks for, a form's or another one, without what asks for nothing if it is empty."""
+    found = read_form(data)
+    for name in [name for name, values in found.lists() if not values or (name in NEVER_EMPTY and not any(values))]:
+        del found[name]
+    return found
+
+
+def empty(params: QueryDict) -> list[str]:
+    """The names of what is asked for with an empty value, for a form that keeps them."""
+    return [name for name, values in params.lists() if "" in values]
 
 
 def known(data: QueryDict) -> QueryDict:
@@ -279,7 +290,7 @@ def known(data: QueryDict) -> QueryDict:
 
     Without instants: those of the page that leads there hold.
     """
-    kept = cleaned(data)
+    kept = asked(data)
     names = {*MemoryFilterSet.base_filters, *PARAMETERS} - {*MOMENT}
     for name in [name for name in kept if name not in names]:
         del kept[name]
@@ -287,16 +298,16 @@ def known(data: QueryDict) -> QueryDict:
 
 
 def address(params: QueryDict) -> str:
-    query = cleaned(params).urlencode()
+    query = params.urlencode()
     return reverse("inspector:memories") + (f"?{query}" if query else "")
 
 
-def kept(params: QueryDict, asked: Mapping[str, str] | None = None) -> str:
+def kept(params: QueryDict, instants: Mapping[str, str] | None = None) -> str:
     """The list's state as a query that other pages carry, so that they lead back there; and the instants they show."""
-    listed = cleaned(params)
+    listed = params.copy()
     for name in MOMENT:
         listed.pop(name, None)
-    query = {**({"list": listed.urlencode()} if listed else {}), **(asked or {})}
+    query = {**({"list": listed.urlencode()} if listed else {}), **(instants or {})}
     return "?" + urlencode(query) if query else ""
 
 
@@ -316,6 +327,8 @@ def as_parameter(moment: datetime) -> str:
 
 
 def _shown(name: str, value: str) -> str:
+    if not value:
+        return NONE
     if name not in ("from", "to") or len(value) != 10:
         return value
     try:

@@ -10,7 +10,7 @@ from django.http import QueryDict
 from django.urls import reverse
 from django.utils.http import urlencode
 
-from inspector.search import WORDS
+from inspector.search import NONE, WORDS, asked
 from memoryhub.ops.trail import SEEN, Entry
 
 MEMORIES_SHOWN = 5
@@ -153,13 +153,12 @@ def _instant(at: datetime) -> str:
 
 
 def _filters(query: str) -> list[tuple[str, str]]:
-    found = QueryDict(query)
+    found = asked(QueryDict(query))
     return [
-        (_FILTERS.get(name, f"{name} is"), "" if name == "cursor" else value)
+        (_FILTERS.get(name, f"{name} is"), "" if name == "cursor" else value or NONE)
         for name, values in found.lists()
         if name not in _MANNERS
         for value in values
-        if value
     ]
 
 

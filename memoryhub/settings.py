@@ -162,8 +162,9 @@ SPECTACULAR_SETTINGS = {
     "ENABLE_DJANGO_DEPLOY_CHECK": False,
     # Else it would have to make up names for what is called the same and means something else.
     "ENUM_NAME_OVERRIDES": {
-        "StatusEnum": "memoryhub.memories.models.STATUSES",
-        "RejectedStatusEnum": ["retired"],
+        "StatusEnum": "memoryhub.memories.filters.FILTER_STATUSES",
+        "StoredStatusEnum": "memoryhub.memories.models.STATUSES",
+        "ReceiptStatusEnum": "memoryhub.api.shapes.RECEIPT_STATUSES",
         "MemberStatusEnum": ["active", "retired"],
         "ConflictStatusEnum": ["open", "decided"],
         "ClassEnum": "memoryhub.conflicts.detector.CLASSES",

@@ -58,8 +58,8 @@ def conflicts(request: PageRequest) -> HttpResponse:
     reads.asked(request, by=by, memory_ids=[memory["memory_id"] for one in page.groups for memory in one.members])
     held = claims.held([one.key for one in page.groups], by=by)
     lines = [{**values.line(one), "url": queue.of(one.id), "claim": held.get(one.key)} for one in page.groups]
-    counted = classes.counts(queue.filters(by.clearance, class_="", status=""))
-    decided = classes.counts(queue.filters(by.clearance, class_="", status="decided"))
+    counted = classes.counts(queue.filters(by.clearance, class_=None, status=None))
+    decided = classes.counts(queue.filters(by.clearance, class_=None, status="decided"))
     context = {
         "queue": queue,
         "lines": lines,
@@ -325,9 +325,9 @@ def _meanwhile(history: list[decisions.Told], form: DecideForm) -> dict[str, Any
 def _following(request: PageRequest, queue: Queue, key: Key | None, *, from_the_start: bool = False) -> str:
     """The address of the next open group of the queue, with `from_the_start` also before this one; "" without one."""
     # The cursor is a key, which has as many parts as the groups that follow it.
-    scope = {} if key is None else {"scope": "namespace" if len(key) > len(NARROW) else ""}
+    scope = {} if key is None else {"scope": "namespace" if len(key) > len(NARROW) else None}
     try:
-        filters = queue.filters(request.principal.clearance, status="", **scope)
+        filters = queue.filters(request.principal.clearance, status=None, **scope)
     except BadQuery:
         return ""
     found = following(filters, key, reader=request.principal)

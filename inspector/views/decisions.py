@@ -18,13 +18,13 @@ from inspector.access import PageRequest, reader
 from inspector.deciding import OUTCOMES, UNDO_REASON, roles
 from inspector.moment import as_parameter
 from inspector.queue import Queue, of_key
-from inspector.search import cleaned
+from inspector.search import NONE, asked, empty
 from memoryhub.conflicts import decide, decisions, groups
 from memoryhub.conflicts.choices import REFUSALS
 from memoryhub.conflicts.decisions import Told
 from memoryhub.firewall.types import Scope
 from memoryhub.memories.envelope import Rejected
-from memoryhub.memories.filters import BadQuery
+from memoryhub.memories.filters import FORM, BadQuery
 from memoryhub.ops import reads
 
 LAST = "conflicts.decided"
@@ -47,8 +47,8 @@ OPTIONS = {"outcome": list(OUTCOMES.items()), "in_force": [("true", "yes"), ("fa
 @require_safe
 @reader
 def ledger(request: PageRequest) -> HttpResponse:
-    params = cleaned(request.GET)
-    if any(not value for _, values in request.GET.lists() for value in values):
+    params = asked(request.GET)
+    if FORM in request.GET:
         return HttpResponseRedirect(_address(params))
     errors: dict[str, list[str]] = {}
     context: dict[str, Any] = {"section": "conflicts", "is_deep": "cursor" in params}
@@ -61,11 +61,12 @@ def ledger(request: PageRequest) -> HttpResponse:
         context |= {
             "lines": [shown(told) for told in found.decisions],
             "older_url": _address(params, cursor=found.next_cursor) if found.next_cursor else "",
-            "newest_url": _address(params, cursor=""),
+            "newest_url": _address(params, cursor=None),
         }
     context |= {
         "fields": [_field(name, params, errors) for name in SHOWN],
-        "hidden": [(name, value) for name, value in params.items() if name not in (*SHOWN, "cursor")],
+        "hidden": [(name, value) for name, value in params.items() if value and name not in (*SHOWN, "cursor")],
+        "empty": empty(params),
         "errors": [f"{name} {' '.join(said)}" for name, said in errors.items()],
         "is_narrowed": any(name in params for name in decisions.FILTERS),
         "json_url": _address(params, view="api:decisions"),
@@ -213,7 +214,7 @@ def _field(name: str, params: QueryDict, errors: dict[str, list[str]]) -> dict[s
         "name": name,
         "label": LABELS.get(name, name.capitalize()),
         "value": params.get(name, ""),
-        "hint": HINTS.get(name, ""),
+        "hint": NONE if name in empty(params) else HINTS.get(name, ""),
         "options": OPTIONS.get(name, []),
         "error": " ".join(errors.get(name, [])),
     }
@@ -225,9 +226,9 @@ def _asking(**values: str) -> QueryDict:
     return params
 
 
-def _address(params: QueryDict, *, view: str = "inspector:decisions", **changed: str) -> str:
-    asked = params.copy()
+def _address(params: QueryDict, *, view: str = "inspector:decisions", **changed: str | None) -> str:
+    found = params.copy()
     for name, value in changed.items():
-        asked[name] = value
-    query = cleaned(asked).urlencode()
+        found.setlist(name, [] if value is None else [value])
+    query = found.urlencode()
     return reverse(view) + (f"?{query}" if query else "")

@@ -13,9 +13,9 @@ from django.views.decorators.http import require_safe
 
 from inspector import fields
 from inspector.access import PageRequest, reader
-from inspector.search import LABELS, WORDS, cleaned
+from inspector.search import LABELS, NONE, WORDS, asked, empty
 from memoryhub.memories.facets import FacetValue
-from memoryhub.memories.filters import BadQuery
+from memoryhub.memories.filters import FORM, BadQuery
 from memoryhub.memories.records import Record
 from memoryhub.ops import reads
 from memoryhub.timetravel import diff as diffs
@@ -40,8 +40,8 @@ EVER = {"known": "1970-01-01", "event": "0001-01-01"}
 @require_safe
 @reader
 def diff(request: PageRequest) -> HttpResponse:
-    params = cleaned(request.GET)
-    if len(params) < len(request.GET) and not request.htmx:
+    params = asked(request.GET)
+    if FORM in request.GET and not request.htmx:
         return HttpResponseRedirect(_address(params))
     if "since" not in params:
         return _answer(request, params, {})
@@ -60,12 +60,13 @@ def _answer(request: PageRequest, params: QueryDict, context: dict[str, Any]) ->
     context = {
         "section": "diff",
         "asked": params,
+        "empty": empty(params),
         "is_deep": "cursor" in params,
         "newest_url": _address(params),
         "json_url": _address(params, "api:diff"),
         "inputs": [_input(name, params, errors) for name in INPUTS],
         "axes": [(name, *words, name == axis) for name, words in AXES.items()],
-        "hidden": [(name, value) for name, values in params.lists() if _is_hidden(name) for value in values],
+        "hidden": [(name, value) for name, values in params.lists() if _is_hidden(name) for value in values if value],
         "presets": _presets(params),
         "chips": _chips(params),
         "sentences": [f"{name} {' '.join(said)}" for name, said in errors.items()],
@@ -141,7 +142,7 @@ def _group(name: str, title: str, values: list[FacetValue], params: QueryDict) -
                 "value": one.value,
                 "count": one.count,
                 "is_active": params.get(name) == one.value,
-                "url": _address(params, **{name: "" if params.get(name) == one.value else one.value}),
+                "url": _with(params, name, None if params.get(name) == one.value else one.value),
             }
             for one in values
         ],
@@ -152,7 +153,9 @@ def _presets(params: QueryDict) -> list[tuple[str, str]]:
     now = datetime.now(UTC)
     lately = [(words, (now - ago).strftime("%Y-%m-%dT%H:%M:%SZ")) for words, ago in PRESETS]
     ever = EVER.get(params.get("axis", "known"), EVER["known"])
-    return [(words, _address(params, since=since, until="")) for words, since in [*lately, ("everything", ever)]]
+    until_now = params.copy()
+    until_now.pop("until", None)
+    return [(words, _address(until_now, since=since)) for words, since in [*lately, ("everything", ever)]]
 
 
 def _chips(params: QueryDict) -> list[dict[str, str]]:
@@ -162,7 +165,7 @@ def _chips(params: QueryDict) -> list[dict[str, str]]:
             left = params.copy()
             left.setlist(name, [held for held in values if held != value])
             words = "kind is" if name == "change" else WORDS.get(name, f"{name} is")
-            chips.append({"words": words, "value": value, "url": _address(left)})
+            chips.append({"words": words, "value": value or NONE, "url": _address(left)})
     return chips
 
 
@@ -175,16 +178,23 @@ def _input(name: str, params: QueryDict, errors: Mapping[str, list[str]]) -> dic
         "name": name,
         "label": NAMES.get(name) or LABELS.get(name, name.capitalize()),
         "value": params.get(name, ""),
-        "hint": HINTS.get(name, ""),
+        "hint": NONE if name in empty(params) else HINTS.get(name, ""),
         "error": " ".join(errors.get(name, [])),
     }
 
 
+def _with(params: QueryDict, name: str, value: str | None) -> str:
+    """The first page of this diff with another value of one parameter; None leaves it out."""
+    found = params.copy()
+    found.setlist(name, [] if value is None else [value])
+    return _address(found)
+
+
 def _address(params: QueryDict, view: str = "inspector:diff", **changed: str) -> str:
     """The first page of this diff, with some of what it asks for in another way."""
-    asked = params.copy()
-    asked.pop("cursor", None)
+    found = params.copy()
+    found.pop("cursor", None)
     for name, value in changed.items():
-        asked[name] = value
-    query = cleaned(asked).urlencode()
+        found[name] = value
+    query = found.urlencode()
     return reverse(view) + (f"?{query}" if query else "")

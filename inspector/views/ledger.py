@@ -11,9 +11,9 @@ from django.views.decorators.http import require_safe
 
 from inspector import told
 from inspector.access import PageRequest, reader
-from inspector.search import cleaned
+from inspector.search import NONE, asked, empty
 from memoryhub.firewall.types import Scope
-from memoryhub.memories.filters import BadQuery
+from memoryhub.memories.filters import FORM, BadQuery
 from memoryhub.memories.text import why_not_storable
 from memoryhub.ops import reads, trail, trail_query
 
@@ -28,11 +28,16 @@ HINTS = {"principal": "user:ada", "memory": "the id of a memory", "from": "2026-
 @reader
 def ledger(request: PageRequest) -> HttpResponse:
     _begin(request)
-    params = cleaned(request.GET)
-    if any(not value for _, values in request.GET.lists() for value in values):
+    params = asked(request.GET)
+    if FORM in request.GET:
         return HttpResponseRedirect(_address("inspector:ledger", params=params))
     errors: dict[str, list[str]] = {}
-    context: dict[str, Any] = {"section": "ledger", "asked": params, "is_deep": "cursor" in params}
+    context: dict[str, Any] = {
+        "section": "ledger",
+        "asked": params,
+        "empty": empty(params),
+        "is_deep": "cursor" in params,
+    }
     try:
         found = trail_query.entries(params, request.principal)
     except BadQuery as error:
@@ -58,7 +63,7 @@ def principal(request: PageRequest, name: str) -> HttpResponse:
     _begin(request)
     if len(name) > LONGEST_NAME or why_not_storable(name):
         raise Http404
-    params = cleaned(request.GET)
+    params = asked(request.GET)
     try:
         found = trail_query.told_to(name, params, request.principal)
     except BadQuery as error:
@@ -115,7 +120,7 @@ def _field(name: str, params: QueryDict, errors: dict[str, list[str]]) -> dict[s
         "name": name,
         "label": LABELS[name],
         "value": params.get(name, ""),
-        "hint": HINTS.get(name, ""),
+        "hint": NONE if name in empty(params) else HINTS.get(name, ""),
         "options": [(action, _said(action)) for action in trail_query.ACTIONS] if name == "action" else [],
         "error": " ".join(errors.get(name, [])),
     }

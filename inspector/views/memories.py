@@ -38,14 +38,14 @@ RELATED = 8
 @require_safe
 @reader
 def memories(request: PageRequest) -> HttpResponse:
+    search = Search(request.GET)
     try:
-        filters = MemoryFilterSet(request.GET, clearance=request.principal.clearance, besides=pages.PARAMETERS)
-        page = pages.page(filters, reader=request.principal, parameters=request.GET.dict(), names=WHOLE)
+        filters = MemoryFilterSet(search.params, clearance=request.principal.clearance, besides=pages.PARAMETERS)
+        page = pages.page(filters, reader=request.principal, parameters=_parameters(search), names=WHOLE)
     except BadQuery as error:
         search = Search(request.GET, error.errors)
         empty = search.fields({}, statuses_for(request.principal.clearance))
         return _answer(request, {"search": search, "fields": empty, "errors": search.errors})
-    search = Search(request.GET)
     if search.is_untidy and not request.htmx:
         return HttpResponseRedirect(address(search.params))
     here = moment.stand(request, filters.moment)
@@ -72,6 +72,10 @@ def memories(request: PageRequest) -> HttpResponse:
             "origin": request.build_absolute_uri("/").rstrip("/"),
         },
     )
+
+
+def _parameters(search: Search) -> dict[str, str]:
+    return {name: str(search.params.get(name, "")) for name in pages.PARAMETERS}
 
 
 def _beyond(filters: MemoryFilterSet) -> MemoryFilterSet:

@@ -14,7 +14,7 @@ from inspector.search import Search, address, kept
 from memoryhub.firewall.types import Scope
 from memoryhub.memories.filters import MAX_SOUGHT, BadQuery, MemoryFilterSet
 from memoryhub.memories.secret_search import search_secrets
-from memoryhub.memories.text import why_not_storable
+from memoryhub.memories.text import why_not_sought, why_not_storable
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -37,7 +37,7 @@ def secrets(request: PageRequest) -> HttpResponse:
     if request.method != "POST":
         return _page(request, context)
     text = request.POST.get("text", "")
-    if not text or len(text) > MAX_SOUGHT or why_not_storable(text):
+    if len(text) > MAX_SOUGHT or why_not_sought(text) or why_not_storable(text):
         return _page(request, {**context, "is_refused": True}, HTTPStatus.BAD_REQUEST)
     found = search_secrets(
         filters, text, by=request.principal, route="inspector:memory-secrets", request_id=request.request_id

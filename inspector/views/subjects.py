@@ -1,6 +1,6 @@
 """The life of one subject."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -42,20 +42,20 @@ def subject(request: PageRequest, subject: str) -> HttpResponse:
     listed = known(QueryDict(request.GET.get("list", "")))
     spells = found.spells
     is_whole = "whole" in request.GET
+    held = found.held_at(filters.moment.as_of)
+    rows = _rows(spells if is_whole else spells[:FIRST_OF_A_TABLE], filters, here, listed, decided.by_their_ids(deeds))
     context = {
         "section": "memories",
         "here": here,
         "subject": subject,
         "life": found,
         "deeds": deeds,
-        "rows": _rows(
-            spells if is_whole else spells[:FIRST_OF_A_TABLE], filters, here, listed, decided.by_their_ids(deeds)
-        ),
+        "rows": [{**row, **_standing(row["spell"], held)} for row in rows],
         "number": len(spells),
         "is_cut": not is_whole and len(spells) > FIRST_OF_A_TABLE,
         "most": MOST_VERSIONS,
         "most_keys": MOST_KEYS,
-        "drawing": lanes.draw(found, filters.moment.as_of, decided.instants(deeds)),
+        "drawing": None if found.is_empty else lanes.draw(found, filters.moment.as_of, decided.instants(deeds)),
         "as_of": filters.moment.as_of,
         "kept": kept(listed, here.asked),
         "is_listed": bool(listed),
@@ -93,6 +93,13 @@ def _rows(
             }
         )
     return rows
+
+
+def _standing(spell: Spell, held: Set[tuple[UUID, int]]) -> dict[str, Any]:
+    """What a version is at the moment, and until when it was what its kind says: of a key one value is believed."""
+    if spell.kind == "believed" and spell.key not in held:
+        return {"standing": "superseded", "until": spell.end or spell.spans[0][1]}
+    return {"standing": spell.kind, "until": spell.end}
 
 
 def _as_of(here: Standpoint, instant: str) -> dict[str, str]:

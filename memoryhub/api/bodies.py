@@ -9,6 +9,7 @@ from memoryhub.conflicts.choices import Choice
 from memoryhub.memories.envelope import Document, Text
 from memoryhub.memories.filters import MAX_SOUGHT
 from memoryhub.memories.relabel import Change, Reason
+from memoryhub.memories.text import why_not_sought
 
 
 def _parameters(value: dict[str, Any]) -> dict[str, Any]:
@@ -32,12 +33,22 @@ class ChangeOfMany(Change):
     token: Annotated[Text, Field(description="From the dry run: what it told is done, or nothing.")] = ""
 
 
+def _sought(value: str) -> str:
+    if value and (reason := why_not_sought(value)) is not None:
+        raise PydanticCustomError("invisible", reason)
+    return value
+
+
 class SecretSearch(BaseModel):
     """A text that may be masked, and among which memories it is looked for."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
-    text: Annotated[Text, Field(min_length=1, max_length=MAX_SOUGHT, description="What the content contains.")]
+    text: Annotated[
+        Text,
+        Field(min_length=1, max_length=MAX_SOUGHT, description="What the content contains."),
+        AfterValidator(_sought),
+    ]
     filter: Annotated[Document, AfterValidator(_parameters), Field(description="As the list takes them.")] = Field(
         default_factory=dict
     )

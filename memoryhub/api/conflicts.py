@@ -196,6 +196,8 @@ def _told(group: Group, about: Iterable[Told]) -> dict[str, Any]:
         "count": group.value_count,
         "group_size": group.value_count,
         "memory_count": group.memory_count,
+        "has_more_values": group.has_more_values,
+        "has_more_memories": group.has_more_memories,
         "values": [
             {"content": value.content, "memories": list(map(_member, value.memories))} for value in group.values
         ],

@@ -3,7 +3,6 @@
 import json
 from typing import Any
 
-from django_filters import ChoiceFilter
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.utils import (
     OpenApiParameter,
@@ -21,7 +20,7 @@ from memoryhub.conflicts.policies import Draft
 from memoryhub.conflicts.rules import RULES
 from memoryhub.firewall.types import tier_order
 from memoryhub.memories.envelope import Envelope
-from memoryhub.memories.filters import MOMENT, InstantFilter, LabelFilter, MemoryFilterSet
+from memoryhub.memories.filters import MOMENT, ChoiceFilter, InstantFilter, LabelFilter, MemoryFilterSet
 from memoryhub.memories.ingest import OnConflict
 from memoryhub.memories.pages import MAX_LIMIT
 from memoryhub.memories.relabel import QUARANTINE, Change
@@ -37,8 +36,9 @@ _SAID = {
     "q": "Text that the content contains, without regard to case and invisible characters. What looks like a secret is "
     "found by no part of it: see `POST /api/memories/secrets`.",
     "payload_id": "The writer's own id: does it exist?",
-    "label": "A sensitivity label; repeated, all of them must be present.",
-    "status": "Without it: active memories.",
+    "label": "A sensitivity label; repeated, all of them must be present. An empty one: memories without labels.",
+    "tier": "The classification tier; an empty one reads as the lowest.",
+    "status": "Without it: active memories. `expired`: those that were active until their `expires_at` came.",
     "from": "Event time at or after this instant (or date, midnight UTC).",
     "to": "Event time before this instant (or date, midnight UTC).",
     "as_of": "What had happened at this instant: event time up to and including it. A future one is clipped to now.",
@@ -51,6 +51,11 @@ _SAID = {
     "scope": "What a group shares besides the subject and the collection: `namespace` splits by it.",
     "known_at": "What was known at this instant of record time. A future one is clipped to now.",
 }
+
+
+_NEVER_EMPTY = {"source", "actor_type"}
+_MAY_BE_EMPTY = {name for name, field in Envelope.model_fields.items() if field.default == ""} - _NEVER_EMPTY
+_OF_EMPTY = "An empty value asks for memories without one."
 
 
 class KeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
@@ -77,7 +82,8 @@ def _parameter(name: str) -> OpenApiParameter:
         schema = {"type": "array", "items": schema}
     elif isinstance(filtered, InstantFilter):
         schema = {"type": "string", "format": "date-time"}
-    return OpenApiParameter(name, schema, description=_SAID.get(name, ""), explode=True, required=name == "since")
+    said = _SAID.get(name, _OF_EMPTY if filtered.field_name in _MAY_BE_EMPTY else "")
+    return OpenApiParameter(name, schema, description=said, explode=True, required=name == "since")
 
 
 _FILTERS = [_parameter(name) for name in MemoryFilterSet.base_filters]
@@ -221,15 +227,16 @@ histogram = extend_schema(
 timetravel = extend_schema(
     operation_id="timetravel",
     summary="What was known, or believed, at an instant",
-    description="Event time (`as_of`), record time (`known_at`), or both: one of them must be given. An answer stays "
-    "as it is, whatever is written later, but for what is erased.",
+    description="Event time (`as_of`), record time (`known_at`), or both: for a list one of them must be given. An "
+    "answer stays as it is, whatever is written later, but for what is erased.",
     parameters=[
         *_FILTERS,
         OpenApiParameter(
             "view",
             {"type": "string", "enum": list(VIEWS), "default": "list"},
-            description="`state`: of the values of a subject and a collection the latest alone. `history`: every "
-            "version about a `subject`, in force or not, of any status; it needs no instant.",
+            description="`state`: of the values of a subject and a collection the latest alone; without an instant the "
+            "one of now. `history`: every version about a `subject`, in force or not, of any status; it needs no "
+            "instant.",
         ),
         *_PAGE,
     ],
@@ -260,7 +267,8 @@ conflicts = extend_schema(
         OpenApiParameter(
             "unkeyed",
             {"type": "string", "enum": ["true", "false"], "default": "false"},
-            description="With empty subjects.",
+            description="Also memories with an empty subject or collection, which belong to no group otherwise. "
+            "`subject=` or `collection=` asks for those alone.",
         ),
         *_PAGE,
     ],

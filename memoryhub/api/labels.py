@@ -84,7 +84,8 @@ def query_of(given: dict[str, Any]) -> QueryDict:
     """A filter that came in a body, as a query string has it."""
     query = QueryDict(mutable=True)
     for name, value in given.items():
-        query.setlist(name, value if isinstance(value, list) else [value])
+        # An empty list is an empty value, and asks for empty.
+        query.setlist(name, (value or [""]) if isinstance(value, list) else [value])
     return query
 
 

@@ -6,7 +6,9 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from memoryhub.conflicts.detector import CLASSES
+from memoryhub.conflicts.groups import MOST_LISTED, MOST_MEMBERS
 from memoryhub.conflicts.models import OUTCOMES
+from memoryhub.memories.filters import FILTER_STATUSES
 from memoryhub.memories.ingest import Outcome
 from memoryhub.memories.models import STATUSES
 from memoryhub.timetravel.changes import KINDS
@@ -134,7 +136,9 @@ class RecordSerializer(serializers.Serializer[Any]):
     memory_id = serializers.UUIDField(help_text="Stable over versions.")
     version = serializers.IntegerField()
     recorded_at = serializers.DateTimeField(help_text="Record time: when the hub came to know.")
-    status = serializers.ChoiceField(choices=STATUSES)
+    status = serializers.ChoiceField(
+        choices=FILTER_STATUSES, help_text="`expired`: it was active, and its `expires_at` has come."
+    )
 
 
 class WholeRecordSerializer(RecordSerializer):
@@ -175,13 +179,18 @@ class VersionsSerializer(serializers.Serializer[Any]):
     versions = WholeRecordSerializer(many=True)
 
 
+RECEIPT_STATUSES = ("retired", "expired")
+
+
 class ReceiptSerializer(serializers.Serializer[Any]):
     payload_id = serializers.CharField(allow_null=True)
     memory_id = serializers.UUIDField()
     version = serializers.IntegerField(required=False, help_text="1, of a memory that was created.")
     outcome = serializers.ChoiceField(choices=[Outcome.CREATED, Outcome.DUPLICATE, Outcome.UPDATED])
     status = serializers.ChoiceField(
-        choices=["retired"], required=False, help_text="What it says was rejected before: it is not in force."
+        choices=RECEIPT_STATUSES,
+        required=False,
+        help_text="It does not hold: what it says was rejected before, or its `expires_at` has come.",
     )
     decision = serializers.UUIDField(required=False, help_text="The decision that rejected it.")
     warnings = _warnings()
@@ -192,7 +201,7 @@ class ResultSerializer(serializers.Serializer[Any]):
     memory_id = serializers.UUIDField(required=False)
     version = serializers.IntegerField(required=False)
     outcome = serializers.ChoiceField(choices=list(Outcome))
-    status = serializers.ChoiceField(choices=["retired"], required=False)
+    status = serializers.ChoiceField(choices=RECEIPT_STATUSES, required=False)
     decision = serializers.UUIDField(required=False)
     warnings = _warnings()
     code = serializers.CharField(required=False)
@@ -220,7 +229,7 @@ class ClassifiedSerializer(serializers.Serializer[Any]):
     recorded_at = serializers.DateTimeField()
     classification_tier = serializers.CharField()
     sensitivity_labels = serializers.ListField(child=serializers.CharField())
-    status = serializers.ChoiceField(choices=STATUSES)
+    status = serializers.ChoiceField(choices=FILTER_STATUSES)
     warnings = _warnings()
 
 
@@ -440,6 +449,10 @@ class ConflictSerializer(serializers.Serializer[Any]):
     count = serializers.IntegerField(help_text="Distinct values.")
     group_size = serializers.IntegerField(help_text="As `count`.")
     memory_count = serializers.IntegerField(help_text="Memories; the newest of them are told.")
+    has_more_values = serializers.BooleanField(help_text="There are more values than are told: `count` of them.")
+    has_more_memories = serializers.BooleanField(
+        help_text=f"There are more memories than are told: {MOST_LISTED} in a list, {MOST_MEMBERS} of one group."
+    )
     values = SupportSerializer(many=True)
     memories = WholeMemberSerializer(many=True)
 

@@ -228,7 +228,8 @@ def _told(receipt: Receipt) -> dict[str, Any]:
             "memory_id": receipt.memory_id,
             **({"version": receipt.version} if receipt.version else {}),
             "outcome": receipt.outcome,
-            **({"status": "retired", "decision": receipt.decision} if receipt.decision else {}),
+            **({"status": receipt.status} if receipt.status else {}),
+            **({"decision": receipt.decision} if receipt.decision else {}),
             **({"warnings": receipt.warnings} if receipt.warnings else {}),
         }
     return {

@@ -32,7 +32,7 @@ def disputed(records: Iterable[Mapping[str, Any]], *, clearance: Clearance, mome
     """
     keyed: dict[Key, list[UUID]] = {}
     for record in records:
-        if record["subject"] and record["status"] == "active":
+        if record["subject"] and record["collection"] and record["status"] == "active":
             keyed.setdefault((record["subject"], record["collection"]), []).append(record["memory_id"])
     if not keyed:
         return {}
@@ -41,7 +41,7 @@ def disputed(records: Iterable[Mapping[str, Any]], *, clearance: Clearance, mome
 
 
 def _open(wanted: list[Key], clearance: Clearance, moment: Moment) -> list[Key]:
-    rows = moment.of(Memory.objects.visible_to(clearance)).filter(status="active", **_OF_KEY)
+    rows = moment.active(Memory.objects.visible_to(clearance)).filter(**_OF_KEY)
     unsettled = rows.exclude(AnyOf(F("content_sha256"), OuterRef("settled")))
     about = Decision.objects.visible_to(clearance).in_force(moment.known_at).filter(namespace__isnull=True, **_OF_KEY)
     parts = {

@@ -11,7 +11,6 @@ from typing import Any
 from uuid import UUID
 
 from django import forms
-from django.core.exceptions import ValidationError
 from django.core.signing import BadSignature
 from django.db.models import BooleanField, F, Func, Q, Value
 from django.http import QueryDict
@@ -24,7 +23,15 @@ from memoryhub.firewall import wall
 from memoryhub.firewall.cursors import signer_of
 from memoryhub.firewall.types import Clearance, Principal
 from memoryhub.memories import clock
-from memoryhub.memories.filters import BadQuery, InstantField, refuse_unknown, text_options
+from memoryhub.memories.filters import (
+    BadQuery,
+    InstantField,
+    TextField,
+    read_parameters,
+    refuse_unknown,
+    sought_text_options,
+    text_options,
+)
 from memoryhub.memories.models import NAME_LENGTH, Memory
 from memoryhub.memories.pages import MAX_LIMIT, bad_cursor, parse_limit
 from memoryhub.memories.querysets import HoldsSecret
@@ -105,11 +112,11 @@ def _uuid(what: str) -> forms.Field:
 
 
 def _text(longest: int) -> forms.Field:
-    return forms.CharField(required=False, **text_options(longest))
+    return TextField(required=False, **text_options(longest))
 
 
 _FIELDS: dict[str, forms.Field] = {
-    "q": _text(LONGEST),
+    "q": TextField(required=False, **sought_text_options(LONGEST)),
     "subject": _text(NAME_LENGTH),
     "collection": _text(NAME_LENGTH),
     "outcome": _choice(*OUTCOMES),
@@ -128,7 +135,7 @@ def page(data: QueryDict, *, reader: Principal) -> DecisionPage:
     """The page that `data` asks for, the newest first. Raises BadQuery."""
     found = _asked(data, reader.clearance, PARAMETERS)
     limit = parse_limit(data.get("limit", ""))
-    signer = signer_of(reader, "decisions", [data.get(name, "") for name in FILTERS])
+    signer = signer_of(reader, "decisions", [data.get(name) for name in FILTERS])
     cursor = data.get("cursor", "")
     with wall.behind(reader.clearance):
         rows = _newest(found, _read(signer.unsign, cursor) if cursor else None, limit + 1)
@@ -171,11 +178,11 @@ def as_json(told: Told) -> dict[str, Any]:
 
 def _asked(data: QueryDict, clearance: Clearance, besides: Sequence[str] = ()) -> DecisionQuerySet:
     refuse_unknown(data, frozenset((*FILTERS, *besides)))
-    asked = _cleaned(data)
+    asked = read_parameters(data, _FIELDS)
     if asked["from"] and asked["to"] and asked["from"] >= asked["to"]:
         raise BadQuery({"to": ["must be later than from."]})
     same = ("subject", "collection", "outcome", "principal", "policy", "run")
-    rule = Q(**{name: asked[name] for name in same if asked[name]})
+    rule = Q(**{name: asked[name] for name in same if asked[name] is not None})
     told = {"at__gte": asked["from"], "at__lt": asked["to"]}
     rule &= Q(**{name: value for name, value in told.items() if value})
     shows_policy = Q(policy__isnull=True) | Q(policy__in=policies.visible_ids(clearance))
@@ -193,19 +200,6 @@ def _asked(data: QueryDict, clearance: Clearance, besides: Sequence[str] = ()) -
     if asked["in_force"] == "false":
         found = found.exclude(decision_id__in=found.in_force().values("decision_id"))
     return found
-
-
-def _cleaned(data: QueryDict) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    errors: dict[str, list[str]] = {}
-    for name, field in _FIELDS.items():
-        try:
-            values[name] = field.clean(data.get(name, ""))
-        except ValidationError as error:
-            errors[name] = list(error.messages)
-    if errors:
-        raise BadQuery(errors)
-    return values
 
 
 def _of(key: Key) -> Q:

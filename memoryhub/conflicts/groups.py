@@ -20,13 +20,20 @@ from django.http import QueryDict
 
 from memoryhub.conflicts import detector, keys
 from memoryhub.conflicts.detector import CLASSES, Class, Verdict
-from memoryhub.conflicts.keys import COLUMNS, Key, id_of, key_of
+from memoryhub.conflicts.keys import COLUMNS, KEYED_BY, Key, id_of, key_of
 from memoryhub.conflicts.listing import MOST_LISTED, Listed, Listing, Status, Support
 from memoryhub.conflicts.models import Decision
 from memoryhub.conflicts.querysets import DecisionQuerySet
 from memoryhub.firewall.cursors import signer_of
 from memoryhub.firewall.types import ACTOR_TYPES, Clearance, Principal
-from memoryhub.memories.filters import BadQuery, InstantFilter, MomentFilterSet, choice_filter, text_filter
+from memoryhub.memories.filters import (
+    BadQuery,
+    InstantFilter,
+    MomentFilterSet,
+    choice_filter,
+    sought_text_filter,
+    text_filter,
+)
 from memoryhub.memories.pages import bad_cursor, parse_limit, parse_number
 from memoryhub.memories.querysets import HoldsSecret, MemoryQuerySet, Spells
 
@@ -70,6 +77,16 @@ class Group:
         return id_of(*self.key)
 
     @property
+    def has_more_values(self) -> bool:
+        """Whether it has more values than are told."""
+        return self.value_count > len(self.values)
+
+    @property
+    def has_more_memories(self) -> bool:
+        """Whether it has more members than are told."""
+        return self.memory_count > len(self.members)
+
+    @property
     def is_reopened(self) -> bool:
         return self.status == "open" and self.decision is not None
 
@@ -100,7 +117,7 @@ class GroupFilterSet(MomentFilterSet):
 
     source = text_filter()
     subject = text_filter()
-    subject_contains = text_filter(method="leave_to_rows")
+    subject_contains = sought_text_filter(method="leave_to_rows")
     collection = text_filter()
     namespace = text_filter()
     actor_type = choice_filter(lambda: ACTOR_TYPES)
@@ -137,12 +154,13 @@ class GroupFilterSet(MomentFilterSet):
     @cached_property
     def rows(self) -> MemoryQuerySet:
         """All memories in force that may be members: a filter by what the key is made of selects among them."""
-        return self.moment.of(self.seen).filter(self.of_keys, status="active")
+        return self.moment.active(self.seen).filter(self.of_keys)
 
     @cached_property
     def retired(self) -> MemoryQuerySet:
         """What was taken out of force by decisions about such keys."""
-        return self.moment.of(self.seen).filter(self.of_keys, status="retired", decision__isnull=False)
+        of_keys = self.moment.of(self.seen).unexpired().filter(self.of_keys)
+        return of_keys.filter(status="retired", decision__isnull=False)
 
     @cached_property
     def decisions(self) -> DecisionQuerySet:
@@ -156,7 +174,10 @@ class GroupFilterSet(MomentFilterSet):
         found = Q(**{name: self.values[name] for name in self.columns if name in self.values})
         if text := self.values.get("subject_contains"):
             found &= Q(Spells(F("subject"), Value(text))) & ~Q(HoldsSecret(F("subject")))
-        return found if self.is_unkeyed else found & ~Q(subject="")
+        for name in () if self.is_unkeyed else KEYED_BY:
+            # Who asks for the empty one means it.
+            found &= Q() if name in self.values else ~Q(**{name: ""})
+        return found
 
     @property
     def matching(self) -> Q:

@@ -16,6 +16,8 @@ from memoryhub.memories.text import why_not_storable
 Key = tuple[str, ...]
 """(subject, collection), or (subject, collection, namespace)."""
 COLUMNS = ("subject", "collection", "namespace")
+KEYED_BY = COLUMNS[:2]
+"""What is empty in a memory that belongs to no group, unless groups without it are asked for."""
 _ID = "cf_"
 _SEAL = b"\0"
 _TAG_BYTES, _BLOCK_BYTES = 16, 64

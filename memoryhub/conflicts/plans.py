@@ -208,7 +208,7 @@ def _members(of: Sequence[Key], by: Principal) -> list[list[Member]]:
         alike = [key for key in of if len(key) == len(columns)]
         if not alike:
             continue
-        rows = Memory.objects.visible_to(by.clearance).current().filter(status="active")
+        rows = Memory.objects.visible_to(by.clearance).current().active()
         rows = rows.filter(**{name: _Wanted(name=name) for name in columns})
         part, params = compiled(rows.values(*_FIELDS)[: MOST_MEMBERS + 1])
         names, lists = ", ".join(columns), ", ".join(["%s::varchar[]"] * len(columns))

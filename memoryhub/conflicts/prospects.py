@@ -322,14 +322,15 @@ class _Beyond(Func):
 
 
 def _rows(clearance: Clearance) -> MemoryQuerySet:
-    return Memory.objects.visible_to(clearance).current().filter(status="active").exclude(subject="")
+    return Memory.objects.visible_to(clearance).current().active().exclude(subject="")
 
 
 def _grouped(policy: Policy, clearance: Clearance, after: Key | None) -> tuple[str, list[Any]]:
     """The SQL, with its parameters, of the keys of groups that `policy` is about, in their order."""
     rows = _rows(clearance)
-    if policy.collection is not None:
-        rows = rows.filter(collection=policy.collection)
+    # A policy about any collection is about the groups that are listed.
+    about = {"collection": policy.collection or ""}
+    rows = rows.exclude(**about) if policy.collection is None else rows.filter(**about)
     if after is not None:
         rows = rows.filter(_Beyond(*map(Value, after)))
     # The namespace stands in no index beside the key: it is read where it is asked for.

@@ -15,7 +15,7 @@ from django.http import QueryDict
 from memoryhub.conflicts import detector, groups, method
 from memoryhub.conflicts.detector import Class
 from memoryhub.conflicts.groups import Group, GroupFilterSet
-from memoryhub.conflicts.keys import COLUMNS, Key, evidence_of
+from memoryhub.conflicts.keys import COLUMNS, KEYED_BY, Key, evidence_of
 from memoryhub.conflicts.listing import MOST_LISTED, Listing
 from memoryhub.conflicts.models import Decision
 from memoryhub.firewall import wall
@@ -139,13 +139,14 @@ class _Reader:
             settled = any(values <= _settled(decision) for decision in self.in_force.get(key, ()))
             found[key] = ("decided" if settled else "open", evidence_of(members))
         for key, decisions in self.in_force.items():
-            if len(key) == len(columns) and key not in found and (standing := self.settled(key, decisions)):
+            is_listed = len(key) == len(columns) and all(key[: len(KEYED_BY)])
+            if is_listed and key not in found and (standing := self.settled(key, decisions)):
                 found[key] = standing
         return found
 
     def disagreeing(self, columns: Sequence[str]) -> Iterator[tuple[Key, set[bytes], list[tuple[UUID, int]]]]:
         """GROUP BY the key HAVING count(DISTINCT content) > 1: with the values and the members of each."""
-        rows = self.seen.current().filter(status="active").exclude(subject="").order_by()
+        rows = self.seen.current().active().exclude(subject="").exclude(collection="").order_by()
         grouped = rows.values_list(*columns).annotate(
             said=Count("content", distinct=True),
             values_=ArrayAgg("content_sha256", distinct=True),
@@ -157,7 +158,7 @@ class _Reader:
 
     def settled(self, key: Key, decisions: Sequence[Decision]) -> Standing | None:
         """How a key stands that holds one value at most, and was decided."""
-        of_key = self.seen.current().filter(**dict(zip(COLUMNS, key, strict=False)))
+        of_key = self.seen.current().unexpired().filter(**dict(zip(COLUMNS, key, strict=False)))
         ids = [decision.decision_id for decision in decisions]
         active = list(of_key.filter(status="active").values_list("memory_id", "version", "content_sha256"))
         retired = of_key.filter(status="retired", decision__in=ids).values_list("content_sha256", flat=True)

@@ -15,7 +15,7 @@ from django.db.models import F, Sum
 from memoryhub.firewall.types import Clearance
 from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.models import Memory, MemoryCount, MemoryTotal, Tally
-from memoryhub.memories.querysets import ClassifiedQuerySet, MemoryQuerySet, compiled, fetched
+from memoryhub.memories.querysets import ACTIVE, EXPIRED, ClassifiedQuerySet, MemoryQuerySet, compiled, fetched
 from memoryhub.memories.substring import Matches, all_matches, newest_matches
 from memoryhub.memories.suspicion import masked
 
@@ -94,11 +94,11 @@ class Question:
 def question(filters: MemoryFilterSet) -> Question:
     """How `filters` are counted: by the smallest tally that knows enough of them, else live."""
     if (totals := tally(filters, BROAD, MemoryTotal)) is not None:
-        rows, params = _each(filters.candidates.read_for(filters.sought).mortal())
+        rows, params = _each(filters.candidates.read_for(filters.sought).mortal(filters.wanted_status))
         more, more_params = compiled(totals.exclude(dimension="day"))
         return Question(sql=_sql(rows, totals=more), params=[*params, *more_params, TOP])
     if (tallied := tally(filters, TALLIED, MemoryCount)) is not None:
-        rows, params = _each(filters.candidates.read_for(filters.sought).mortal())
+        rows, params = _each(filters.candidates.read_for(filters.sought).mortal(filters.wanted_status))
         more, more_params = compiled(tallied.values(*_COLUMNS, number=F("count")))
         return Question(sql=_sql(f"({rows}) UNION ALL ({more})"), params=[*params, *more_params, TOP])
     matches = counted_live(filters)
@@ -114,7 +114,7 @@ def _sql(rows: str, *, totals: str = "") -> str:
 
 def total(clearance: Clearance) -> int:
     """How many active memories `clearance` may see."""
-    mortal = Memory.objects.visible_to(clearance).current().filter(status="active").mortal()
+    mortal = Memory.objects.visible_to(clearance).current().active().mortal(ACTIVE)
     tallied = _overall(clearance).filter(status="active").aggregate(number=Sum("count"))["number"]
     # Not looked up and then joined: how that is done would be a guess, while the table has not been analyzed.
     rows, params = mortal.newest(_ANY_NUMBER)
@@ -143,13 +143,18 @@ def counted_live(filters: MemoryFilterSet) -> Matches:
 
 def tally(filters: MemoryFilterSet, columns: dict[str, str], model: type[Row]) -> ClassifiedQuerySet[Row] | None:
     """The rows of a tally that `filters` mean, or None if they or the clearance ask for what it does not hold."""
-    values = {"status": "active", **filters.values}
+    values = {**filters.values, "status": filters.wanted_status}
     labels = values.pop("label", [])
     bound_to_namespaces = filters.clearance.namespaces is not None
     if not values.keys() <= columns.keys() or (bound_to_namespaces and "namespace" not in columns):
         return None
+    # What expires is in no tally: if it alone is asked for, there is nothing but rows to count.
+    if filters.wanted_status == EXPIRED:
+        return None
     rows: ClassifiedQuerySet[Row] = ClassifiedQuerySet(model).visible_to(filters.clearance).filter(count__gt=0)
     rows = rows.filter(**{columns[name]: _tallied(value) for name, value in values.items()})
+    rows = rows.filter(label_keys=[]) if "" in labels else rows
+    labels = [label for label in labels if label]
     return rows.labelled(*labels) if labels else rows
 
 

@@ -37,6 +37,7 @@ from memoryhub.memories.identity import (
 )
 from memoryhub.memories.merge import read_envelopes
 from memoryhub.memories.models import Memory
+from memoryhub.memories.querysets import EXPIRED
 from memoryhub.memories.suspicion import masked_or_none
 from memoryhub.memories.values import value_digest
 
@@ -52,6 +53,7 @@ class Outcome(StrEnum):
 
 
 _WRITTEN = (Outcome.CREATED, Outcome.UPDATED)
+EXPIRED_WARNING = "has come already: the memory is expired, and found with status=expired alone."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,10 +68,17 @@ class Receipt:
     memory_id: uuid.UUID | None = None
     decision: uuid.UUID | None = None
     """The decision that had rejected what it says, so that it was stored as retired."""
+    is_expired: bool = False
+    """Whether its `expires_at` had come when it arrived. Told from what was written alone."""
     code: str = ""
     errors: Errors | None = None
     warnings: Errors | None = None
     """What its writer may want to know of an envelope that was accepted, as errors are told."""
+
+    @property
+    def status(self) -> str:
+        """`retired` or `expired` if what was written does not hold; else empty, as far as its writer may know."""
+        return "retired" if self.decision else EXPIRED if self.is_expired else ""
 
     @property
     def version(self) -> int | None:
@@ -117,6 +126,8 @@ def write(
     stored = store(list(accepted.values()), by=by, on_conflict=on_conflict, request_id=request_id)
     for (position, made), receipt in zip(accepted.items(), stored, strict=True):
         warnings = label_warnings("sensitivity_labels", made.sensitivity_labels)
+        if receipt.is_expired:
+            warnings = warnings | {"expires_at": [EXPIRED_WARNING]}
         receipts[position] = replace(receipt, warnings=warnings) if warnings else receipt
     return [receipts[position] for position in range(len(raws))]
 
@@ -248,7 +259,14 @@ def add(made: Draft, *, decision: uuid.UUID) -> uuid.UUID:
 
 
 def receipt_of(made: Draft, outcome: Outcome, memory_id: uuid.UUID, decision: uuid.UUID | None = None) -> Receipt:
-    return Receipt(payload_id=made.envelope.payload_id, outcome=outcome, memory_id=memory_id, decision=decision)
+    ends = made.envelope.expires_at
+    return Receipt(
+        payload_id=made.envelope.payload_id,
+        outcome=outcome,
+        memory_id=memory_id,
+        decision=decision,
+        is_expired=ends is not None and ends <= datetime.now(UTC),
+    )
 
 
 def refusal_of(payload_id: str | None, reason: Rejected) -> Receipt:

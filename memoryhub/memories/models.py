@@ -20,6 +20,7 @@ from memoryhub.memories.querysets import (
 
 KINDS = ("fact", "summary", "checkpoint")
 STATUSES = ("active", "retired", "quarantined", "erased")
+"""What the column holds. A reader may be told EXPIRED besides, which is derived (`MemoryQuerySet.with_status`)."""
 NAME_LENGTH = 255
 MAX_LABELS = 64
 
@@ -248,6 +249,7 @@ class Memory(models.Model):
             _index("superseded", "superseded_at", condition=Q(superseded_at__isnull=False)),
             _index("erased", "timestamp", condition=Q(status="erased")),
             _index("mortal", "expires_at", condition=CURRENT & Q(expires_at__isnull=False)),
+            _index("expiring", "timestamp", "memory_id", condition=CURRENT & Q(expires_at__isnull=False)),
             _index("secret", "timestamp", "memory_id", condition=HOLDS_SECRET),
             _index("outlived", "expires_at", condition=Q(expires_at__isnull=False, superseded_at__isnull=False)),
             GinIndex(

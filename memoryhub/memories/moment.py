@@ -29,17 +29,28 @@ class Moment:
         }
         return cls(**held, clipped=tuple(name for name, asked in given.items() if asked != held[name]))
 
+    @property
+    def valid_at(self) -> datetime | None:
+        """The instant at which it is judged what has expired: until when something is valid is event time."""
+        return self.as_of or self.known_at
+
     def of(self, rows: MemoryQuerySet) -> MemoryQuerySet:
-        """The versions in force then, of events up to then."""
+        """The versions in force then, whatever their status, of events up to then."""
         in_force = rows.current() if self.known_at is None else rows.known_at(self.known_at)
+        in_force = in_force.judged_at(self.valid_at)
         return in_force.filter(timestamp__lte=self.as_of) if self.as_of else in_force
+
+    def active(self, rows: MemoryQuerySet) -> MemoryQuerySet:
+        """What held then: of the versions in force those that were active and had not expired."""
+        return self.of(rows).active()
 
     def recorded(self, rows: MemoryQuerySet) -> MemoryQuerySet:
         """All versions that were known then, in force or not."""
-        return rows if self.known_at is None else rows.recorded_by(self.known_at)
+        known = rows if self.known_at is None else rows.recorded_by(self.known_at)
+        return known.judged_at(self.valid_at)
 
-    def alive(self, rows: MemoryQuerySet) -> MemoryQuerySet:
-        """All versions that were known then, of memories that had not outlived their time to live by then."""
+    def visible_history(self, rows: MemoryQuerySet) -> MemoryQuerySet:
+        """All versions that were known then, of memories of which the version that was in force may be seen."""
         in_force = replace(self, as_of=None).of(rows).with_id(OuterRef("memory_id"))
         return self.recorded(rows).filter(Exists(in_force))
 

@@ -47,6 +47,8 @@ FORETOLD_AFTER = timedelta(days=1)
 What is not foretold cannot have been known before its event, but for a day: a list as it was known at an instant begins
 there, and need not pass all that came later.
 """
+ACTIVE, EXPIRED = "active", "expired"
+"""An active memory whose `expires_at` has come is expired. No row says so: time passes without a write."""
 END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 # True of every row, and said only by who means one of the indexes that ask for it: else PostgreSQL would take an
 # inverted index, which is small, for a way to all current rows at once, those of hidden tiers among them.
@@ -97,7 +99,7 @@ class OfTier(Func):
 
 
 class IsMortal(Func):
-    """Whether a row of a tier will outlive its time to live.
+    """Whether a row of a tier has a time to live, or with `is_active` one that has not passed.
 
     An array, because no planner knows how long it is: whatever hidden rows there are, the row's own index is not chosen
     by their number.
@@ -106,8 +108,12 @@ class IsMortal(Func):
     output_field = BooleanField()
     template = (
         "memories.id = ANY (ARRAY(SELECT id FROM memories AS mortal WHERE superseded_at IS NULL"
-        " AND classification_tier = %(expressions)s AND expires_at > statement_timestamp()))"
+        " AND classification_tier = %(expressions)s AND expires_at %(bound)s))"
     )
+
+    def __init__(self, *expressions: Any, is_active: bool) -> None:
+        # Memories expire and stay: those that have expired are not read to count the others.
+        super().__init__(*expressions, bound="> statement_timestamp()" if is_active else "IS NOT NULL")
 
 
 class Among(Func):
@@ -218,6 +224,8 @@ class MemoryQuerySet(ClassifiedQuerySet[Any]):
     seen_by: Clearance | None = None
     instant: datetime | None = None
     """The instant of record time at which these versions were in force; None is now."""
+    valid_at: datetime | None = None
+    """The instant at which it is judged whether these versions have expired; None is now."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -298,19 +306,50 @@ class MemoryQuerySet(ClassifiedQuerySet[Any]):
         return " UNION ALL ".join([f"({sql})"] * len(told)), each
 
     def current(self) -> Self:
-        """The version in force of each memory that has not outlived its time to live."""
-        unexpired = Q(expires_at__isnull=True) | Q(expires_at__gt=Now())
-        return self.filter(unexpired, superseded_at__isnull=True)
+        """The version in force of each memory, whatever its status, expired or not."""
+        return self.filter(superseded_at__isnull=True)
 
     def known_at(self, instant: datetime) -> Self:
-        """The version of each memory that was in force at `instant` of record time, and had not outlived its time then.
+        """The version of each memory that was in force at `instant` of record time, whatever its status.
 
         Time travel never declassifies: a version is there if it may be seen under its labels, and the memory may be
         seen under those of now.
         """
-        unexpired = Q(expires_at__isnull=True) | Q(expires_at__gt=instant)
         in_force = Q(InForce(F("superseded_at"), Value(instant, DateTimeField())))
-        return self.recorded_by(instant).filter(unexpired, in_force)
+        return self.recorded_by(instant).filter(in_force)
+
+    def judged_at(self, instant: datetime | None) -> Self:
+        """The same rows, of which it is judged at `instant` whether they have expired; None is now."""
+        judged = self.all()
+        judged.valid_at = instant
+        return judged
+
+    def unexpired(self) -> Self:
+        """Versions whose time to live has not passed, whatever their status."""
+        return self.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=self._judged_at))
+
+    def active(self) -> Self:
+        """Active versions that have not expired: what holds."""
+        return self.unexpired().filter(status=ACTIVE)
+
+    def with_status(self, status: str) -> Self:
+        """Versions with a status as readers are told it."""
+        if status == EXPIRED:
+            return self.filter(self._has_expired)
+        return self.active() if status == ACTIVE else self.filter(status=status)
+
+    @property
+    def is_expired(self) -> Case:
+        """Whether a row has expired, to be told with it."""
+        return Case(When(self._has_expired, then=True), default=False)
+
+    @property
+    def _has_expired(self) -> Q:
+        return Q(status=ACTIVE, expires_at__lte=self._judged_at)
+
+    @property
+    def _judged_at(self) -> Any:
+        return Now() if self.valid_at is None else Value(self.valid_at, DateTimeField())
 
     def recorded_by(self, instant: datetime) -> Self:
         """All versions that the hub knew at `instant`, of memories that may be seen as they stand now."""
@@ -340,9 +379,12 @@ class MemoryQuerySet(ClassifiedQuerySet[Any]):
         later = same_key.filter(Supersedes(OuterRef("timestamp"), *told))
         return self.exclude(subject="").filter(IsNull(Subquery(later.values("id")[:1]), True))
 
-    def mortal(self) -> Self:
-        """Memories with a time to live, which no tally holds; to be asked for as `newest` or `at_once`."""
-        return self._by(IsMortal(Value(ANY_TIER)))
+    def mortal(self, status: str) -> Self:
+        """Those with a time to live of rows `with_status(status)`, now; to be asked for as `newest` or `at_once`.
+
+        No tally holds them.
+        """
+        return self._by(IsMortal(Value(ANY_TIER), is_active=status == ACTIVE))
 
     def recorded_after(self, moment: datetime) -> Self:
         """Versions that the hub came to know after `moment`."""
@@ -416,7 +458,7 @@ class MemoryQuerySet(ClassifiedQuerySet[Any]):
 
     def _clone(self) -> Self:
         clone: Self = super()._clone()  # type: ignore[misc]  # the stubs leave it out
-        for name in ("tiers", "seen_by", "instant", "lookups", "is_stretch"):
+        for name in ("tiers", "seen_by", "instant", "valid_at", "lookups", "is_stretch"):
             setattr(clone, name, getattr(self, name))
         return clone
 

@@ -5,10 +5,10 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from django.db.models import TextField
+from django.db.models import Case, TextField
 from django.db.models.functions import Cast
 
-from memoryhub.memories.querysets import MemoryQuerySet, fetched
+from memoryhub.memories.querysets import EXPIRED, MemoryQuerySet, fetched
 from memoryhub.memories.suspicion import masked
 
 Record = dict[str, Any]
@@ -34,6 +34,11 @@ def records(queryset: MemoryQuerySet, names: tuple[str, ...] = RECORD) -> list[R
     return [_record(row, names, queryset.instant) for row in values(queryset, names)]
 
 
+def stored(queryset: MemoryQuerySet, names: tuple[str, ...] = RECORD) -> list[Record]:
+    """The same with the status that their rows hold, whatever has expired since."""
+    return [_record(row, names, queryset.instant) for row in _stored_values(queryset, names)]
+
+
 def newest(queryset: MemoryQuerySet, number: int, names: tuple[str, ...] = RECORD) -> list[Record]:
     """The newest `number` rows in the same shape, in the order of every list."""
     return [_record(row, names, queryset.instant) for row in fetched(*question(queryset, number, names))]
@@ -42,19 +47,29 @@ def newest(queryset: MemoryQuerySet, number: int, names: tuple[str, ...] = RECOR
 def question(queryset: MemoryQuerySet, number: int, names: tuple[str, ...]) -> tuple[str, list[Any]]:
     """The SQL, with its parameters, that `newest` asks."""
     plain, documents = _columns(names)
-    return queryset.newest(number, *plain, **documents)
+    return queryset.newest(number, *plain, **documents, **_derived(queryset, names))
 
 
 def shaped(queryset: MemoryQuerySet, names: tuple[str, ...], chunk_size: int) -> Iterator[Record]:
-    """The same, streamed through a cursor of the server."""
-    for row in values(queryset, names).iterator(chunk_size):
+    """The same as `stored`, streamed through a cursor of the server."""
+    for row in _stored_values(queryset, names).iterator(chunk_size):
         yield _record(row, names, queryset.instant)
 
 
 def values(queryset: MemoryQuerySet, names: tuple[str, ...]) -> Any:
     """The question that `records` asks."""
     plain, documents = _columns(names)
+    return queryset.values(*plain, **documents, **_derived(queryset, names))
+
+
+def _stored_values(queryset: MemoryQuerySet, names: tuple[str, ...]) -> Any:
+    plain, documents = _columns(names)
     return queryset.values(*plain, **documents)
+
+
+def _derived(queryset: MemoryQuerySet, names: tuple[str, ...]) -> dict[str, Case]:
+    """What no row holds, by the name of its column."""
+    return {"is_expired": queryset.is_expired} if "status" in names else {}
 
 
 def _columns(names: tuple[str, ...]) -> tuple[list[str], dict[str, Cast]]:
@@ -73,6 +88,8 @@ def _record(row: dict[str, Any], names: tuple[str, ...], instant: datetime | Non
 def _value(row: dict[str, Any], name: str) -> Any:
     if name == UNTRUSTED:
         return True
+    if name == "status" and row.get("is_expired"):
+        return EXPIRED
     return _document(row[f"{name}_json"]) if name in _DOCUMENTS else row[name]
 
 

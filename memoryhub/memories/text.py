@@ -8,12 +8,32 @@ INVISIBLE = (
     "\u202a\u202b\u202c\u202d\u202e\u2060\u2061\u2062\u2063\u2064\u2066\u2067\u2068\u2069\u206a\u206b\u206c\u206d\u206e\u206f"
     "\u3164\ufeff\uffa0" + "".join(map(chr, range(0xFE00, 0xFE10))) + "".join(map(chr, range(0xE0000, 0xE0080)))
 )
-_STRIP = dict.fromkeys(map(ord, INVISIBLE))
+# Lower-case letters with a capital that another letter has, too: to a reader they are that letter in another place or
+# hand (a sigma at the end of a word, a long s). Python, but not PostgreSQL, makes one of them of a capital sigma. The
+# capital stands here as well, so that both agree. `memory_fold` in SQL maps the same ones; stored grams depend on it.
+VARIANT_LETTERS = (
+    "\u03a3\u03c2\u00b5\u017f\u03d0\u03d1\u03d5\u03d6\u03f0\u03f1\u03f5"
+    "\u1c80\u1c81\u1c82\u1c83\u1c84\u1c85\u1c86\u1c87\u1c88\u1e9b"
+)
+PLAIN_LETTERS = (
+    "\u03c3\u03c3\u03bcs\u03b2\u03b8\u03c6\u03c0\u03ba\u03c1\u03b5"
+    "\u0432\u0434\u043e\u0441\u0442\u0442\u044a\u0463\ua64b\u1e61"
+)
+_UNIFY: dict[int, int | None] = {
+    **dict.fromkeys(map(ord, INVISIBLE)),
+    **dict(zip(map(ord, VARIANT_LETTERS), map(ord, PLAIN_LETTERS), strict=True)),
+}
 
 
 def fold(text: str) -> str:
-    """`text` as substring search compares it: composed, lower case, without invisible characters."""
-    return unicodedata.normalize("NFC", text.translate(_STRIP)).lower()
+    """`text` as substring search compares it: composed, in one case, without invisible characters."""
+    # Letters are replaced before they are composed: a long s takes a dot above or below only as an s.
+    return unicodedata.normalize("NFC", text.translate(_UNIFY)).lower()
+
+
+def why_not_sought(text: str) -> str | None:
+    """The reason why a text cannot be looked for within others, as a sentence: folded to nothing it is in all."""
+    return None if fold(text) else "must contain a character that can be seen: all of these are invisible."
 
 
 def why_not_storable(text: str) -> str | None:

@@ -73,7 +73,7 @@ def _daily(filters: MemoryFilterSet) -> tuple[Counted, bool]:
     tallied = days(filters)
     if tallied is None:
         return _live(counted_live(filters), "day")
-    mortal = filters.candidates.read_for(filters.sought).mortal()
+    mortal = filters.candidates.read_for(filters.sought).mortal(filters.wanted_status)
     counted, _ = _live(Matches(mortal, cut=False), "day")
     for day, number in tallied:
         midnight = datetime.combine(day, time(), UTC)

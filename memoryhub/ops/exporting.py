@@ -24,7 +24,7 @@ from memoryhub.firewall.reach import reach_of
 from memoryhub.firewall.types import Clearance, Principal, everything
 from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.pages import MAX_LIMIT
-from memoryhub.memories.querysets import MemoryQuerySet
+from memoryhub.memories.querysets import ACTIVE, EXPIRED, MemoryQuerySet
 from memoryhub.memories.records import ENVELOPE, Record, shaped
 from memoryhub.timetravel.travel import Answer, travel
 
@@ -105,7 +105,7 @@ class _Export:
     def _found(self) -> MemoryQuerySet:
         # Of any status: without a filter the list shows those in force alone.
         found: MemoryQuerySet = self.filters.qs.looked_up(self.filters.sought).at_once()
-        return found.filter(status="active") if self.active_only else found
+        return found.active() if self.active_only else found
 
     def _versions(self) -> MemoryQuerySet:
         filters = self.filters
@@ -118,8 +118,10 @@ class _Export:
 
     def _count_left_out(self) -> None:
         if self.active_only:
-            found = self.filters.qs.looked_up(self.filters.sought).at_once().exclude(status="active")
-            self.summary.inactive.update(dict(found.order_by().values_list("status").annotate(number=Count("id"))))
+            found: MemoryQuerySet = self.filters.qs.looked_up(self.filters.sought).at_once()
+            inactive = found.exclude(status=ACTIVE).order_by().values_list("status").annotate(number=Count("id"))
+            # The unary plus leaves out what there is none of.
+            self.summary.inactive = +Counter({**dict(inactive), EXPIRED: found.with_status(EXPIRED).count()})
         if not self.history:
             filters = self.filters
             versions = filters.moment.recorded(filters.seen)

@@ -91,21 +91,23 @@ def told_to(principal: str, viewer: Principal, *, cursor: str = "", limit: int =
 def entries(
     viewer: Principal,
     *,
-    principal: str = "",
-    action: str = "",
+    principal: str | None = None,
+    action: str | None = None,
     memory_id: UUID | None = None,
-    request_id: str = "",
+    request_id: str | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
     cursor: str = "",
     limit: int = LIMIT,
 ) -> Trail:
-    """The ledger itself. `since` and `until` are half-open; of a memory that the viewer may not see there is nothing.
+    """The ledger itself, or what of it has these values: an empty text asks for empty ones.
+
+    `since` and `until` are half-open; of a memory that the viewer may not see there is nothing.
 
     Raises BadCursor, as all of these do.
     """
     asked = {"principal": principal, "action": action, "request_id": request_id, "at__gte": since, "at__lt": until}
-    rule = Q(**{name: value for name, value in asked.items() if value})
+    rule = Q(**{name: value for name, value in asked.items() if value is not None})
     if memory_id is None:
         return _trail(rule, viewer, cursor, limit)
     return _of_memory(memory_id, viewer, rule, cursor, limit) or Trail(entries=[], next_cursor=None)

@@ -4,14 +4,13 @@ from dataclasses import replace
 from typing import Any
 
 from django import forms
-from django.core.exceptions import ValidationError
 from django.core.signing import BadSignature, Signer
 from django.core.validators import RegexValidator
 from django.http import QueryDict
 
 from memoryhub.firewall.cursors import signer_of
 from memoryhub.firewall.types import Principal
-from memoryhub.memories.filters import BadQuery, InstantField, refuse_unknown, text_options
+from memoryhub.memories.filters import BadQuery, InstantField, TextField, read_parameters, refuse_unknown, text_options
 from memoryhub.memories.pages import PARAMETERS, parse_limit
 from memoryhub.ops import trail
 from memoryhub.ops.trail import Trail
@@ -28,14 +27,14 @@ LONGEST = 300
 
 
 _FIELDS: dict[str, forms.Field] = {
-    "principal": forms.CharField(required=False, **text_options(LONGEST)),
+    "principal": TextField(required=False, **text_options(LONGEST)),
     "action": forms.CharField(
         required=False,
         strip=False,
         validators=[RegexValidator(r"\A[a-z_]{1,32}\.[a-z_]{1,32}\Z", f"must be an action, such as {ACTIONS[0]}.")],
     ),
     "memory": forms.UUIDField(required=False, error_messages={"invalid": "must be the id of a memory."}),
-    "request_id": forms.CharField(required=False, **text_options(LONGEST)),
+    "request_id": TextField(required=False, **text_options(LONGEST)),
     "from": InstantField(required=False),
     "to": InstantField(required=False),
 }
@@ -44,10 +43,10 @@ _FIELDS: dict[str, forms.Field] = {
 def entries(data: QueryDict, viewer: Principal) -> Trail:
     """The entries that a query string asks for. Raises BadQuery."""
     refuse_unknown(data, frozenset((*FILTERS, *PARAMETERS)))
-    asked = _cleaned(data)
+    asked = read_parameters(data, _FIELDS)
     if asked["from"] and asked["to"] and asked["from"] >= asked["to"]:
         raise BadQuery({"to": ["must be later than from."]})
-    signer = signer_of(viewer, "ledger", [data.get(name, "") for name in FILTERS])
+    signer = signer_of(viewer, "ledger", [data.get(name) for name in FILTERS])
     found = trail.entries(
         viewer,
         principal=asked["principal"],
@@ -66,19 +65,6 @@ def told_to(principal: str, data: QueryDict, viewer: Principal) -> Trail:
     refuse_unknown(data, frozenset(PARAMETERS))
     signer = signer_of(viewer, "told to", principal)
     return _signed(trail.told_to(principal, viewer, **_place(data, signer)), signer)
-
-
-def _cleaned(data: QueryDict) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    errors: dict[str, list[str]] = {}
-    for name, field in _FIELDS.items():
-        try:
-            values[name] = field.clean(data.get(name, ""))
-        except ValidationError as error:
-            errors[name] = list(error.messages)
-    if errors:
-        raise BadQuery(errors)
-    return values
 
 
 def _place(data: QueryDict, signer: Signer) -> dict[str, Any]:

@@ -252,7 +252,7 @@ class Changes:
 
 def of_versions(seen: MemoryQuerySet, since: datetime, until: datetime, among: Q) -> list[Side]:
     """What is in force at `until` and was not at `since`, and what was in force at `since` and is so no more."""
-    after, before = seen.known_at(until), seen.known_at(since)
+    after, before = (seen.known_at(instant).judged_at(instant).unexpired() for instant in (until, since))
     ended = before.filter(among, superseded_at__gt=since, superseded_at__lte=until)
     expired = before.filter(among, expires_at__gt=since, expires_at__lte=until)
     return [

@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import Any, ClassVar
 from uuid import UUID
 
-import django_filters
 from django.core.signing import BadSignature, Signer
 from django.http import QueryDict
 
@@ -17,10 +16,10 @@ from memoryhub.firewall.cursors import signer_of
 from memoryhub.firewall.types import Clearance, Principal
 from memoryhub.memories import clock, pages
 from memoryhub.memories.facets import FacetValue
-from memoryhub.memories.filters import BadQuery, InstantFilter, MemoryFilterSet
+from memoryhub.memories.filters import BadQuery, InstantFilter, MemoryFilterSet, choice_filter
 from memoryhub.memories.moment import Moment
-from memoryhub.memories.querysets import END_OF_TIME, MemoryQuerySet
-from memoryhub.memories.records import Record, for_people, records
+from memoryhub.memories.querysets import ACTIVE, END_OF_TIME, MemoryQuerySet
+from memoryhub.memories.records import Record, for_people, stored
 from memoryhub.memories.suspicion import masked
 from memoryhub.timetravel import text
 from memoryhub.timetravel.changes import KINDS, SHOWN, Changes, Place, among, of_events, of_versions
@@ -35,10 +34,6 @@ WORDS_OF_A_PAGE = 16_000
 """Of all texts of a page so many words, at most, are compared one by one."""
 
 
-def _choices(values: tuple[str, ...]) -> django_filters.ChoiceFilter:
-    return django_filters.ChoiceFilter(choices=lambda: [(value, value) for value in values], method="leave_to_moment")
-
-
 class DiffFilterSet(MemoryFilterSet):
     """Between which instants, on which axis; and the filters of the list, which either end of a change may match."""
 
@@ -48,8 +43,8 @@ class DiffFilterSet(MemoryFilterSet):
     as_of: Any = None
     since = InstantFilter(method="leave_to_moment")
     until = InstantFilter(method="leave_to_moment")
-    axis = _choices(AXES)
-    change = _choices(KINDS)
+    axis = choice_filter(lambda: AXES, method="leave_to_moment")
+    change = choice_filter(lambda: KINDS, method="leave_to_moment")
 
     def __init__(self, data: QueryDict, *, clearance: Clearance, besides: tuple[str, ...] = PARAMETERS) -> None:
         super().__init__(data, clearance=clearance, besides=besides)
@@ -59,6 +54,12 @@ class DiffFilterSet(MemoryFilterSet):
             raise BadQuery({"until": ["must not be earlier than since."]})
         if not self.is_of_events and "known_at" in self.values:
             raise BadQuery({"known_at": ["can be given with axis=event alone: here since and until say it."]})
+
+    def filter_status(self, queryset: MemoryQuerySet, name: str, status: str) -> MemoryQuerySet:
+        """In what the hub knew, what has expired by the later end was active at the earlier one."""
+        if status == ACTIVE and not self.is_of_events:
+            return queryset.filter(status=ACTIVE)
+        return super().filter_status(queryset, name, status)
 
     @property
     def is_of_events(self) -> bool:
@@ -153,7 +154,7 @@ class Question:
         """The newest `number` changes, or those before a place, by (at, memory_id)."""
         found = self._changes.newest(number, before)
         ids = {row[end] for row in found for end in ("before_id", "after_id") if row[end]}
-        ends = {end.pop("id"): end for end in records(self.filters.seen.filter(id__in=ids), (*SHOWN, "id"))}
+        ends = {end.pop("id"): end for end in stored(self.filters.seen.filter(id__in=ids), (*SHOWN, "id"))}
         return [
             Change(
                 memory_id=row["memory_id"],
@@ -190,14 +191,14 @@ class Question:
         seen, sought = filters.seen, filters.sought
         matched: MemoryQuerySet | None = None
         if filters.is_of_events:
-            known = filters.filter_queryset(seen.known_at(self.known_at))
-            known = known if "status" in filters.values else known.filter(status="active")
+            known = filters.filter_queryset(seen.known_at(self.known_at).judged_at(self.known_at))
+            known = known if "status" in filters.values else known.active()
             sides = of_events(known, self.since, self.until)
             matched = seen.read_for(sought) if sought else None
         else:
             looked_up = among(seen, filters.values.get("subject", ""), sought)
             sides = of_versions(seen, self.since, self.until, looked_up)
-            matched = filters.filter_queryset(seen).read_for(sought) if filters.narrowed else None
+            matched = filters.filter_queryset(seen.judged_at(self.until)).read_for(sought) if filters.narrowed else None
         kind = filters.values.get("change", "")
         return Changes(sides=sides, tiers=seen.tiers, since=self.since, matched=matched, kind=kind)
 

@@ -25,10 +25,7 @@ class BeyondVersion(Func):
 
 
 class HistoryFilterSet(MemoryFilterSet):
-    """The versions of events about a subject that were known at the moment, in force or not, of any status.
-
-    As in any history, none of a memory that had outlived its time to live by then.
-    """
+    """The versions of events about a subject that were known at the moment, in force or not, of any status."""
 
     listed = "history"
 
@@ -36,9 +33,9 @@ class HistoryFilterSet(MemoryFilterSet):
         self, data: QueryDict, *, clearance: Clearance, besides: Iterable[str] = (), now: datetime | None = None
     ) -> None:
         super().__init__(data, clearance=clearance, besides=besides, now=now)
-        if "subject" not in self.values:
+        if not self.values.get("subject"):
             raise BadQuery({"subject": ["is needed for a history."]}, "missing_parameter")
-        known = self.moment.alive(self.seen)
+        known = self.moment.visible_history(self.seen)
         self.queryset = known.filter(timestamp__lte=self.moment.as_of) if self.moment.as_of else known
 
     @cached_property

@@ -12,33 +12,42 @@ from typing import Any, Literal
 from uuid import UUID
 
 from memoryhub.memories.filters import MomentFilterSet
+from memoryhub.memories.moment import NOW
 from memoryhub.memories.querysets import SAID
 from memoryhub.memories.records import WHOLE, Record, newest
 
 MOST_VERSIONS = 500
 MOST_KEYS = 100
 
-Kind = Literal["believed", "replaced", "retired", "quarantined", "erased"]
+Kind = Literal["believed", "expired", "replaced", "retired", "quarantined", "erased"]
+Span = tuple[datetime, datetime | None]
+"""A half-open stretch of event time; None is no end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spell:
     """One version that was said of a key. Half-open: it held from `start` up to `end`, or still does if that is None.
 
-    What was believed held until the next value, what was replaced until what replaced it. Of anything else there is its
-    beginning alone: it was never in anybody's way.
+    What was believed held until the next value or until it expired, and again once later values had expired; what was
+    replaced held until what replaced it. Of anything else there is its beginning alone: it was never in anybody's way.
     """
 
     record: Record
     kind: Kind
     start: datetime
     end: datetime | None
+    spans: Sequence[Span] = ()
+    """When it was the value of its key."""
     decision: UUID | None
     """The decision about a conflict that its standing comes from."""
 
     @property
     def has_extent(self) -> bool:
         return self.kind == "believed" or (self.end is not None and self.end > self.start)
+
+    @property
+    def key(self) -> tuple[UUID, int]:
+        return self.record["memory_id"], self.record["version"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +68,18 @@ class Life:
     has_more_keys: bool
 
     @property
+    def is_empty(self) -> bool:
+        return not self.keys
+
+    def held_at(self, as_of: datetime | None) -> set[tuple[UUID, int]]:
+        """The keys of the spells that are the values of their keys, of events up to an instant."""
+        held: set[tuple[UUID, int]] = set()
+        for key in self.keys:
+            said = [one for one in key.spells if one.kind == "believed" and (as_of is None or one.start <= as_of)]
+            held |= {one.key for one in said[-1:]}
+        return held
+
+    @property
     def spells(self) -> list[Spell]:
         """All of it, the latest event first."""
         spells = [spell for key in self.keys for spell in key.spells]
@@ -71,12 +92,13 @@ class Life:
 
 
 def life(subject: str, filters: MomentFilterSet) -> Life | None:
-    """The life of `subject` as `filters` see it; None if they see nothing of it."""
+    """The life of `subject` as `filters` see it: empty if there is something now and was nothing then, else None."""
     moment, about = filters.moment, filters.seen.filter(subject=subject)
-    said = newest(moment.alive(about), MOST_VERSIONS + 1, (*WHOLE, "id", "decision", *SAID))
+    said = newest(moment.visible_history(about), MOST_VERSIONS + 1, (*WHOLE, "id", "decision", *SAID))
     if not said:
-        return None
-    believed = newest(moment.of(about).filter(status="active").believed(), MOST_KEYS + 1, WHOLE)
+        is_there_now = bool(newest(NOW.visible_history(about), 1, ("memory_id",)))
+        return Life(keys=[], believed=[], has_more=False, has_more_keys=False) if is_there_now else None
+    believed = newest(moment.active(about).believed(), MOST_KEYS + 1, WHOLE)
     return Life(
         keys=list(_keys(said[:MOST_VERSIONS])),
         believed=sorted(believed[:MOST_KEYS], key=_collection),
@@ -95,21 +117,41 @@ def _keys(said: Sequence[Record]) -> Iterator[Key]:
     for collection, values in groupby(sorted(said, key=_order), key=_collection):
         in_order = list(values)
         kinds = [_kind(record) for record in in_order]
-        starts = [record["timestamp"] for record, kind in zip(in_order, kinds, strict=True) if kind == "believed"]
-        yield Key(collection=collection, spells=list(_spells(in_order, kinds, iter(starts[1:]), replaced_by)))
+        yield Key(collection=collection, spells=list(_spells(in_order, kinds, replaced_by)))
 
 
 def _spells(
     values: Sequence[Record],
     kinds: Sequence[Kind],
-    following: Iterator[datetime],
     replaced_by: dict[tuple[Any, int], Record],
 ) -> Iterator[Spell]:
+    held = [record for record, kind in zip(values, kinds, strict=True) if kind in ("believed", "expired")]
+    following = iter(range(1, len(held) + 1))
     for record, kind in zip(values, kinds, strict=True):
         later = replaced_by.get((record["memory_id"], record["version"]))
-        end = next(following, None) if kind == "believed" else later["timestamp"] if later else None
+        spans = _spans(record, held[next(following) :]) if kind in ("believed", "expired") else []
+        end = spans[-1][1] if spans else later["timestamp"] if later else None
         known = {name: value for name, value in record.items() if name in WHOLE}
-        yield Spell(record=known, kind=kind, start=record["timestamp"], end=end, decision=record["decision"])
+        yield Spell(
+            record=known, kind=kind, start=record["timestamp"], end=end, spans=spans, decision=record["decision"]
+        )
+
+
+def _spans(record: Record, later: Sequence[Record]) -> list[Span]:
+    """When a value was that of its key: from its event until it expired, without the time of `later` values."""
+    spans: list[Span] = []
+    start, end = record["timestamp"], record["expires_at"]
+    for other in later:
+        if end is not None and other["timestamp"] >= end:
+            break
+        if other["timestamp"] > start:
+            spans.append((start, other["timestamp"]))
+        if other["expires_at"] is None:
+            return spans or [(start, start)]
+        start = max(start, other["expires_at"])
+    if end is None or start < end:
+        spans.append((start, end))
+    return spans or [(record["timestamp"], record["timestamp"])]
 
 
 def _kind(record: Record) -> Kind:
@@ -117,7 +159,7 @@ def _kind(record: Record) -> Kind:
         return "erased"
     if record["superseded_at"] is not None:
         return "replaced"
-    kinds: dict[str, Kind] = {"retired": "retired", "quarantined": "quarantined"}
+    kinds: dict[str, Kind] = {"retired": "retired", "quarantined": "quarantined", "expired": "expired"}
     return kinds.get(record["status"], "believed")
 
 

@@ -15,7 +15,7 @@ from django.http import QueryDict
 from memoryhub.firewall import wall
 from memoryhub.firewall.types import Principal
 from memoryhub.memories import pages
-from memoryhub.memories.filters import MOMENT, BadQuery, MemoryFilterSet
+from memoryhub.memories.filters import MOMENT, BadQuery, MemoryFilterSet, read_form
 from memoryhub.memories.moment import Moment
 from memoryhub.memories.pages import Page
 from memoryhub.memories.records import RECORD, Record
@@ -102,7 +102,7 @@ def _read(query: str) -> QueryDict:
     is_address = "?" in text or "/" in text.partition("=")[0]
     try:
         parts = urlsplit(text if is_address else f"?{text}")
-        asked = QueryDict(parts.query, mutable=True)
+        asked = read_form(QueryDict(parts.query))
     except (ValueError, UnicodeError):
         raise BadQuery({"query": ["is not an address."]}) from None
     if parts.path not in LISTS:
@@ -111,7 +111,7 @@ def _read(query: str) -> QueryDict:
         raise BadQuery({"query": ["must ask for a first page: leave out the cursor."]})
     if asked.get("view", "list") not in ("", "list", "state"):
         raise BadQuery({"query": ["can be replayed for the views list and state."]})
-    for name in [name for name, values in asked.lists() if name in _MANNERS or not any(values)]:
+    for name in [name for name in asked if name in _MANNERS]:
         del asked[name]
     return asked
 

@@ -54,13 +54,14 @@ class Answer:
 def travel(data: QueryDict, *, reader: Principal, names: tuple[str, ...] = RECORD) -> Answer:
     """The page that `data` asks for: filters, `as_of` or `known_at` or both, `view`, `limit` and `cursor`.
 
-    A history, which is of one subject, may do without an instant. Without `known_at` it is what is known now, and stays
-    that on the pages that follow. Raises BadQuery.
+    A list needs an instant. What was believed without one is what is believed now, and a history, which is of one
+    subject, is all of it. Without `known_at` it is what is known now, and stays that on the pages that follow. Raises
+    BadQuery.
     """
     view = data.get("view") or "list"
     if view not in VIEWS:
         raise BadQuery({"view": [f"must be one of {', '.join(VIEWS)}."]})
-    if view != "history" and not any(data.get(name) for name in MOMENT):
+    if view == "list" and not any(data.get(name) for name in MOMENT):
         raise BadQuery({"as_of": ["is needed here, unless known_at is given."]}, "missing_parameter")
     asked, cursor, now = _pinned(data)
     filters = _FILTERS[view](asked, clearance=reader.clearance, besides=PARAMETERS, now=now)

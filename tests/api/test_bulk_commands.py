@@ -356,11 +356,13 @@ class TestExport:
         assert (entry.principal, entry.query) == ("system:export", "source=test&label=a%26b")
         assert entry.reach_tiers == settings.MEMORYHUB.tiers
 
-    def test_leaves_out_what_has_outlived_its_time(self, tmp_path):
-        make_memory(expires_at=timezone.now() - timedelta(seconds=1))
+    def test_of_what_has_expired_is_for_who_asks_for_it(self, tmp_path):
+        make_memory(payload_id="p", expires_at=timezone.now() - timedelta(seconds=1))
 
-        assert export(tmp_path / "out.jsonl") == b""
-        assert export(tmp_path / "out.jsonl", "--history") == b""
+        for options in ((), ("--history",)):
+            assert export(tmp_path / "out.jsonl", *options, "--status", "active") == b""
+            (line,) = export(tmp_path / "out.jsonl", *options, "--status", "expired").splitlines()
+            assert json.loads(line)["payload_id"] == "p"
 
     def test_with_history_never_declassifies(self, tmp_path):
         make_memory(payload_id="p", content="Open.", tier="public")

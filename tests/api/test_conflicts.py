@@ -49,6 +49,21 @@ def test_one_group_says_what_speaks_for_its_class(reader):
     assert {"negation", "bias"} <= {feature["name"] for feature in pairs[0]["features"]}
 
 
+def test_a_group_says_that_more_is_said_than_is_told(reader):
+    for number in range(21):
+        make_memory(subject="user:ada", collection="city", content=f"City {number}")
+        make_memory(subject="user:bob", collection="city", content=f"City {number % 2}")
+    make_memory(subject="user:eve", collection="city", content="Paris")
+    make_memory(subject="user:eve", collection="city", content="London")
+
+    listed = reader.get(CONFLICTS).json()["conflicts"]
+    told = {group["subject"]: (group["has_more_values"], group["has_more_memories"]) for group in listed}
+    alone = reader.get(f"{CONFLICTS}/{listed[0]['id']}").json()
+
+    assert told == {"user:ada": (True, True), "user:bob": (False, True), "user:eve": (False, False)}
+    assert (len(alone["values"]), alone["has_more_values"], alone["has_more_memories"]) == (21, False, False)
+
+
 def test_a_group_without_a_subject_is_found_by_its_id(reader):
     for city in CITIES:
         make_memory(subject="", collection="city", content=city)

@@ -444,3 +444,16 @@ def test_of_two_stewards_who_decide_at_the_same_moment_one_does(steward, other, 
     assert first.status_code == 201, first.content
     assert problem(second, 412 if with_tag else 409, "stale")["decision"] == first.json()
     assert len(deeds()) == 1
+
+
+def test_an_empty_filter_of_the_decisions_asks_for_empty(steward):
+    cities("Paris", "London")
+    assert steward.post(DECIDE, asked(steward, **NOT_ONE)).status_code == 201
+
+    def found(**filters: str) -> int:
+        return len(steward.get(DECISIONS, **filters).json()["decisions"])
+
+    assert (found(), found(collection="city"), found(collection=""), found(subject="")) == (1, 1, 0, 0)
+    assert (found(q=""), found(principal="")) == (1, 0)
+    for name, value in (("outcome", ""), ("in_force", ""), ("from", ""), ("run", ""), ("q", "\u200b")):
+        assert list(problem(steward.get(DECISIONS, **{name: value}), 400, "invalid_parameter")["errors"]) == [name]

@@ -249,6 +249,14 @@ class TestMany:
 
         assert unchanged(memory)
 
+    @pytest.mark.parametrize("chosen", [{"collection": ""}, {"label": []}, {"label": [""]}, {"label": ""}])
+    def test_are_those_without_a_value_where_an_empty_one_is_asked_for(self, careful, chosen):
+        make_memory(collection="city", labels=["eu"])
+        make_memory(collection="", labels=[])
+        body = {"filter": chosen, "status": "quarantined", "dry_run": True}
+
+        assert careful.post(MANY, body).json()["matched"] == 1
+
     def test_do_not_tell_of_hidden_ones(self, careful):
         make_memory(subject="user:ada")
         body = {"filter": {"subject": "user:ada"}, "status": "quarantined", "dry_run": True}
@@ -282,6 +290,8 @@ class TestMany:
             ({}, "invalid_value", "filter"),
             ({"filter": {"subjekt": "x"}}, "invalid_parameter", "subjekt"),
             ({"filter": {"tier": "secret"}}, "invalid_parameter", "tier"),
+            ({"filter": {"kind": ""}}, "invalid_parameter", "kind"),
+            ({"filter": {"kind": []}}, "invalid_parameter", "kind"),
             ({"filter": {"limit": "5"}}, "invalid_parameter", "limit"),
             ({"filter": {"subject": ["a", "b"]}}, "invalid_parameter", "subject"),
             ({"filter": {"subject": 1}}, "invalid_value", "filter"),

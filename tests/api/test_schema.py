@@ -270,7 +270,7 @@ def _provoke(key: str, method: str, path: str, status: int) -> Any:
 def _classify(caller: Client, address: str, status: int) -> Any:
     change: dict[str, Any] = {"classification_tier": "restricted" if status == 403 else "internal"}
     if address == "/api/memories/labels":
-        change |= {"filter": {"subject": 1 if status == 400 else ""}}
+        change |= {"filter": {"subject": 1} if status == 400 else {}}
         change |= {"dry_run": True} if status == 200 else {"token": "another" if status == 409 else ""}
         if status == 403:
             dry = caller.post(address, {**change, "dry_run": True}, content_type="application/json").json()

@@ -61,7 +61,7 @@ def as_set(walked: list[groups.Group]) -> dict[Key, frozenset[str]]:
 def reference(seen: MemoryQuerySet, **fields: str) -> dict[Key, frozenset[str]]:
     """What GROUP BY subject, collection HAVING count(DISTINCT content) > 1 finds."""
     contents = defaultdict(set)
-    rows = seen.current().filter(status="active", **fields).exclude(subject="")
+    rows = seen.current().active().filter(**fields).exclude(subject="").exclude(collection="")
     for subject, collection, content in rows.values_list("subject", "collection", "content"):
         contents[subject, collection].add(content)
     return {key: frozenset(said) for key, said in contents.items() if len(said) > 1}
@@ -180,12 +180,27 @@ class TestKeys:
         assert found() == []
         assert as_set(found("unkeyed=true")) == {("", ""): {"Paris", "Berlin"}}
 
+    def test_with_an_empty_part_are_listed_for_who_asks_for_them(self):
+        for subject, collection in (("user:ada", "city"), ("user:ada", ""), ("", "city"), ("", "")):
+            for content in ("Paris", "Berlin"):
+                make_memory(subject=subject, collection=collection, content=content)
+
+        def keys(query: str) -> list[Key]:
+            return [group.key for group in found(query)]
+
+        assert keys("") == [("user:ada", "city")]
+        assert keys("unkeyed=true") == [("", ""), ("", "city"), ("user:ada", ""), ("user:ada", "city")]
+        assert keys("collection=") == [("user:ada", "")]
+        assert keys("subject=") == [("", "city")]
+        assert keys("subject=&collection=") == [("", "")]
+        assert keys("status=all&collection=") == [("user:ada", "")]
+
     def test_lead_back_to_their_group(self):
         for content in ("Paris", "Berlin"):
             make_memory(subject="user:\u00e9\U0001f600/?&", collection="", content=content)
-        (group,) = found()
+        (group,) = found("collection=")
 
-        again = groups.group(GroupFilterSet(QueryDict(), clearance=everything()), group.id)
+        again = groups.group(GroupFilterSet(QueryDict("unkeyed=true"), clearance=everything()), group.id)
 
         assert again == group
         assert group.id.startswith("cf_")
@@ -341,7 +356,8 @@ def test_one_class_can_be_asked_for():
     ("query", "wrong"),
     [
         ("class=disputed", "class"), ("scope=all", "scope"), ("min_values=0", "min_values"), ("unkeyed=yes", "unkeyed"),
-        ("status=closed", "status"),
+        ("status=closed", "status"), ("class=", "class"), ("actor_type=", "actor_type"), ("from=", "from"),
+        ("subject_contains=%E2%80%8B", "subject_contains"),
         ("from=yesterday", "from"), ("known_at=2026-03-01T12:00:00", "known_at"), ("colour=red", "colour"),
     ],
 )  # fmt: skip

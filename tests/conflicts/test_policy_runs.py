@@ -67,6 +67,14 @@ def test_a_dry_run_tells_each_open_group_and_changes_nothing():
     assert (met.value_count, met.memory_count, met.klass) == (2, 3, "update")
 
 
+def test_a_policy_is_about_the_groups_that_are_listed():
+    make_group("user:ada", "Oslo", "Bern", collection="")
+    make_group("user:bob", "Oslo", "Bern")
+
+    assert told(make_policy()) == {"user:bob": ("Bern", "latest_event")}
+    assert told(make_policy(name="Without one", collection="")) == {"user:ada": ("Bern", "latest_event")}
+
+
 @pytest.mark.parametrize("at_once", [1, 2, 3, 500])
 def test_chunks_of_any_size_tell_the_same(at_once):
     for name in "abcdefg":

@@ -58,7 +58,7 @@ class TestTheQueue:
         disagree()
         disagree("user:bob")
 
-        assert steward.get("/conflicts?subject=user:ada&source=")["Location"] == "/conflicts?subject=user%3Aada"
+        assert steward.get("/conflicts?form=1&subject=user:ada&source=")["Location"] == "/conflicts?subject=user%3Aada"
         page = shown(steward.get("/conflicts?subject=user:ada&source=crm"))
         assert "user:bob" not in page
         assert "She lives in London." in page, "a filter by source cuts no member out"

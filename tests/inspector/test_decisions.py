@@ -69,7 +69,7 @@ def test_what_cannot_be_answered_is_named(steward: Client, query: str) -> None:
 
 
 def test_empty_fields_leave_the_address(steward: Client) -> None:
-    assert steward.get("/decisions?q=&subject=user:ada")["Location"] == "/decisions?subject=user%3Aada"
+    assert steward.get("/decisions?form=1&q=&subject=user:ada")["Location"] == "/decisions?subject=user%3Aada"
 
 
 def test_an_empty_list_leads_to_the_queue(steward: Client) -> None:

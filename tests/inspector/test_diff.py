@@ -122,7 +122,7 @@ def test_a_mistake_is_a_sentence_and_the_form_keeps_what_was_typed(client, asked
 
 
 def test_a_form_sent_with_empty_fields_leads_to_the_address_without_them(client):
-    answer = client.get("/diff", {"since": EVER, "until": "", "subject": "", "axis": "known"})
+    answer = client.get("/diff", {"form": "1", "since": EVER, "until": "", "subject": "", "axis": "known"})
 
     assert (answer.status_code, answer["Location"]) == (302, f"/diff?since={EVER}&axis=known")
 

@@ -59,7 +59,7 @@ def test_a_version_tells_what_it_changed() -> None:
         ("sensitivity_labels", "", "pii"),
     ]
     assert [piece.text for piece in second.pieces] == ["Ada lives in ", "Paris", "Berlin", "."]
-    assert (second.is_current, first.is_current, first.changes, first.pieces) == (True, False, [], [])
+    assert (second.status, first.status, first.changes, first.pieces) == ("active", "", [], [])
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from django.test import Client
 from memoryhub.audit.models import AuditEntry
 from memoryhub.memories import relabel
 from memoryhub.memories.models import Memory
-from tests.builders import make_clearance, make_memory
+from memoryhub.memories.relabel import Change
+from tests.builders import WRITER, make_clearance, make_memory
 from tests.inspector import pages
 
 pytestmark = pytest.mark.django_db
@@ -94,6 +95,21 @@ def test_a_memory_is_quarantined_and_released_by_a_button(careful):
         assert words in page
         assert f">{button}</button>" in page
     assert deeds() == ["memory.quarantine", "memory.release"]
+
+
+def test_a_version_in_quarantine_is_not_said_to_be_in_force(careful):
+    memory = make_memory(payload_id="p")
+    path = f"/memories/{memory.memory_id}"
+    before = text(careful.get(path))
+
+    relabel.carry_out(relabel.plan_one(memory.memory_id, relabel.read({"status": "quarantined"}, Change), by=WRITER))
+
+    def versions(page: str) -> str:
+        return page.split('id="versions-title"')[1].split("</section>", maxsplit=1)[0]
+
+    assert "in force" in versions(before)
+    assert "in force" not in versions(text(careful.get(path)))
+    assert "quarantined" in versions(text(careful.get(path)))
 
 
 def test_who_may_not_judge_sees_no_form_and_is_refused():

@@ -159,7 +159,7 @@ def test_the_filters_find_and_what_they_do_not_understand_is_named(auditor: Clie
     assert said(auditor.get("/ledger?request_id=r-1")) == both[1:]
     assert said(auditor.get("/ledger?from=2026-03-01T12:05:00Z&to=2026-03-01T12:09:00Z")) == both[:1]
     assert said(auditor.get("/ledger?principal=key:one&action=memory.read")) == []
-    assert auditor.get("/ledger?principal=&action=key.create")["Location"] == "/ledger?action=key.create"
+    assert auditor.get("/ledger?form=1&principal=&action=key.create")["Location"] == "/ledger?action=key.create"
     for query in MISTAKEN:
         answer = auditor.get(f"/ledger?{query}")
         assert answer.status_code == 400, query

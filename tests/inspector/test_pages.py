@@ -86,8 +86,8 @@ def test_what_cannot_be_answered_is_refused(client: Client, query: str) -> None:
 
 
 def test_empty_fields_of_a_form_leave_the_address(client: Client) -> None:
-    assert client.get("/?q=&subject=ada&label=&label=pii")["Location"] == "/?subject=ada&label=pii"
-    assert client.get("/?q=&subject=ada", headers=HTMX)["HX-Push-Url"] == "/?subject=ada"
+    assert client.get("/?form=1&q=&subject=ada&label=&label=pii")["Location"] == "/?subject=ada&label=pii"
+    assert client.get("/?form=1&q=&subject=ada", headers=HTMX)["HX-Push-Url"] == "/?subject=ada"
 
 
 def test_what_may_not_be_seen_does_not_show() -> None:

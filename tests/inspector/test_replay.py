@@ -177,6 +177,17 @@ def test_a_question_is_an_address_or_what_stands_behind_its_question_mark(boss, 
     assert marked(boss, query=query, known_at="2999-01-01", **{"as": "key:agent"}) == {"Asked for": "same"}
 
 
+def test_an_empty_value_of_a_question_asks_for_empty(boss):
+    agent()
+    make_memory(collection="", content="Without")
+    make_memory(collection="city", content="With")
+
+    for query in ("collection=", "/?form=1&source=&collection=&empty=collection"):
+        assert marked(boss, query=query, known_at="2999-01-01", **{"as": "key:agent"}) == {"Without": "same"}
+    both = marked(boss, query="/?form=1&q=&collection=", known_at="2999-01-01", **{"as": "key:agent"})
+    assert both == {"Without": "same", "With": "same"}
+
+
 def test_an_empty_question_asks_for_all(boss):
     agent()
     make_memory(content="One")

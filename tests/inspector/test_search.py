@@ -45,6 +45,41 @@ def test_a_facet_asks_for_its_value_or_no_longer() -> None:
     assert [link.url for link in label.first] == ["/?source=a", "/?source=a&label=PII&label=hr"]
 
 
+def test_the_facet_of_no_value_asks_for_memories_without_one_and_its_chip_takes_it_away() -> None:
+    counted = Facets(total=4, capped=False, dimensions={"collection": [FacetValue("", 3), FacetValue("city", 1)]})
+
+    (collection,) = search("source=a").facets(counted)
+    (active,) = search("source=a&collection=").facets(counted)
+
+    assert [link.url for link in collection.first] == ["/?source=a&collection=", "/?source=a&collection=city"]
+    assert [(link.is_active, link.url) for link in active.first] == [
+        (True, "/?source=a"),
+        (False, "/?source=a&collection=city"),
+    ]
+    assert search("collection=").words == "collection is none"
+    assert [chip.remove_url for chip in search("collection=").chips] == ["/"]
+
+
+@pytest.mark.parametrize(
+    ("query", "left"),
+    [
+        ("form=1&q=&source=&collection=city&label=&label=pii", "collection=city&label=pii"),
+        ("form=1&collection=&empty=collection&source=a", "source=a&collection="),
+        ("form=1&collection=city&empty=collection", "collection=city"),
+        ("collection=&source=a&q=&cursor=", "collection=&source=a"),
+    ],
+)
+def test_what_a_form_left_empty_asks_for_nothing_unless_it_says_so(query: str, left: str) -> None:
+    assert search(query).params.urlencode() == left
+
+
+def test_the_form_keeps_what_asks_for_empty() -> None:
+    found = search("collection=&source=a")
+
+    assert found.empty == ["collection"]
+    assert [field.hint for field in found.fields({}, ()) if field.name == "collection"] == ["none"]
+
+
 def test_a_dimension_that_says_nothing_is_left_out() -> None:
     counted = Facets(total=4, capped=False, dimensions={"namespace": [FacetValue("", 4)], "label": []})
 

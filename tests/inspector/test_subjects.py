@@ -93,7 +93,68 @@ def test_what_is_quarantined_stands_in_nobodys_way_and_what_expired_is_gone():
         ("Paris", 5),
         ("London", None),
     ]
-    assert sorted(kind for _, _, kind, _, _ in found) == ["believed", "believed", "quarantined", "replaced"]
+    assert sorted(kind for _, _, kind, _, _ in found) == ["believed", "believed", "expired", "quarantined", "replaced"]
+    assert [(what, since, until) for _, what, kind, since, until in found if kind == "expired"] == [("Oslo", 3, 4)]
+
+
+def test_a_value_is_believed_again_when_a_later_one_has_expired():
+    say("Paris", 1)
+    say("Oslo", 3, expires_at=at("2026-03-05").isoformat())
+    say("Bergen", 4, expires_at=at("2026-03-06").isoformat())
+    say("London", 8, expires_at="2999-01-01T00:00:00Z")
+
+    whole = life_of("user:bob")
+    assert whole is not None
+    (key,) = whole.keys
+
+    spans = {spell.record["content"]: [(a.day, b and b.day) for a, b in spell.spans] for spell in key.spells}
+    assert spans == {"Paris": [(1, 3), (6, 8), (1, None)], "Oslo": [(3, 4)], "Bergen": [(4, 6)], "London": [(8, 1)]}
+    for day in (1, 2, 3, 4, 5, 6, 7, 8, 9):
+        found = life_of("user:bob", f"as_of=2026-03-{day:02d}")
+        assert found is not None
+        drawn = [
+            spell.record["content"]
+            for spell in key.spells
+            if any(
+                a <= at(f"2026-03-{day:02d}") and (b is None or at(f"2026-03-{day:02d}") < b) for a, b in spell.spans
+            )
+        ]
+        assert [record["content"] for record in found.believed] == drawn, day
+
+
+def badges(page: str) -> list[str]:
+    """The words of the column that tells of each version's standing, from the latest event on."""
+    return [
+        re.sub(r"<[^>]*>", "", cell).strip() for cell in re.findall(r'data-label="Status">(.*?)</td>', page, re.DOTALL)
+    ]
+
+
+def test_only_the_value_of_a_key_wears_the_badge_of_what_is_believed():
+    say("Paris", 1)
+    say("London", 5)
+    say("Rome", 7)
+    say("engineer", 3, collection="job")
+    client = signed_in()
+
+    assert badges(text(client.get("/subjects/user:bob"))) == ["believed", "superseded", "believed", "superseded"]
+    then = text(client.get("/subjects/user:bob?as_of=2026-03-05"))
+    assert badges(then) == ["later", "believed", "believed", "superseded"]
+
+
+def test_before_anything_was_known_a_subject_has_an_empty_page():
+    before = moment.as_parameter(clock.settle())
+    say("Paris", 1)
+    say("Secret base", 1, tier="restricted", subject="user:eve")
+    client = signed_in("low", max_tier="internal")
+
+    known = client.get(f"/subjects/user:bob?known_at={before}")
+    happened = client.get("/subjects/user:bob?as_of=2026-02-01")
+
+    assert (known.status_code, happened.status_code) == (200, 200)
+    assert "Nothing was known yet" in text(known)
+    assert "Nothing was believed yet" in text(happened)
+    assert client.get(f"/subjects/user:eve?known_at={before}").status_code == 404
+    assert client.get(f"/subjects/nobody?known_at={before}").status_code == 404
 
 
 def test_at_an_instant_of_record_time_nothing_later_is_known():

@@ -2,6 +2,7 @@
 
 import uuid
 from datetime import UTC, datetime
+from typing import Any
 
 import psycopg
 import pytest
@@ -47,7 +48,7 @@ NOT_NULL = sorted(
 )
 
 
-def refusal(**fields: object) -> psycopg.Error:
+def refusal(**fields: Any) -> psycopg.Error:
     with pytest.raises(DatabaseError) as caught, transaction.atomic():
         insert(**fields)
     assert isinstance(caught.value.__cause__, psycopg.Error)

@@ -64,18 +64,18 @@ def filters() -> st.SearchStrategy[list[tuple[str, str]]]:
     options: dict[str, tuple[str, ...]] = {
         "source": SOURCES,
         "actor_type": ("user", "agent"),
-        "namespace": ("team", "none"),
-        "collection": ("city",),
-        "tier": ("public", "internal"),
+        "namespace": ("team", "none", ""),
+        "collection": ("city", ""),
+        "tier": ("public", "internal", ""),
         "kind": ("fact", "summary"),
-        "status": ("active", "erased"),
-        "subject": ("user:ada",),
+        "status": ("active", "erased", "expired"),
+        "subject": ("user:ada", ""),
         "q": ("PARIS",),
         "from": EDGES,
         "to": EDGES,
     }
     one = st.one_of(*(st.tuples(st.just(name), st.sampled_from(values)) for name, values in options.items()))
-    labels = st.lists(st.tuples(st.just("label"), st.sampled_from(LABELS)), max_size=2)
+    labels = st.lists(st.tuples(st.just("label"), st.sampled_from((*LABELS, ""))), max_size=2)
     some = st.lists(one, max_size=3, unique_by=lambda pair: pair[0])
     return st.builds(lambda chosen, more: [*chosen, *more], some, labels).filter(_is_a_range)
 
@@ -93,16 +93,17 @@ def _instant(text: str) -> datetime:
 def expected(clearance: Clearance, chosen: list[tuple[str, str]]) -> list[Memory]:
     """The rows that the filters mean, told in Python."""
     given = dict(chosen)
-    sought = {label_key(value) for name, value in chosen if name == "label"}
+    labels = [value for name, value in chosen if name == "label"]
+    sought = {label_key(value) for value in labels if value}
     plain = {"tier": "classification_tier"}
     now = datetime.now(UTC)
     return [
         row
         for row in Memory.objects.all()
         if row.superseded_at is None
-        and (row.expires_at is None or row.expires_at > now)
         and clearance.permits(row)
-        and row.status == given.get("status", "active")
+        and _status(row, now) == given.get("status", "active")
+        and not ("" in labels and row.sensitivity_labels)
         and sought <= set(map(label_key, row.sensitivity_labels))
         and given.get("q", "").lower() in row.content.lower()
         and ("from" not in given or row.timestamp >= _instant(given["from"]))
@@ -113,6 +114,10 @@ def expected(clearance: Clearance, chosen: list[tuple[str, str]]) -> list[Memory
             if name not in ("status", "label", "q", "from", "to")
         )
     ]
+
+
+def _status(row: Memory, now: datetime) -> str:
+    return "expired" if row.status == "active" and row.expires_at and row.expires_at <= now else row.status
 
 
 def ranked(counter: Counter[str]) -> list[tuple[str, int]]:

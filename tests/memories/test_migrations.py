@@ -10,8 +10,9 @@ from django.db.migrations.loader import MigrationLoader
 
 from memoryhub.conflicts.models import Policy
 from memoryhub.firewall.models import ApiKey
-from memoryhub.firewall.types import tier_order
+from memoryhub.firewall.types import everything, tier_order
 from memoryhub.memories.models import Memory
+from memoryhub.memories.querysets import MemoryQuerySet, Sought, fetched
 from tests.builders import make_key, make_user, store
 from tests.harness.databases import World, world
 from tests.harness.generated import planted
@@ -115,6 +116,26 @@ def test_a_hub_that_went_back_and_forward_takes_memories_again(empty: World):
     store([planted(payload_id="after")])
 
     assert list(Memory.objects.values_list("payload_id", flat=True)) == ["after"]
+
+
+def test_a_final_sigma_that_was_stored_before_is_found_by_the_index(empty: World):
+    migrate("memories", "0015_value_digests")
+    store([planted(payload_id="before", content="\u03bf\u03b4\u03cc\u03c2"), planted(payload_id="other")])
+    migrate()
+    rows: MemoryQuerySet = Memory.objects.visible_to(everything()).current()
+
+    ((others,),) = execute(
+        "SELECT string_agg(quote_ident(indexname), ', ') FROM pg_indexes WHERE tablename = 'memories'"
+        " AND indexname NOT IN ('memories_grams', 'memories_pkey', 'memories_version', 'memories_latest',"
+        " 'memories_identity')"
+    )
+    execute(f"DROP INDEX {others}")
+    execute("SET enable_seqscan = off")
+    execute("SET enable_indexscan = off")
+    found = rows.looked_up(Sought(text="\u039f\u0394\u038c\u03a3"))
+
+    assert "memories_grams" in found.at_once().explain()
+    assert [row["payload_id"] for row in fetched(*found.newest(10, "payload_id"))] == ["before"]
 
 
 def test_policies_of_before_are_for_those_who_see_what_their_makers_see_by_now(empty: World):

@@ -191,7 +191,9 @@ class TestRecordTime:
 
         assert contents(high, LIST, known_at=end - TICK)[-1] == "mortal"
         assert "mortal" not in contents(high, LIST, known_at=end)
-        assert detail(high, mortal, known_at=end) is None
+        assert detail(high, mortal, known_at=end) == "mortal"
+        statuses = [ask(high, f"{LIST}/{mortal.memory_id}", known_at=at_).json()["status"] for at_ in (end - TICK, end)]
+        assert statuses == ["active", "expired"]
         assert detail(high, immortal, known_at=end) == ("immortal" if immortal.recorded_at <= end else None)
 
     def test_an_event_that_was_foretold_is_known_before_it_happens(self, high):
@@ -353,11 +355,17 @@ class TestInstants:
             assert [contents(high, path, **{axis: text}) for path in LISTS] == [[], [], []]
 
     def test_are_needed_where_one_travels(self, high):
-        for told in ({}, {"as_of": ""}, {"as_of": "", "known_at": ""}, {"view": "state"}):
+        for told in ({}, {"as_of": ""}, {"as_of": "", "known_at": ""}, {"view": "list"}):
             assert list(problem(high.get(TRAVEL, **told), 400, "missing_parameter")["errors"]) == ["as_of"]
         assert list(problem(high.get(TRAVEL, as_of="2026-03-01", view="diff"), 400, "invalid_parameter")["errors"]) == [
             "view"
         ]
+
+    def test_what_is_believed_without_one_is_what_is_believed_now(self, high):
+        make_memory(content="Paris", timestamp=at("2026-03-01 12:00"), **ABOUT)
+        make_memory(content="London", timestamp=at("2026-03-02 12:00"), **ABOUT)
+
+        assert contents(high, STATE) == ["London"]
 
     @pytest.mark.parametrize("axis", AXES)
     def test_are_given_once(self, high, axis):

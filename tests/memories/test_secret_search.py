@@ -96,7 +96,8 @@ class TestOverTheApi:
         assert [record["content"] for record in shown["records"]] == [f"The key is AKIA{MASK}."]
 
     @pytest.mark.parametrize(
-        "body", [{}, {"text": ""}, {"text": "x" * 1_001}, {"text": 1}, {"text": "x", "filter": []}]
+        "body",
+        [{}, {"text": ""}, {"text": "x" * 1_001}, {"text": 1}, {"text": "x", "filter": []}, {"text": "\u200b\u00ad"}],
     )
     def test_what_is_no_search_is_refused(self, api: Callable[..., Any], body: dict[str, Any]):
         key = api(make_key(scopes="read inspect"))
@@ -125,6 +126,7 @@ class TestThePage:
         steward = pages.signed_in(scopes="read inspect")
 
         assert steward.post("/memories/secrets", {"text": ""}).status_code == 400
+        assert steward.post("/memories/secrets", {"text": "\u200b"}).status_code == 400
         assert steward.get("/memories/secrets?nonsense=1").status_code == 400
         assert "No memory with a secret" in pages.text(steward.post("/memories/secrets", {"text": "AKIA"}))
 

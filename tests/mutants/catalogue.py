@@ -1,6 +1,6 @@
 """Each place that applies the rule, broken: what is put in place of what, and the tests that must notice."""
 
-from tests.mutants import sameness, transfers
+from tests.mutants import answers, sameness, transfers
 from tests.mutants.labels import label_mutants
 from tests.mutants.mutant import Mutant
 from tests.mutants.secrets import secret_mutants
@@ -363,8 +363,8 @@ def _time_travel() -> list[Mutant]:
         rows("not at its first microsecond", "recorded_at__lte=instant", "recorded_at__lt=instant", record_time),
         rows("what was superseded by then", "in_force = Q(InForce(F(\"superseded_at\"), Value(instant, DateTimeField())))", "in_force = Q()", record_time),
         rows("at its last microsecond, too", "arg_joiner = \", 'infinity') > (\"", "arg_joiner = \", 'infinity') >= (\"", record_time),
-        rows("what had expired by then", "unexpired = Q(expires_at__isnull=True) | Q(expires_at__gt=instant)", "unexpired = Q()", record_time),
-        rows("what expires at it", "Q(expires_at__gt=instant)", "Q(expires_at__gte=instant)", record_time),
+        rows("what had expired by then", "Q(expires_at__isnull=True) | Q(expires_at__gt=self._judged_at)", "Q()", record_time),
+        rows("what expires at it", "Q(expires_at__gt=self._judged_at)", "Q(expires_at__gte=self._judged_at)", record_time),
         rows("not what was foretold", "ends = [(False, self.instant + FORETOLD_AFTER), (True, END_OF_TIME)]", "ends = [(False, self.instant + FORETOLD_AFTER)]", record_time),
         rows("nothing that comes within a day", "ends = [(False, self.instant + FORETOLD_AFTER),", "ends = [(False, self.instant),", record_time),
         rows("believed: rivals of every tier", "same_key = self.filter(\n", f"same_key = type(self)(self.model).visible_to({EVERYTHING}).filter(\n            status='active',\n", FIRST_WALL),
@@ -374,7 +374,7 @@ def _time_travel() -> list[Mutant]:
         moment("of: every event", "return in_force.filter(timestamp__lte=self.as_of) if self.as_of else in_force", "return in_force"),
         moment("of: not at its own microsecond", "return in_force.filter(timestamp__lte=self.as_of)", "return in_force.filter(timestamp__lt=self.as_of)"),
         moment("of: what is known now", "rows.current() if self.known_at is None else rows.known_at(self.known_at)", "rows.current()"),
-        moment("history: what is known now", "return rows if self.known_at is None else rows.recorded_by(self.known_at)", "return rows"),
+        moment("history: what is known now", "known = rows if self.known_at is None else rows.recorded_by(self.known_at)", "known = rows"),
         moment("asked: what is still to come", "min(as_of, now or clock.now())", "as_of"),
         Mutant("records: when a version will end", RECORDS, 'record["superseded_at"] = None', "pass", (record_time,)),
         travel("all rows", "asked, clearance=reader.clearance, besides=PARAMETERS", f"asked, clearance={EVERYTHING}, besides=PARAMETERS", FIRST_WALL),
@@ -470,7 +470,7 @@ def _conflicts() -> list[Mutant]:
         told("a merged memory that is hidden", "row.merged if row.merged in seen else None", "row.merged"),
         Mutant("decisions told: in the life of a subject", DECIDED, "decisions.about(sorted(set(_keys(life))), clearance=clearance)", f"decisions.about(sorted(set(_keys(life))), clearance={EVERYTHING})", (LIFE,)),
         Mutant("decisions told: that were made later", DECIDED, "if known_at is None or one.recorded_at <= known_at", "", (LIFE,)),
-        status("chips of what is hidden", CHIPS, "moment.of(Memory.objects.visible_to(clearance))", "moment.of(Memory.objects.all())"),
+        status("chips of what is hidden", CHIPS, "moment.active(Memory.objects.visible_to(clearance))", "moment.of(Memory.objects.all())"),
         status("chips by hidden decisions", CHIPS, "Decision.objects.visible_to(clearance).in_force", "Decision.objects.in_force"),
         status("chips though decided", CHIPS, "({settling}) IS NULL", "(({settling}) IS NULL OR true)"),
         status("no chips of what nobody had seen", CHIPS, "about.filter(~Exists(unsettled)).values", "about.values"),
@@ -502,5 +502,5 @@ def _conflicts() -> list[Mutant]:
 
 MUTANTS = [
     *_the_rule(), *label_mutants(), *_the_first_wall(), *_the_second_wall(), *_plans(), *_doors(), *_the_ledger(),
-    *_time_travel(), *_conflicts(), *write_mutants(), *secret_mutants(), *sameness.MUTANTS, *transfers.MUTANTS,
+    *_time_travel(), *_conflicts(), *write_mutants(), *secret_mutants(), *sameness.MUTANTS, *transfers.MUTANTS, *answers.MUTANTS,
 ]  # fmt: skip

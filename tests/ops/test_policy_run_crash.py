@@ -16,8 +16,12 @@ GROUPS = 10_000 if SOAK else 3_000
 POLICY = "7d1f3c54-6f0e-4f6e-9a43-0a2f6f6f1c55"
 # As `policies.save` writes it; there is no command that does.
 MADE = """
-INSERT INTO policies (policy_id, version, name, classes, rules, is_enabled, at, principal)
-VALUES (%s, 1, 'Newest first', '{contradiction,update,duplicate}', '[{"rule": "latest_event"}]', true, now(), 'test')
+INSERT INTO policies (
+    policy_id, version, name, classes, rules, is_enabled, at, principal, reach_tiers, reach_blocked, reach_required
+) VALUES (
+    %s, 1, 'Newest first', '{contradiction,update,duplicate}', '[{"rule": "latest_event"}]', true, now(), 'test',
+    '{public}', '{}', '{}'
+)
 """
 IN_FORCE = """
 SELECT count(*) FROM decisions AS made

@@ -101,14 +101,18 @@ class TestVersions:
         assert history(reader, tier="internal") == ["Paris, Texas."]
         assert history(reader, to="2026-03-01T12:00:00Z") == []
 
-    def test_of_what_has_outlived_its_time_are_there_only_until_then(self, reader):
-        mortal = said("city", "Paris.", expires_at=timezone.now() + timedelta(milliseconds=40))
-        assert history(reader, known_at=mortal.recorded_at) == ["Paris."]
+    def test_of_what_has_expired_are_there_and_say_so(self, reader):
+        said("city", "Paris.", expires_at=timezone.now() - timedelta(seconds=1))
+        said("town", "Berlin.", expires_at=NOON + timedelta(days=1))
 
-        execute("SELECT pg_sleep(0.05)")
+        def statuses(**parameters: Any) -> dict[str, str]:
+            return {record["content"]: record["status"] for record in asked(reader, **parameters).json()["records"]}
 
-        assert history(reader) == []
-        assert history(reader, known_at=mortal.recorded_at) == ["Paris."]
+        assert statuses() == statuses(status="expired") == {"Paris.": "expired", "Berlin.": "expired"}
+        assert (
+            statuses(as_of=NOON) == statuses(as_of=NOON, status="active") == {"Paris.": "active", "Berlin.": "active"}
+        )
+        assert statuses(as_of=NOON + timedelta(days=1)) == {"Paris.": "active", "Berlin.": "expired"}
 
 
 class TestPages:

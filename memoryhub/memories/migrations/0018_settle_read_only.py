@@ -14,5 +14,5 @@ _ADDED = """\
 
 
 class Migration(migrations.Migration):
-    dependencies = [("memories", "0014_quarantine_row_security")]
+    dependencies = [("memories", "0017_imported_history")]
     operations = [migrations.RunSQL(_FUNCTION.replace(_BRANCH, _BRANCH + _ADDED), _FUNCTION)]

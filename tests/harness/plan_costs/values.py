@@ -35,7 +35,7 @@ def values_of(filter_set: type[MomentFilterSet], visible: int) -> dict[str, Valu
         "tier": {"common": "public", "hidden": "restricted"},
         "kind": {"common": "fact", "rare": "summary", "hidden": "checkpoint"},
         # To who may not judge memories there is no status "quarantined", which half of the hidden rows have.
-        "status": {"common": "active", "rare": "retired", "absent": "erased"},
+        "status": {"common": "active", "rare": "retired", "absent": "expired"},
         "from": {"common": instant(30), "rare": almost_the_last, "absent": "2100-01-01", "hidden": instant(visible)},
         "to": {"common": almost_the_last, "rare": instant(5), "absent": "2023-01-01"},
         "change": {"common": "added", "rare": "retired", "absent": "erased"},
