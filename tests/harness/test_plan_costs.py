@@ -54,10 +54,12 @@ def questions() -> Iterator[Question]:
     """Every filter alone at every route; every two filters together at the list, in soak everywhere."""
     for route in ROUTES:
         values = values_of(route.filter_set, VISIBLE)
-        # Pages and commands ask what the API asks: a value that no row has is enough there, and one moment.
+        # Pages and commands ask what the API asks: a value that no row has is enough there, and one moment. At the
+        # other moments of the API, too: such a value has to be looked for to the end.
         is_api = SOAK or route.name.startswith("api:")
-        kinds = KINDS if SOAK or route in PLAIN else THREE if is_api else ("absent",)
         for moment in route.moments if is_api else route.moments[:1]:
+            is_first = SOAK or (is_api and moment == route.moments[0])
+            kinds = ("absent",) if not is_first else KINDS if SOAK or route in PLAIN else THREE
             asked = [{}, *singles(values, kinds)]
             if SOAK or (route in PLAIN and moment == NOW):
                 asked += pairs(values, EACH_TWO)

@@ -41,7 +41,7 @@ MUTANTS = [
     _mutant("the order is that of the import", RESTORE, "        said_at=exported.said_at if is_operator else None,\n", "", _TAKEN_OVER),
     _mutant("what a source sent is lost", RESTORE, "last_sent = _last_sent(made) if is_operator else Classification.of(made)", "last_sent = Classification.of(made)", _WRITERS),
     _mutant("a status for anybody", IMPORTING, "not run.by.may(Scope.INSPECT)", "False", _PERSONS),
-    _mutant("an export of what is active", EXPORTING, 'return found.filter(status="active") if self.active_only else found', 'return found.filter(status="active")', "test_an_export_is_full_and_says_what_an_option_leaves_out"),
+    _mutant("an export of what is active", EXPORTING, 'return found.active() if self.active_only else found', 'return found.filter(status="active")', "test_an_export_is_full_and_says_what_an_option_leaves_out"),
     _mutant("what a source sent, for any reader", EXPORTING, "if not is_operators or line[name] == line[other]:", "if line[name] == line[other]:", _READERS),
     _mutant("decisions that a reader may not see", EXPORTING, 'if line["decision"] not in self.seen_decisions:', 'if line["decision"] is None:', _READERS),
     _mutant("decisions in an import of anybody", TRANSFER, "if not by.is_operator:", "if False:", _COMPARED),
