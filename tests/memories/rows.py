@@ -2,7 +2,6 @@
 
 import json
 import uuid
-from collections.abc import Collection
 from typing import Any
 
 from django.db import connection
@@ -46,9 +45,13 @@ WHOLE: dict[str, Any] = {
 }
 
 
-def insert(*, without: Collection[str] = (), **fields: Any) -> int:
-    """The id of a row with `fields`, and something sensible in every other column but those that are not there yet."""
-    row = {name: value for name, value in (WHOLE | fields).items() if name not in without}
+def insert(**fields: Any) -> int:
+    """The id of a row with `fields`, and something sensible in every other column."""
+    return insert_row(WHOLE | fields)
+
+
+def insert_row(row: dict[str, Any]) -> int:
+    """The id of a row with these columns alone; it gets a memory_id if it has none."""
     row.setdefault("memory_id", uuid.uuid4())
     columns, values = ", ".join(row), ", ".join(["%s"] * len(row))
     return int(execute(f"INSERT INTO memories ({columns}) VALUES ({values}) RETURNING id", *row.values())[0][0])

@@ -18,11 +18,13 @@ from memoryhub.firewall.types import Clearance, label_key, label_keys
 from memoryhub.memories.models import Memory
 from tests.core.evasions import EVASIONS, LABEL
 from tests.harness.databases import world
-from tests.memories.rows import close, execute, insert
+from tests.memories.rows import WHOLE, close, execute, insert_row
 
 SPELLINGS = [evade(LABEL) for evade in EVASIONS.values()]
 OTHERS = [["plain"], ["eu", "HR"], ["stra\u00dfe"], [], ["\u0434\u0430\u043d\u043d\u044b\u0435"], ["two words"]]
 LONG = "\ufdfa" * 255
+# Without what came later.
+ROW = {name: value for name, value in WHOLE.items() if name not in ("value_sha256", "is_other_spelling")}
 TALLIES = {
     "memory_counts": "namespace, classification_tier, label_keys, source, actor_type, collection, kind, status",
     "memory_days": "namespace, classification_tier, label_keys, source, actor_type, status, day",
@@ -49,6 +51,7 @@ def old_keys(*labels: str) -> list[str]:
 class Upgraded:
     before: dict[int, tuple[Any, ...]]
     """By its id, what a row was before: where it lay in the table and its keys."""
+    after: dict[int, tuple[Any, ...]]
     entries: list[Any]
     tallies: int
 
@@ -64,11 +67,17 @@ def upgraded(django_db_setup, django_db_blocker) -> Iterator[Upgraded]:
         migrate("conflicts", "0005")
         migrate("memories", "0012")
         fill()
-        before = {row: tuple(rest) for row, *rest in execute("SELECT id, ctid, xmin, label_keys FROM memories")}
+        before = stored_keys()
         entries = execute("SELECT to_jsonb(e) FROM audit_entries AS e ORDER BY seq")
         ((tallies,),) = execute("SELECT count(*) FROM memory_counts")
+        migrate("memories", "0013")
+        after = stored_keys()
         migrate()
-        yield Upgraded(before=before, entries=entries, tallies=tallies)
+        yield Upgraded(before=before, after=after, entries=entries, tallies=tallies)
+
+
+def stored_keys() -> dict[int, tuple[Any, ...]]:
+    return {row: tuple(rest) for row, *rest in execute("SELECT id, ctid, xmin, label_keys FROM memories")}
 
 
 def migrate(*target: str) -> None:
@@ -79,12 +88,10 @@ def fill() -> None:
     for place, labels in enumerate(
         [*([spelling] for spelling in SPELLINGS), [LABEL, *SPELLINGS], *OTHERS, [LONG[:40]]]
     ):
-        row = insert(
-            # What came later.
-            without=("value_sha256", "is_other_spelling"),
-            payload_id=f"p-{place}", source=("crm", "mail")[place % 2], sensitivity_labels=labels,
-            label_keys=old_keys(*labels), expires_at="9999-01-01T00:00:00Z" if place % 5 == 4 else None,
-        )  # fmt: skip
+        row = insert_row({
+            **ROW, "payload_id": f"p-{place}", "source": ("crm", "mail")[place % 2], "sensitivity_labels": labels,
+            "label_keys": old_keys(*labels), "expires_at": "9999-01-01T00:00:00Z" if place % 5 == 4 else None,
+        })  # fmt: skip
         if place % 3 == 2:
             close(row)
     decide(["pii ", "eu"], ["eu"])
@@ -126,7 +133,7 @@ def test_every_memory_has_the_keys_of_its_labels(upgraded):
 
 
 def test_memories_whose_keys_stay_are_not_touched(upgraded):
-    after = {row: tuple(rest) for row, *rest in execute("SELECT id, ctid, xmin, label_keys FROM memories")}
+    after = upgraded.after
 
     touched = {row for row in after if after[row] != upgraded.before[row]}
     assert touched == {row for row in after if after[row][2] != upgraded.before[row][2]}
