@@ -328,6 +328,10 @@ class MemoryQuerySet(ClassifiedQuerySet[Any]):
         """Versions whose time to live has not passed, whatever their status."""
         return self.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=self._judged_at))
 
+    def without_expired(self) -> Self:
+        """Versions that are told with the status of their row: what is retired or in quarantine does not expire."""
+        return self.exclude(self._has_expired)
+
     def active(self) -> Self:
         """Active versions that have not expired: what holds."""
         return self.unexpired().filter(status=ACTIVE)

@@ -14,6 +14,7 @@ from django.db.models import BooleanField, DateTimeField, F, Field, Func, Q, UUI
 from django.db.models.functions import Coalesce
 
 from memoryhub.memories.querysets import (
+    ACTIVE,
     ANY_TIER,
     BY_ID,
     LOOKED_UP,
@@ -252,9 +253,9 @@ class Changes:
 
 def of_versions(seen: MemoryQuerySet, since: datetime, until: datetime, among: Q) -> list[Side]:
     """What is in force at `until` and was not at `since`, and what was in force at `since` and is so no more."""
-    after, before = (seen.known_at(instant).judged_at(instant).unexpired() for instant in (until, since))
+    after, before = (seen.known_at(instant).judged_at(instant).without_expired() for instant in (until, since))
     ended = before.filter(among, superseded_at__gt=since, superseded_at__lte=until)
-    expired = before.filter(among, expires_at__gt=since, expires_at__lte=until)
+    expired = before.filter(among, status=ACTIVE, expires_at__gt=since, expires_at__lte=until)
     return [
         Side(
             end="a",

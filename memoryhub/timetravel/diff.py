@@ -47,9 +47,12 @@ class DiffFilterSet(MemoryFilterSet):
     change = choice_filter(lambda: KINDS, method="leave_to_moment")
 
     def __init__(self, data: QueryDict, *, clearance: Clearance, besides: tuple[str, ...] = PARAMETERS) -> None:
+        needed = BadQuery({"since": ["is needed here: the earlier of the two instants."]}, "missing_parameter")
+        if data.get("since") == "":
+            raise needed
         super().__init__(data, clearance=clearance, besides=besides)
         if "since" not in self.values:
-            raise BadQuery({"since": ["is needed here: the earlier of the two instants."]}, "missing_parameter")
+            raise needed
         if self.values.get("until", END_OF_TIME) < self.values["since"]:
             raise BadQuery({"until": ["must not be earlier than since."]})
         if not self.is_of_events and "known_at" in self.values:

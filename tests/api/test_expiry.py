@@ -114,6 +114,16 @@ def test_a_diff_tells_of_what_expired_as_gone_and_with_the_status_of_its_row(rea
     assert changes() == changes(status="active") == changes(status="expired") == expected
 
 
+def test_a_diff_tells_of_what_has_no_time_left_but_another_status_as_the_list_does(api):
+    judge = api(make_key(clearance={"max_tier": "restricted"}, scopes="read inspect"))
+    make_one_of_each_status()
+
+    found = judge.get(DIFF, since="2001-01-01").json()["changes"]
+
+    told = {change["after"]["payload_id"] for change in found}
+    assert told == {"active endless", "quarantined endless", "quarantined past"}
+
+
 def test_a_write_that_is_expired_on_arrival_is_told_so(writer):
     fresh = writer.post(LIST, {"payload_id": "fresh", "content": "Fresh.", "expires_at": "2999-01-01T00:00:00Z"})
     stale = writer.post(LIST, {"payload_id": "stale", "content": "Stale.", "expires_at": "2001-01-01T00:00:00Z"})

@@ -10,6 +10,7 @@ from django.http import QueryDict
 from memoryhub.audit.models import AuditEntry
 from memoryhub.conflicts import decide, groups, prospects, runs
 from memoryhub.conflicts.choices import Choice, Wish
+from memoryhub.conflicts.detector import CLASSES
 from memoryhub.conflicts.groups import GroupFilterSet
 from memoryhub.conflicts.models import Decision, GroupClass
 from memoryhub.firewall import wall
@@ -72,7 +73,9 @@ def test_a_policy_is_about_the_groups_that_are_listed():
     make_group("user:bob", "Oslo", "Bern")
 
     assert told(make_policy()) == {"user:bob": ("Bern", "latest_event")}
-    assert told(make_policy(name="Without one", collection="")) == {"user:ada": ("Bern", "latest_event")}
+    assert told(make_policy(name="Without one", collection="", classes=list(CLASSES))) == {
+        "user:ada": ("Bern", "latest_event")
+    }
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 3, 500])

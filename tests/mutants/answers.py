@@ -33,6 +33,7 @@ def _expiry() -> list[Mutant]:
         expired("told as active", "memoryhub/memories/records.py", 'if name == "status" and row.get("is_expired"):', "if False:"),
         expired("on arrival, without a word", "memoryhub/memories/ingest.py", "is_expired=ends is not None and ends <= datetime.now(UTC)", "is_expired=False"),
         expired("a diff told with a status that time changes", "memoryhub/timetravel/diff.py", 'for end in stored(self', 'for end in __import__("memoryhub.memories.records").memories.records.records(self'),
+        expired("a diff without what is in quarantine", ROWS, "return self.exclude(self._has_expired)", "return self.unexpired()"),
         expired("exported with a status that no import knows", "memoryhub/memories/records.py", "for row in _stored_values(queryset, names).iterator(chunk_size):", "for row in values(queryset, names).iterator(chunk_size):"),
     ]  # fmt: skip
 
