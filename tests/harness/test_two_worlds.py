@@ -29,7 +29,7 @@ from memoryhub.memories.models import Memory
 from memoryhub.ops.exporting import export_lines
 from tests.builders import at
 from tests.harness.databases import as_keeper
-from tests.harness.generated import examples, planted
+from tests.harness.generated import SOAK, examples, planted
 from tests.harness.two_worlds.doors import DOORS, NOT_DOORS, RARE, Asked, Door, answers
 from tests.harness.two_worlds.machine import Met, TwoWorlds
 from tests.harness.two_worlds.rows import BETWEEN_ITS_STEPS, DAYS, DECIDED, STORY
@@ -126,8 +126,10 @@ def test_hidden_rows_change_nothing_that_a_low_caller_sees(worlds, second_wall):
         settings=settings(examples(30, soak=3_400), stateful_step_count=12),
     )
     assert sum(one.hidden > 0 for one in met) > len(met) // 3, "most examples do have hidden rows"
-    assert sum(one.decided > 0 for one in met) > len(met) // 20, "some examples do have decisions"
-    assert any(one.above for one in met), "and some of them are on what is hidden"
+    # Thirty examples may miss them by chance; the story of decisions, below, has them in every run.
+    if SOAK:
+        assert sum(one.decided > 0 for one in met) > len(met) // 20, "some examples do have decisions"
+        assert any(one.above for one in met), "and some of them are on what is hidden"
 
 
 def test_a_hundred_hidden_rows_between_two_change_nothing_at_any_door(worlds, second_wall):
