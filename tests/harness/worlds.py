@@ -29,7 +29,7 @@ from memoryhub.firewall.models import ApiKey, ClearanceRecord, UserClearance
 from memoryhub.firewall.types import Clearance, Principal, Scope, everything
 from memoryhub.memories.envelope import Draft
 from memoryhub.memories.ingest import OnConflict
-from memoryhub.ops import reads, roles, status
+from memoryhub.ops import process, reads, roles
 from tests.builders import store
 from tests.harness.databases import World, as_keeper, world
 from tests.memories.rows import execute
@@ -205,7 +205,7 @@ def two_worlds() -> Iterator[Worlds]:
                 roles.grant(APPLICATION)
             callers = _callers()
         template.close()
-        long_ago = mock.patch.object(status, "STARTED", time.monotonic() - 2_000_000)
+        long_ago = mock.patch.object(process, "_THIS_PROCESS", (1, time.monotonic() - 2_000_000))
         copy = partial(world, template.name, as_application=True)
         with copy() as without, copy() as with_hidden, long_ago:
             yield Worlds(without=without, with_hidden=with_hidden, **callers)

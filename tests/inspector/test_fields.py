@@ -48,9 +48,13 @@ def test_every_field_of_a_record_is_shown() -> None:
 
 def test_a_version_tells_what_it_changed() -> None:
     newer = record(
-        version=2, content="Ada lives in Berlin.", classification_tier="internal", sensitivity_labels=["pii"]
+        version=2,
+        content="Ada lives in Berlin.",
+        classification_tier="internal",
+        sensitivity_labels=["pii"],
+        status="active",
     )
-    older = record(version=1, content="Ada lives in Paris.", superseded_at=at("2026-03-02 00:00"))
+    older = record(version=1, content="Ada lives in Paris.", superseded_at=at("2026-03-02 00:00"), status="active")
 
     second, first = fields.compared([newer, older])
 

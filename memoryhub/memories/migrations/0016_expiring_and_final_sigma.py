@@ -44,7 +44,7 @@ class Migration(migrations.Migration):
     operations = [
         migrations.AddIndex(
             model_name='memory',
-            index=models.Index(condition=models.Q(('superseded_at__isnull', True), ('expires_at__isnull', False)), fields=['classification_tier', 'timestamp', 'memory_id'], name='memories_expiring'),
+            index=models.Index(condition=models.Q(('superseded_at__isnull', True), ('expires_at__isnull', False), ('status', 'active')), fields=['classification_tier', 'timestamp', 'memory_id'], name='memories_expiring'),
         ),
         migrations.RunSQL(FOLD + REINDEX, FOLD_BEFORE + REINDEX),
     ]
