@@ -14,7 +14,10 @@ from datetime import UTC, datetime
 from itertools import groupby, islice
 from typing import Any
 
+from django.db import DatabaseError
+
 from memoryhub.conflicts import transfer
+from memoryhub.faults import fault_of
 from memoryhub.firewall.types import Principal, Scope, everything
 from memoryhub.memories import exported, ingest
 from memoryhub.memories.envelope import Draft, Rejected, check, complete
@@ -55,6 +58,8 @@ class Report:
     """Times that were finer than a microsecond and are stored without the rest."""
     damage: str = ""
     """Why the file could not be read to its end."""
+    interruption: str = ""
+    """Why the database took no more. What was stored before stays."""
 
     @property
     def refused(self) -> int:
@@ -88,7 +93,11 @@ def import_lines(
         ahead = reader.submit(_read, numbered := file.lines(), run)
         while (batch := ahead.result()).last_number:
             ahead = reader.submit(_read, numbered, run)
-            _store(batch, report, run)
+            try:
+                _store(batch, report, run)
+            except DatabaseError as error:
+                report.interruption = fault_of(error).detail
+                return report
             if progress:
                 progress(report)
     report.damage = file.damage

@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 from django.conf import settings
+from django.core.management import CommandError, call_command
 from django.db import DatabaseError, InterfaceError, OperationalError, close_old_connections, connection
 from django.test import Client
 from psycopg import errors, pq
@@ -389,3 +390,17 @@ def test_a_method_that_a_route_does_not_know_is_refused_and_the_known_ones_are_n
     else:
         problem(answer, 405, "method_not_allowed")
         assert knows(path) <= set(answer["Allow"].split(", "))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_import_that_the_database_ends_says_how_far_it_came(tmp_path):
+    file = tmp_path / "in.jsonl"
+    file.write_text("".join(json.dumps(envelope()) + "\n" for _ in range(3)))
+
+    with setting("lock_timeout", "100"), locked("memories"), pytest.raises(CommandError) as ended:
+        call_command("import_memories", str(file))
+    call_command("import_memories", str(file))
+
+    assert "ended in the lines up to 3. The rows are locked" in str(ended.value)
+    assert "run it again" in str(ended.value)
+    assert Memory.objects.count() == 3

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.core.management import CommandError, CommandParser
-from django.db import DatabaseError, ProgrammingError
+from django.db import DatabaseError, ProgrammingError, connection
 from django.http import QueryDict
 
 from memoryhub.faults import fault_of
@@ -39,6 +39,12 @@ def clearance(name: str | None) -> Clearance:
         return ClearanceRecord.objects.get(name=name).as_clearance()
     except ClearanceRecord.DoesNotExist:
         raise CommandError(f"There is no clearance named {name!r}.") from None
+
+
+def lift_time_limit() -> None:
+    """Let statements of this session take as long as they take: all of a large hub takes longer than a page may."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET statement_timeout = 0")
 
 
 @contextmanager

@@ -25,6 +25,7 @@ class Command(BaseCommand):
         questions.add_options(parser, (name for name in MemoryFilterSet.base_filters if name not in MOMENT))
 
     def handle(self, *_args: Any, **options: Any) -> None:
+        questions.lift_time_limit()
         wanted = questions.asked(options)
         wanted["view"] = options["view"]
         for name, instant in zip(MOMENT, (options["instant"], options["known_at"]), strict=True):

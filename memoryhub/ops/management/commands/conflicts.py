@@ -7,7 +7,6 @@ import orjson
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.core.management import BaseCommand, CommandError, CommandParser
-from django.db import connection
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -54,9 +53,7 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **options: Any) -> None:
         with questions.answered():
-            # All of a large hub takes longer than a page may.
-            with connection.cursor() as cursor:
-                cursor.execute("SET statement_timeout = 0")
+            questions.lift_time_limit()
             by = _principal(options["user"])
             try:
                 options["act"](by, **options)

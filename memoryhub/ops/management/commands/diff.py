@@ -21,6 +21,7 @@ class Command(BaseCommand):
         questions.add_options(parser, DiffFilterSet.base_filters)
 
     def handle(self, *_args: Any, **options: Any) -> None:
+        questions.lift_time_limit()
         try:
             filters = DiffFilterSet(questions.asked(options), clearance=questions.clearance(options["clearance"]))
         except BadQuery as error:

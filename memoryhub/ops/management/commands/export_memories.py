@@ -24,6 +24,7 @@ class Command(BaseCommand):
         questions.add_options(parser, MemoryFilterSet.base_filters)
 
     def handle(self, *_args: Any, **options: Any) -> None:
+        questions.lift_time_limit()
         try:
             filters = MemoryFilterSet(questions.asked(options), clearance=questions.clearance(options["clearance"]))
         except BadQuery as error:

@@ -9,6 +9,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeE
 from memoryhub.memories.ingest import OnConflict
 from memoryhub.ops.importing import MAX_REPORTED, Report, import_lines
 from memoryhub.ops.line_files import opened
+from memoryhub.ops.management import questions
 
 
 class Command(BaseCommand):
@@ -29,10 +30,17 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **options: Any) -> None:
         refused, unreadable = 0, []
+        questions.lift_time_limit()
         for name in options["files"]:
             report = self._import(name, OnConflict(options["on_conflict"]))
             refused += report.refused
             self._tell(name, report)
+            if report.interruption:
+                raise CommandError(
+                    f"The import of {name} ended in the lines up to {report.lines:,}. {report.interruption}"
+                    " What was stored before stays: run it again, and it adds what is missing.",
+                    returncode=1,
+                )
             if report.damage:
                 beyond = f" beyond line {report.lines:,}" if report.lines else ""
                 unreadable.append(f"{name} cannot be read{beyond}: {report.damage}.")
