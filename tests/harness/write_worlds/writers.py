@@ -16,7 +16,7 @@ from memoryhub.config import APPLICATION
 from memoryhub.firewall.models import ApiKey
 from memoryhub.firewall.types import Clearance
 from memoryhub.memories.ingest import OnConflict
-from memoryhub.ops import roles, status
+from memoryhub.ops import process, roles
 from memoryhub.ops.importing import import_lines
 from tests.builders import make_key
 from tests.harness.databases import World, world
@@ -132,7 +132,7 @@ def write_worlds() -> Iterator[WriteWorlds]:
             principals = {name: f"key:{name_of_key(secret)}" for name, secret in secrets.items()}
         template.close()
         callers = {name: caller_with(secret) for name, secret in secrets.items()}
-        long_ago = mock.patch.object(status, "STARTED", time.monotonic() - 2_000_000)
+        long_ago = mock.patch.object(process, "_THIS_PROCESS", (1, time.monotonic() - 2_000_000))
         copy = partial(world, template.name, as_application=True)
         with copy() as plain, copy() as crowded, long_ago:
             yield WriteWorlds(plain=plain, crowded=crowded, callers=callers, principals=principals)
