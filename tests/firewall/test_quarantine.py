@@ -84,7 +84,7 @@ def test_its_status_is_as_unknown_as_one_that_does_not_exist(away):
     for path in ("/api/memories", "/api/facets", "/api/histogram"):
         known, unknown = (reader.get(f"{path}?status={status}").json() for status in ("quarantined", "nonsense"))
         assert {**known, "request_id": ""} == {**unknown, "request_id": ""}
-        assert known["errors"] == {"status": ["must be one of active, retired, erased."]}
+        assert known["errors"] == {"status": ["must be one of active, retired, erased, expired."]}
     assert "quarantined" in with_key("read inspect").get("/api/memories?status=nonsense").json()["errors"]["status"][0]
 
 
