@@ -98,6 +98,7 @@ def test_a_spelling_that_came_back_and_is_rejected_with_its_value_is_rejected_in
     decision = Memory.objects.get(status="retired").decision
     assert decision
     decide.undo([decision], by=WRITER, reason="Both.")
+    make_memory(payload_id=Memory.objects.get(content="Berlin").payload_id, content="Paris", **ABOUT)
     reject(kept="Paris")
 
     assert make_memory(content="BERLIN", **ABOUT).status == "retired"
