@@ -160,11 +160,21 @@ def test_whether_a_value_was_rejected_does_not_tell_that_the_memory_that_held_it
     assert again.decision is not None
 
 
-def test_a_value_that_was_rejected_of_a_memory_that_the_key_may_not_read_is_not_rejected_again():
+@pytest.mark.parametrize(
+    ("rejected", "clearance", "sent"),
+    [
+        ({"tier": "restricted"}, Clearance(max_tier="public"), {}),
+        ({}, Clearance(required_labels=frozenset({"eu"})), {"sensitivity_labels": ["eu"]}),
+    ],
+    ids=["above its tier", "without a label that it needs"],
+)
+def test_a_value_that_was_rejected_of_a_memory_that_the_key_may_not_read_is_not_rejected_again(
+    rejected, clearance, sent
+):
     high = replace(AGENT, clearance=everything())
-    reject("London.", by=high, tier="restricted")
-    low = replace(AGENT, clearance=Clearance(max_tier="public"))
+    reject("London.", by=high, **rejected)
+    low = replace(AGENT, clearance=clearance)
 
-    again = write(low, payload_id="again", content="London.", subject="user:ada", collection="city")
+    again = write(low, payload_id="again", content="London.", subject="user:ada", collection="city", **sent)
 
     assert (again.outcome, again.decision) == (Outcome.CREATED, None)
