@@ -114,7 +114,8 @@ def _carry_out(
             done = {key: _write(plan) for key, plan in due.items()}
             retired = {member.id: plan.decision_id for plan in due.values() for member in plan.retired}
             spellings = {id_ for plan in due.values() for id_ in plan.other_spellings}
-            standing.stand(retired, status="retired", other_spellings=spellings)
+            beyond = {member.id for plan in due.values() for member in plan.beyond_source}
+            standing.stand(retired, status="retired", other_spellings=spellings, beyond_source=beyond)
             add_decisions([_row(plan, done[key].merged, by, automatic) for key, plan in due.items()])
         _release(due, by)
         if due:

@@ -31,9 +31,13 @@ class Member:
     id: int
     memory_id: UUID
     version: int
+    source: str
     namespace: str
     classification_tier: str
     sensitivity_labels: Sequence[str]
+    sent_namespace: str
+    sent_tier: str
+    sent_labels: Sequence[str]
     content_sha256: bytes
     value_sha256: bytes
     timestamp: datetime
@@ -48,6 +52,8 @@ class Plan:
     kept: list[Member]
     retired: list[Member]
     left: list[Member]
+    beyond_source: list[Member]
+    """Those of `retired` whose sources, which know them as they were sent, may not see the whole group."""
     merged: Draft | None
 
     @property
@@ -140,18 +146,43 @@ def _plan(wish: Wish, found: list[Member], by: Principal, *, now: datetime, open
         raise refused("would_open")
     held = {member.memory_id for member in kept}
     losers = [member for member in found if member.memory_id not in held]
-    classes = {(member.namespace, member.classification_tier, tuple(member.sensitivity_labels)) for member in found}
-    shown = [_Shown(*one) for one in classes]
+    shown = {_shown(member) for member in found}
     left = {loser.memory_id for loser in losers if any(opening(one, loser) for one in shown)}
+    retired = [loser for loser in losers if loser.memory_id not in left]
     return Plan(
         wish=wish,
         decision_id=decision_id,
         found=found,
         kept=kept,
-        retired=[loser for loser in losers if loser.memory_id not in left],
+        retired=retired,
         left=[loser for loser in losers if loser.memory_id in left],
+        beyond_source=_beyond_source(retired, found, opening),
         merged=merged,
     )
+
+
+def _beyond_source(retired: Sequence[Member], found: Sequence[Member], opening: Opening) -> list[Member]:
+    """Those of `retired` that would have been left in force if nobody had reclassified what their source sent."""
+    sources: dict[_Shown, set[str]] = defaultdict(set)
+    sent: dict[str, set[_Shown]] = defaultdict(set)
+    for member in found:
+        sources[_shown(member)].add(member.source)
+        sent[member.source].add(_sent(member))
+
+    @cache
+    def is_beyond(source: str, one: _Shown) -> bool:
+        of_others = (shown for shown, holders in sources.items() if holders != {source})
+        return any(opening(shown, one) for shown in (*of_others, *sent[source]))
+
+    return [member for member in retired if is_beyond(member.source, _sent(member))]
+
+
+def _shown(member: Member) -> _Shown:
+    return _Shown(member.namespace, member.classification_tier, tuple(member.sensitivity_labels))
+
+
+def _sent(member: Member) -> _Shown:
+    return _Shown(member.sent_namespace, member.sent_tier, tuple(member.sent_labels))
 
 
 def _kept(choice: Choice, found: list[Member]) -> list[Member]:
@@ -228,8 +259,8 @@ class _Wanted(Func):
 
 
 _FIELDS = (
-    "id", "memory_id", "version", "namespace", "classification_tier", "sensitivity_labels", "content_sha256",
-    "value_sha256", "timestamp", "expires_at",
+    "id", "memory_id", "version", "source", "namespace", "classification_tier", "sensitivity_labels",
+    "sent_namespace", "sent_tier", "sent_labels", "content_sha256", "value_sha256", "timestamp", "expires_at",
 )  # fmt: skip
 _MEMBERS = """
 SELECT wanted.place::integer, member.*

@@ -29,7 +29,7 @@ from memoryhub.memories.exported import Id
 from memoryhub.memories.ingest import Outcome, Receipt, committed
 from memoryhub.memories.models import Memory
 from memoryhub.memories.querysets import fetched
-from memoryhub.memories.restore import find_ids
+from memoryhub.memories.stored_versions import find_ids
 
 CHUNK = 500
 Line = dict[str, Any]

@@ -50,6 +50,8 @@ class Exported(BaseModel):
     status: Annotated[str, BeforeValidator(_stored_status), one_of(*STATUSES)] | None = None
     decision: Id | None = None
     """The decision that the status comes from."""
+    is_other_spelling: bool = False
+    decided_beyond_source: bool = False
     said_at: Instant | None = None
     """Record time of the exporting hub, by which it puts values of the same event time in order."""
     defaulted: Annotated[list[str], AfterValidator(_fields)] | None = None

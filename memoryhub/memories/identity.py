@@ -86,6 +86,8 @@ class NewVersion:
     replaces: StoredVersion | None = None
     status: str = "active"
     decision: uuid.UUID | None = None
+    is_other_spelling: bool = False
+    decided_beyond_source: bool = False
     last_sent: Classification
     beyond_source: bool = False
     said_at: datetime | None = None
@@ -167,7 +169,7 @@ def next_version(
         raise conflict(STORED_OTHERWISE)
     check_actor(draft, by)
     if by.is_operator:
-        return _operators_version(draft, stored)
+        return _operators_version(draft, stored, clearance)
     if not by.may(Scope.DECLASSIFY):
         _refuse_lowering(draft, stored.last_sent)
     return _sources_version(draft, stored, sent_parts)
@@ -210,15 +212,27 @@ def _sources_version(draft: Draft, stored: StoredVersion, sent_parts: Collection
     )
 
 
-def _operators_version(draft: Draft, stored: StoredVersion) -> NewVersion:
+def _operators_version(draft: Draft, stored: StoredVersion, clearance: Clearance) -> NewVersion:
     """The operator's classification holds; what the source last sent stays what it was, and so does the status.
 
-    Raises Rejected for an erased memory: an import brings nothing back into force.
+    Raises Rejected for an erased memory, for an import brings nothing back into force, and for what the source may not
+    see (`refuse_hiding`).
     """
     if stored.status == "erased":
         raise conflict("was erased here, and an import does not bring it back.")
+    if not clearance.permits(draft):
+        refuse_hiding(draft, stored)
     written = classified(draft, stored.last_sent)
     return replace(_following(draft, stored), written=written, status=stored.status)
+
+
+def refuse_hiding(draft: Draft, stored: StoredVersion) -> None:
+    """Raise Rejected if `draft`, which its source may not see, is other than what the source wrote under its id.
+
+    The source could guess it: the answer to its next write depends on what is stored there.
+    """
+    if not stored.beyond_source and stored.fingerprint != classified(draft, stored.last_sent).fingerprint:
+        raise conflict("is what its source wrote, and this source may not see the new content: use another payload_id.")
 
 
 def conflict(sentence: str) -> Rejected:

@@ -166,6 +166,11 @@ class Memory(models.Model):
         default=False,
         help_text="The decision that retired it keeps the same value in another spelling: this text alone is rejected.",
     )
+    decided_beyond_source = models.BooleanField(
+        default=False,
+        help_text="The decision that retired it was made on something that its source, which knows it as it was sent, "
+        "may not see: nothing that the source writes is rejected because of it.",
+    )
 
     sent_namespace = models.CharField(
         max_length=NAME_LENGTH, default="", blank=True, help_text="The namespace that its source last sent."

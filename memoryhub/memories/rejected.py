@@ -52,8 +52,9 @@ def decisions(drafts: Sequence[Draft], clearance: Clearance) -> list[UUID | None
     is looked for among what the writer, who may see its own draft, may see. A draft whose actor is trusted more than
     any that was rejected is new evidence: it has no such decision.
 
-    Memories of the draft's own source are judged by what that source last sent, so that the answer to its write does
-    not tell whether somebody reclassified them. A draft that holds a secret is compared with those alone: the answer
+    Memories of the draft's own source are judged by what that source last sent, and do not count where the decision was
+    made on more than the source may see of it: the answer to its write does not tell whether somebody reclassified
+    them. A draft that holds a secret is compared with those alone: the answer
     does not tell that somebody else's secret, which is masked, is the same. Asked in a transaction that writes as the
     sources of the drafts.
     """
@@ -77,7 +78,7 @@ def _found(drafts: Sequence[Draft], clearance: Clearance) -> dict[int, list[_Row
     of_source = {"source": Wanted(name="source")}
     spelled = Q(is_other_spelling=False) | Q(content_sha256=Wanted(name="content_sha256"))
     of_others = Memory.objects.visible_to(clearance).filter(CURRENT, REJECTED, BY_ID, **same).exclude(**of_source)
-    own = Memory.objects.filter(CURRENT, REJECTED, BY_ID, **same, **of_source)
+    own = Memory.objects.filter(CURRENT, REJECTED, BY_ID, **same, **of_source, decided_beyond_source=False)
     values: list[bytes | None] = [value_digest(made.envelope.content) for made in drafts]
     # Nothing is equal to NULL.
     shown = [None if holds_secret(made.envelope.content) else value for made, value in zip(drafts, values, strict=True)]

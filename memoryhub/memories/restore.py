@@ -5,9 +5,8 @@ stored already, and compared with what is stored under its number. Any other lin
 is retired, quarantined or erased here comes into force by an import; but a history may go on from its own versions.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -25,6 +24,7 @@ from memoryhub.memories.identity import (
     check_clearance,
     classified,
     conflict,
+    refuse_hiding,
 )
 from memoryhub.memories.ingest import (
     Outcome,
@@ -37,29 +37,10 @@ from memoryhub.memories.ingest import (
     refusal_of,
     waves,
 )
-from memoryhub.memories.querysets import fetched
+from memoryhub.memories.stored_versions import Found, KnownVersion, find_versions, said_of
 
 OPENNESS = ("erased", "quarantined", "retired", "active")
 """The statuses, from the one in which a memory is least visible to the one in which it is in force."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KnownVersion(StoredVersion):
-    """A stored version, with its place among the values that were said."""
-
-    said_at: datetime
-    said_id: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """What is stored of the memory that a line is about."""
-
-    current: KnownVersion | None = None
-    at_or_after: KnownVersion | None = None
-    """The version with the line's number, or the next one that is stored."""
-    is_taken: bool = False
-    """Whether the line's memory_id is that of a memory of another identity."""
 
 
 @dataclass(slots=True)
@@ -106,7 +87,7 @@ def _restore_wave(wave: Mapping[int, Draft], run: _Import) -> dict[int, Receipt]
     clock.tick()
     receipts: dict[int, Receipt] = {}
     due: dict[int, NewVersion] = {}
-    for (position, made), found in zip(wave.items(), _look_up(list(wave.values()), run), strict=True):
+    for (position, made), found in zip(wave.items(), _find(list(wave.values()), run), strict=True):
         try:
             version = _next_version(made, found, run)
         except Rejected as reason:
@@ -140,27 +121,27 @@ def _retire_rejected(due: dict[int, NewVersion], run: _Import) -> None:
             if decision and decision not in progress.decisions:
                 due[position] = replace(version, status="retired", decision=decision)
     for version in due.values():
-        is_of_file = version.replaces is None or _exported(version.draft).is_of_history
+        is_of_file = version.replaces is None or said_of(version.draft).is_of_history
         if is_of_file and not version.is_superseded and version.status == _status(version.draft):
             progress.verify(version, version.status)
 
 
 def _next_version(made: Draft, found: Found, run: _Import) -> NewVersion | None:
     """The version that a line adds; None if it adds nothing. Raises Rejected, `payload_id_conflict` and the like."""
-    exported = _exported(made)
+    exported = said_of(made)
     if found.current is None:
         if found.is_taken:
             raise conflict("has the memory_id of another memory.")
         return _first_version(made, run)
     if exported.is_of_history and run.by.is_operator:
-        return _version_of_history(made, found, found.current, run.progress)
+        return _version_of_history(made, found, found.current, run)
     return _version_as_it_stands(made, found, found.current, run)
 
 
 def _first_version(made: Draft, run: _Import) -> NewVersion:
     check_clearance(made, run.by, run.clearances[made.source])
     check_actor(made, run.by)
-    exported = _exported(made)
+    exported = said_of(made)
     is_operator = run.by.is_operator
     last_sent = _last_sent(made) if is_operator else Classification.of(made)
     return NewVersion(
@@ -169,21 +150,21 @@ def _first_version(made: Draft, run: _Import) -> NewVersion:
         memory_id=(is_operator and exported.memory_id) or uuid4(),
         version=(is_operator and exported.version) or 1,
         status=_status(made),
-        decision=exported.decision if is_operator else None,
         last_sent=last_sent,
         beyond_source=_is_beyond_source(made, run),
         said_at=exported.said_at if is_operator else None,
+        **(_decided(exported) if is_operator else {}),
     )
 
 
-def _version_of_history(made: Draft, found: Found, current: KnownVersion, progress: Progress) -> NewVersion | None:
-    exported, stored = _exported(made), found.at_or_after
+def _version_of_history(made: Draft, found: Found, current: KnownVersion, run: _Import) -> NewVersion | None:
+    exported, stored, progress = said_of(made), found.at_or_after, run.progress
     if exported.memory_id != current.memory_id:
         raise conflict("is stored as another memory: its memory_id is another one.")
     if current.memory_id in progress.diverged:
         raise conflict("belongs to a history of which an earlier version is stored with other content.")
     if stored is None:
-        return _append(made, current, progress)
+        return _append(made, current, run)
     if stored.version != exported.version:
         _refuse_reviving(made, current)
         return replace(_following(made, current, said_like=stored), replaces=None, is_superseded=True)
@@ -194,16 +175,18 @@ def _version_of_history(made: Draft, found: Found, current: KnownVersion, progre
     return None
 
 
-def _append(made: Draft, current: KnownVersion, progress: Progress) -> NewVersion:
-    goes_on = progress.verified.get(current.memory_id) == current.version and current.status != "erased"
+def _append(made: Draft, current: KnownVersion, run: _Import) -> NewVersion:
+    goes_on = run.progress.verified.get(current.memory_id) == current.version and current.status != "erased"
     if not (goes_on or OPENNESS.index(_status(made)) <= OPENNESS.index(current.status)):
         raise conflict(f"is {current.status} here, and an import does not bring it back.")
     _refuse_erasing(made, current)
+    if _is_beyond_source(made, run):
+        refuse_hiding(made, current)
     return _following(made, current, said_like=current)
 
 
 def _version_as_it_stands(made: Draft, found: Found, current: KnownVersion, run: _Import) -> NewVersion | None:
-    exported = _exported(made)
+    exported = said_of(made)
     is_same_memory = exported.memory_id == current.memory_id
     numbered = found.at_or_after
     rows = [current]
@@ -215,6 +198,8 @@ def _version_as_it_stands(made: Draft, found: Found, current: KnownVersion, run:
         raise conflict("is stored with other content, or another classification or status.")
     _refuse_reviving(made, current)
     _refuse_erasing(made, current)
+    if _is_beyond_source(made, run):
+        refuse_hiding(made, current)
     follows = is_same_memory and exported.version is not None and exported.version > current.version
     least = min((_status(made), current.status), key=OPENNESS.index)
     return replace(
@@ -227,7 +212,7 @@ def _version_as_it_stands(made: Draft, found: Found, current: KnownVersion, run:
 
 def _following(made: Draft, current: KnownVersion, *, said_like: KnownVersion) -> NewVersion:
     """The version that a line of the operator's is of the memory that is stored."""
-    exported, last_sent = _exported(made), _last_sent(made, current)
+    exported, last_sent = said_of(made), _last_sent(made, current)
     # A version that only classifies anew, or was retired, keeps the place of the value that it repeats.
     repeats = exported.said_at == said_like.said_at
     return NewVersion(
@@ -237,12 +222,21 @@ def _following(made: Draft, current: KnownVersion, *, said_like: KnownVersion) -
         version=exported.version or current.version + 1,
         replaces=current,
         status=_status(made),
-        decision=exported.decision,
         last_sent=last_sent,
         beyond_source=current.beyond_source,
         said_at=exported.said_at,
         said_id=said_like.said_id if repeats else None,
+        **_decided(exported),
     )
+
+
+def _decided(exported: Exported) -> dict[str, Any]:
+    """What a line says of the decision that its version's status comes from."""
+    return {
+        "decision": exported.decision,
+        "is_other_spelling": exported.is_other_spelling,
+        "decided_beyond_source": exported.decided_beyond_source,
+    }
 
 
 def _refuse_reviving(made: Draft, current: StoredVersion) -> None:
@@ -257,7 +251,7 @@ def _refuse_erasing(made: Draft, current: StoredVersion) -> None:
 
 def _is_same(made: Draft, row: KnownVersion) -> bool:
     """Whether a line holds what a stored version holds."""
-    exported = _exported(made)
+    exported = said_of(made)
     if exported.status not in (None, row.status):
         return False
     if row.status == "erased":
@@ -269,7 +263,7 @@ def _is_same(made: Draft, row: KnownVersion) -> bool:
 
 def _last_sent(made: Draft, row: StoredVersion | None = None) -> Classification:
     """What the source last sent: as the line says, else as it is stored, else what the line is classified as."""
-    exported, other = _exported(made), row.last_sent if row else Classification.of(made)
+    exported, other = said_of(made), row.last_sent if row else Classification.of(made)
     tier, labels = exported.sent_tier, exported.sent_labels
     return Classification(
         namespace=other.namespace if exported.sent_namespace is None else exported.sent_namespace,
@@ -280,128 +274,14 @@ def _last_sent(made: Draft, row: StoredVersion | None = None) -> Classification:
 
 def _is_beyond_source(made: Draft, run: _Import) -> bool:
     return run.by.is_operator and (
-        _exported(made).beyond_source or not run.clearances[made.source].permits(_last_sent(made))
+        said_of(made).beyond_source or not run.clearances[made.source].permits(_last_sent(made))
     )
-
-
-def _exported(made: Draft) -> Exported:
-    return made.exported or Exported()
 
 
 def _status(made: Draft) -> str:
-    return _exported(made).status or "active"
+    return said_of(made).status or "active"
 
 
-def _look_up(drafts: Sequence[Draft], run: _Import) -> list[Found]:
-    """What is stored of the memory of each draft: by its memory_id, else by its identity."""
-    identities = [
-        [made.source for made in drafts],
-        [made.envelope.payload_id for made in drafts],
-        [_is_beyond_source(made, run) for made in drafts],
-    ]
-    by_identity = {row["place"]: row for row in fetched(_BY_IDENTITY, identities)}
-    by_id: dict[int, dict[str, Any]] = {}
-    if run.by.is_operator:
-        by_id = {row["place"]: row for row in fetched(_BY_MEMORY_ID, [[_exported(made).memory_id for made in drafts]])}
-    current: list[dict[str, Any] | None] = []
-    for place, made in enumerate(drafts, 1):
-        row = by_id.get(place)
-        is_it = row is not None and (row["source"], row["payload_id"]) == (made.source, made.envelope.payload_id)
-        current.append(row if is_it else by_identity.get(place))
-    numbers = [_exported(made).version or 1 for made in drafts]
-    ids = [row and row["memory_id"] for row in current]
-    later = {row["place"]: row for row in fetched(_BY_VERSION, [ids, numbers])}
-    return [
-        Found(current=_known(row), at_or_after=_known(later.get(place)), is_taken=row is None and place in by_id)
-        for place, row in enumerate(current, 1)
-    ]
-
-
-Name = tuple[UUID, str, str]
-"""(memory_id, source, payload_id) of a memory, as another hub has it."""
-
-
-def find_ids(names: Collection[Name]) -> dict[Name, UUID | None]:
-    """The memory_id here of each of these memories, its own if nothing is stored; None if that is another memory's.
-
-    Asked in a transaction that writes as every source.
-    """
-    wanted = list(names)
-    ids: dict[Name, UUID | None] = {name: name[0] for name in wanted}
-    rows = fetched(_NAMED, [list(column) for column in zip(*wanted, strict=True)] or [[], [], []])
-    for row in sorted(rows, key=lambda row: bool(row["has_the_id"])):
-        name = wanted[row["place"] - 1]
-        if row["has_the_name"]:
-            # Of two memories of one identity that with the same id is meant, which comes last.
-            ids[name] = row["memory_id"]
-        elif ids[name] == name[0]:
-            ids[name] = None
-    return ids
-
-
-def _known(row: dict[str, Any] | None) -> KnownVersion | None:
-    if row is None:
-        return None
-    return KnownVersion(
-        id=row["id"],
-        memory_id=row["memory_id"],
-        version=row["version"],
-        fingerprint=bytes(row["fingerprint"]),
-        status=row["status"],
-        beyond_source=row["beyond_source"],
-        current=Classification(
-            namespace=row["namespace"],
-            classification_tier=row["classification_tier"],
-            sensitivity_labels=tuple(row["sensitivity_labels"]),
-        ),
-        last_sent=Classification(
-            namespace=row["sent_namespace"],
-            classification_tier=row["sent_tier"],
-            sensitivity_labels=tuple(row["sent_labels"]),
-        ),
-        said_at=row["said_at"],
-        said_id=row["said_id"],
-    )
-
-
-_COLUMNS = """
-m.source, m.payload_id, m.id, m.memory_id, m.version, m.fingerprint, m.status, m.beyond_source, m.namespace,
-m.classification_tier, m.sensitivity_labels, m.sent_namespace, m.sent_tier, m.sent_labels,
-coalesce(m.said_at, m.recorded_at) AS said_at, coalesce(m.said_id, m.id) AS said_id
-"""
-# Each is one descent of an index, which asks for `querysets.BY_ID`.
-_LATERAL = """
-SELECT wanted.place::integer, {columns} FROM {wanted}
-CROSS JOIN LATERAL (
-    SELECT * FROM memories WHERE version >= 1 AND {condition}
-) AS m
-"""
-_BY_IDENTITY = _LATERAL.format(
-    columns=_COLUMNS,
-    wanted="unnest(%s::varchar[], %s::varchar[], %s::boolean[]) WITH ORDINALITY"
-    " AS wanted(source, payload_id, beyond_source, place)",
-    condition="source = wanted.source AND payload_id = wanted.payload_id AND superseded_at IS NULL"
-    " AND beyond_source = wanted.beyond_source",
-)
-_BY_MEMORY_ID = _LATERAL.format(
-    columns=_COLUMNS,
-    wanted="unnest(%s::uuid[]) WITH ORDINALITY AS wanted(memory_id, place)",
-    condition="memory_id = wanted.memory_id AND superseded_at IS NULL",
-)
-_BY_VERSION = _LATERAL.format(
-    columns=_COLUMNS,
-    wanted="unnest(%s::uuid[], %s::integer[]) WITH ORDINALITY AS wanted(memory_id, number, place)",
-    condition="memory_id = wanted.memory_id AND version >= wanted.number ORDER BY version LIMIT 1",
-)
-_NAMED = """
-SELECT wanted.place::integer, m.memory_id, m.memory_id = wanted.memory_id AS has_the_id,
-       (m.source, m.payload_id) = (wanted.source, wanted.payload_id) AS has_the_name
-FROM unnest(%s::uuid[], %s::varchar[], %s::varchar[]) WITH ORDINALITY AS wanted(memory_id, source, payload_id, place)
-CROSS JOIN LATERAL (
-    SELECT memory_id, source, payload_id FROM memories
-    WHERE version >= 1 AND memory_id = wanted.memory_id AND superseded_at IS NULL
-    UNION ALL
-    SELECT memory_id, source, payload_id FROM memories
-    WHERE version >= 1 AND source = wanted.source AND payload_id = wanted.payload_id AND superseded_at IS NULL
-) AS m
-"""
+def _find(drafts: Sequence[Draft], run: _Import) -> list[Found]:
+    beyond_source = [_is_beyond_source(made, run) for made in drafts]
+    return find_versions(drafts, beyond_source, by_memory_id=run.by.is_operator)

@@ -13,6 +13,7 @@ _STANDS = {
     "status": "%s",
     "decision": "next.decision",
     "is_other_spelling": "m.id = ANY (%s::bigint[])",
+    "decided_beyond_source": "m.id = ANY (%s::bigint[])",
 }
 # Not a new value, so it keeps its place among those that were said.
 _ADD = f"""
@@ -33,16 +34,24 @@ WHERE memory_id = ANY (%s) AND superseded_at IS NULL AND version >= 1 AND status
 """
 
 
-def stand(decisions: Mapping[int, UUID], *, status: str, other_spellings: Collection[int] = ()) -> None:
+def stand(
+    decisions: Mapping[int, UUID],
+    *,
+    status: str,
+    other_spellings: Collection[int] = (),
+    beyond_source: Collection[int] = (),
+) -> None:
     """Give each of these versions, by id, a next one that stands so because of a decision.
 
-    Of `other_spellings`, which are ids among them, the decision keeps the value and retires the text alone.
-    Within the caller's transaction, after its tick and behind a wall that lets it write them.
+    Of `other_spellings`, which are ids among them, the decision keeps the value and retires the text alone. The sources
+    of those `beyond_source` may not see all that the decision was made on (`Memory.decided_beyond_source`). Within the
+    caller's transaction, after its tick and behind a wall that lets it write them.
     """
     if decisions:
         with connection.cursor() as cursor:
             cursor.execute(_CLOSE, [list(decisions)])
-            cursor.execute(_ADD, [status, list(other_spellings), list(decisions), list(decisions.values())])
+            marked = [list(other_spellings), list(beyond_source)]
+            cursor.execute(_ADD, [status, *marked, list(decisions), list(decisions.values())])
 
 
 def give_back(undos: Mapping[UUID, UUID], *, made: Mapping[UUID, UUID]) -> dict[UUID, list[UUID]]:

@@ -31,7 +31,8 @@ from memoryhub.timetravel.travel import Answer, travel
 EXPORTER = "system:export"
 CHUNK = 2_000
 _ALSO = ("kind", "pinned", "expires_at", "propagation", "defaulted")
-_OF_THE_HUB = ("memory_id", "version", "status", "decision", "said", "beyond_source")
+_OF_THE_HUB = ("memory_id", "version", "status", "decision", "said")
+_OF_THE_DECISION = ("is_other_spelling", "decided_beyond_source")
 _SENT = {"sent_namespace": "namespace", "sent_tier": "classification_tier", "sent_labels": "sensitivity_labels"}
 _HISTORY = ("recorded_at", "superseded_at")
 
@@ -91,7 +92,8 @@ class _Export:
             else:
                 self.summary.decisions += 1
         spans = {memory_id: span for spans in self.validity.values() for memory_id, span in spans.items()}
-        names = (*ENVELOPE, "embedding", *_ALSO, *_OF_THE_HUB, *_SENT, *(_HISTORY if self.history else ()))
+        also = (*_ALSO, *_OF_THE_HUB, *_OF_THE_DECISION, *_SENT, "beyond_source", *(_HISTORY if self.history else ()))
+        names = (*ENVELOPE, "embedding", *also)
         with wall.behind(clearance):
             self._count_left_out()
             for row in shaped(_in_order(self._versions()), names, CHUNK):
@@ -146,8 +148,9 @@ class _Export:
         for name, other in _SENT.items():
             if not is_operators or line[name] == line[other]:
                 del line[name]
-        if not (is_operators and line["beyond_source"]):
-            del line["beyond_source"]
+        for name in ("decided_beyond_source", "beyond_source"):
+            if not (is_operators and line[name]):
+                del line[name]
         return line
 
 
@@ -190,5 +193,6 @@ def _without_defaults(row: Record) -> dict[str, Any]:
         "pinned": False,
         "expires_at": None,
         "propagation": None,
+        "is_other_spelling": False,
     }
     return {name: value for name, value in row.items() if name not in silent or value != silent[name]}

@@ -156,4 +156,5 @@ def values_of(row: Row) -> dict[str, Any]:
         "sent_labels": list(row.sensitivity_labels),
         "beyond_source": False,
         "is_other_spelling": False,
+        "decided_beyond_source": False,
     }

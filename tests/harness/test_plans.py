@@ -34,14 +34,15 @@ INSERT INTO memories (
     role, timestamp, idempotency_key, schema_version, transform_version, actor_type, actor_id, metadata,
     sensitivity_labels, classification_tier, kind, pinned, expires_at, label_keys, defaulted, fingerprint, status,
     sent_namespace, sent_tier, sent_labels, beyond_source, value_sha256,
-    is_other_spelling
+    is_other_spelling, decided_beyond_source
 )
 SELECT md5(%(tag)s || n)::uuid, 1, %(tag)s || n, '', 'crm', 'user:' || n %% 300, 'team-' || n %% 20, '', 'city',
        'Fact ' || n || ' of Paris' || CASE n %% 400 WHEN 7 THEN ' and rarities' ELSE '' END, '', '',
        %(start)s::timestamptz + n * interval '1 minute', '', 1, '', 'agent', '', '{}', label,
        tiers[1 + n %% cardinality(tiers)], 'fact', false,
        CASE WHEN n %% %(mortal)s = 1 THEN timestamptz '9999-01-01' END, label, '{}',
-       sha256((%(tag)s || n)::bytea), 'active', '', 'public', '{}', false, sha256((%(tag)s || n)::bytea), false
+       sha256((%(tag)s || n)::bytea), 'active', '', 'public', '{}', false, sha256((%(tag)s || n)::bytea), false,
+       false
 FROM generate_series(1, %(number)s) AS n,
      LATERAL (SELECT %(tiers)s::varchar[] AS tiers,
                      CASE WHEN n %% 500 = 3 THEN '{rare}' WHEN n %% 3 = 0 THEN '{eu}' ELSE '{}' END::varchar[] AS label

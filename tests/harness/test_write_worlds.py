@@ -419,6 +419,32 @@ class TestAMemoryThatAStewardClosed:
         assert result.receipts[1][0].outcome == "updated"
         assert result.receipts[1][0].decision is not None
 
+    @pytest.mark.parametrize("writer", ["labels", "spaces", "duo-low", "desk"])
+    @both_walls
+    def test_and_was_rejected_beside_hidden_ones_is_not_rejected_to_its_writer(self, run, writer, second_wall):
+        """Nor, after it wrote that again, to anybody else."""
+        about = {"subject": "hidden-subject", "collection": "hidden-collection"}
+        vault = {"source": "vault", "payload_id": "v-1", "content": "Paris.", "classification_tier": "restricted"}
+        result = run(
+            write(writer, content="Hidden canary.", **about),
+            Reclassify({"classification_tier": "restricted"}),
+            Hide(({**vault, **about},)),
+            DecideAbove(tuple(about.values()), content="Paris."),
+            write(writer, payload_id="p-2", content="Hidden canary.", **about),
+            write(writer, content="London.", on_conflict="update"),
+            write(writer, content="Hidden canary.", on_conflict="update"),
+            *(
+                write(other, payload_id="p-3", content="Hidden canary.", **about)
+                for other in WRITERS
+                if other != "root"
+            ),
+            second_wall=second_wall,
+        )
+
+        assert result.summary.steps["DecideAbove"] == 1
+        assert "retired" in {row["status"] for row in result.crowded.tables.rows.values()}
+        assert {receipt.decision for receipts in result.receipts for receipt in receipts} == {None}
+
 
 class TestAMemoryThatAStewardOpened:
     @pytest.mark.parametrize(

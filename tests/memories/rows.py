@@ -40,6 +40,7 @@ WHOLE: dict[str, Any] = {
     "sent_labels": [],
     "beyond_source": False,
     "is_other_spelling": False,
+    "decided_beyond_source": False,
     "version": 1,
     "recorded_at": None,
 }

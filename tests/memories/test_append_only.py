@@ -44,6 +44,7 @@ CHANGES = {
     "sent_labels": "'{pii}'",
     "beyond_source": "true",
     "is_other_spelling": "true",
+    "decided_beyond_source": "true",
 }
 TEXTS = {
     "payload_id", "request_id", "source", "subject", "namespace", "destination", "collection", "content", "model",

@@ -24,7 +24,8 @@ SPELLINGS = [evade(LABEL) for evade in EVASIONS.values()]
 OTHERS = [["plain"], ["eu", "HR"], ["stra\u00dfe"], [], ["\u0434\u0430\u043d\u043d\u044b\u0435"], ["two words"]]
 LONG = "\ufdfa" * 255
 # Without what came later.
-ROW = {name: value for name, value in WHOLE.items() if name not in ("value_sha256", "is_other_spelling")}
+LATER = ("value_sha256", "is_other_spelling", "decided_beyond_source")
+ROW = {name: value for name, value in WHOLE.items() if name not in LATER}
 TALLIES = {
     "memory_counts": "namespace, classification_tier, label_keys, source, actor_type, collection, kind, status",
     "memory_days": "namespace, classification_tier, label_keys, source, actor_type, status, day",

@@ -1,7 +1,7 @@
 """Every migration of the rooms goes forward, back and forward again, and leaves the same schema (MG-01)."""
 
 from importlib import import_module
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from django.core.management import call_command
@@ -16,7 +16,7 @@ from memoryhub.memories.querysets import MemoryQuerySet, Sought, fetched
 from tests.builders import make_key, make_user, store
 from tests.harness.databases import World, world
 from tests.harness.generated import planted
-from tests.memories.rows import execute
+from tests.memories.rows import WHOLE, execute, insert_row
 
 FUNCTIONS = "0001_functions"
 # They change rows, and no schema.
@@ -120,7 +120,10 @@ def test_a_hub_that_went_back_and_forward_takes_memories_again(empty: World):
 
 def test_a_final_sigma_that_was_stored_before_is_found_by_the_index(empty: World):
     migrate("memories", "0015_value_digests")
-    store([planted(payload_id="before", content="\u03bf\u03b4\u03cc\u03c2"), planted(payload_id="other")])
+    for payload_id, content in (("before", "\u03bf\u03b4\u03cc\u03c2"), ("other", "Paris")):
+        row = WHOLE | {"memory_id": uuid4(), "payload_id": payload_id, "content": content}
+        del row["decided_beyond_source"]
+        insert_row(row)
     migrate()
     rows: MemoryQuerySet = Memory.objects.visible_to(everything()).current()
 

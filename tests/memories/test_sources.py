@@ -1,5 +1,7 @@
 """A source has one clearance for writing, and its writes meet what it wrote and nothing else."""
 
+import io
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +15,7 @@ from memoryhub.firewall.types import Clearance, Principal, Scope, everything
 from memoryhub.memories import ingest, relabel
 from memoryhub.memories.ingest import OnConflict, Outcome, Receipt
 from memoryhub.memories.models import MAX_LABELS, Memory
+from memoryhub.ops.importing import import_lines
 from tests.builders import OPERATOR, envelope, make_key
 
 pytestmark = pytest.mark.django_db
@@ -105,6 +108,20 @@ class TestWhatTheOperatorImported:
 
         assert write(AGENT, content="Ada lives in Paris.").outcome is Outcome.DUPLICATE
 
+    @pytest.mark.parametrize("exported", [False, True])
+    def test_is_not_put_under_the_id_of_what_its_source_wrote(self, exported):
+        """The source could guess it there."""
+        write(AGENT, content="One.")
+        (known,) = current()
+        line = {"content": "Hidden.", "namespace": "omega"} | ({"memory_id": str(known.memory_id)} if exported else {})
+
+        written = json.dumps({"source": "crm", "payload_id": "p", **line}).encode()
+        report = import_lines(io.BytesIO(written), on_conflict=OnConflict.UPDATE)
+
+        ((_, reason),) = report.bad
+        assert reason.endswith("use another payload_id.")
+        assert current() == [known]
+
     def test_with_another_classification_reclassifies_and_is_known_by_the_next_import(self):
         write(AGENT, content="One.")
         moved = {"content": "One.", "namespace": "omega", "tier": "restricted"}
@@ -136,28 +153,55 @@ def test_a_source_and_others_together_may_add_twice_as_many_labels_as_one_may_se
     assert done.changed == 1
 
 
-def reject(content: str, *, by: Principal, **fields: Any) -> Memory:
-    """A memory of the source that was rejected for another one in the same group."""
+ADA: dict[str, Any] = {"subject": "user:ada", "collection": "city"}
+
+
+def reject(
+    content: str, *, by: Principal, kept: dict[str, Any] | None = None, raised: bool = False, **fields: Any
+) -> Memory:
+    """A memory of the source that was rejected for another one of its group, to which the fields of `kept` belong.
+
+    If it is `raised`, a steward has raised it before the decision.
+    """
+    write(by, payload_id="rejected", content=content, **ADA, **fields)
+    (rejected,) = current()
+    if raised:
+        raise_tier(rejected)
+    write(OPERATOR if kept else by, payload_id="kept", content="Paris.", **ADA, **(kept or fields))
     key = ("user:ada", "city")
-    about: dict[str, Any] = {"subject": key[0], "collection": key[1]}
-    write(by, payload_id="rejected", content=content, **about, **fields)
-    write(by, payload_id="kept", content="Paris.", **about, **fields)
-    rejected, kept = current()
     found = decide.members(key, STEWARD)
+    (keep,) = (member.memory_id for member in found if member.memory_id != rejected.memory_id)
     evidence = evidence_of((member.memory_id, member.version) for member in found)
-    choice = Choice(outcome="keep_one", keep=[kept.memory_id], reason="Asked her.")
+    choice = Choice(outcome="keep_one", keep=[keep], reason="Asked her.")
     decide.decide(Wish(key=key, evidence=evidence, choice=choice), by=STEWARD)
     return rejected
 
 
-def test_whether_a_value_was_rejected_does_not_tell_that_the_memory_that_held_it_was_raised():
-    rejected = reject("London.", by=AGENT)
+def raise_tier(memory: Memory) -> None:
     change = relabel.read({"classification_tier": "restricted"}, relabel.Change)
-    assert relabel.carry_out(relabel.plan_one(rejected.memory_id, change, by=STEWARD)).changed == 1
+    assert relabel.carry_out(relabel.plan_one(memory.memory_id, change, by=STEWARD)).changed == 1
 
-    again = write(AGENT, payload_id="again", content="London.", subject="user:ada", collection="city")
 
-    assert again.decision is not None
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("kept", [None, {"source": "another"}])
+def test_whether_a_value_was_rejected_does_not_tell_that_the_memory_that_held_it_was_raised(before, kept):
+    rejected = reject("London.", by=AGENT, kept=kept, raised=before)
+    if not before:
+        raise_tier(rejected)
+
+    assert write(AGENT, payload_id="again", content="London.", **ADA).decision is not None
+
+
+@pytest.mark.parametrize("source", ["vault", "crm"])
+def test_what_was_raised_and_rejected_for_something_that_its_source_may_not_see_is_not_rejected_to_that(source):
+    """Had nobody raised it, it would have been left in force."""
+    reject("London.", by=AGENT, kept={"source": source, "tier": "restricted"}, raised=True)
+
+    again = write(AGENT, payload_id="again", content="London.", **ADA)
+    later = write(replace(AGENT, source="another"), source="another", content="London.", **ADA)
+
+    assert (again.decision, later.decision) == (None, None)
+    assert [memory.status for memory in current(payload_id="rejected")] == ["retired"]
 
 
 @pytest.mark.parametrize(

@@ -443,7 +443,7 @@ def _conflicts() -> list[Mutant]:
         policy("whoever reads adds", "(SELECT firewall_setting('writes_as')) <> ''", "true"),
         policy("not forced", "            ALTER TABLE decisions FORCE ROW LEVEL SECURITY;\n"),
         plan("what low readers would miss is retired", "left = {loser.memory_id for loser in losers if any(opening(one, loser) for one in shown)}", "left: set[UUID] = set()"),
-        plan("a loser is asked of the values kept alone", "tuple(member.sensitivity_labels)) for member in found}", "tuple(member.sensitivity_labels)) for member in kept}"),
+        plan("a loser is asked of the values kept alone", "shown = {_shown(member) for member in found}", "shown = {_shown(member) for member in kept}"),
         plan("a merged value opens", "if merged and any(opening(member, merged) for member in found):", "if False:"),
         plan("what opens is asked of nobody", "opens(_Shown(*before), _Shown(*after), clearances)", "opens(_Shown(*before), _Shown(*after))"),
         plan("a merged value as open as the first", "max((member.classification_tier", "min((member.classification_tier", DEFENCES),

@@ -7,6 +7,7 @@ INGEST = "memoryhub/memories/ingest.py"
 IDENTITY = "memoryhub/memories/identity.py"
 FIREWALL_MODELS = "memoryhub/firewall/models.py"
 REJECTED_AGAIN = "memoryhub/memories/rejected.py"
+PLANS = "memoryhub/conflicts/plans.py"
 WRITING = "tests/api/test_writing.py"
 
 
@@ -37,5 +38,10 @@ def write_mutants() -> list[Mutant]:
         identity("an update moves back what others moved", ' and namespace == last_sent.namespace:', ":"),
         identity("an import changes what its source sent", "written=written, status=stored.status)", "last_sent=Classification.of(draft), status=stored.status)", imported),
         Mutant("write: rejected values of a source as others classified them", REJECTED_AGAIN, "_asked(own.filter(spelled), drafts, values, _AS_SENT)", "_asked(own.filter(spelled), drafts, values, _AS_CLASSIFIED)", (f"{sources}::test_whether_a_value_was_rejected_does_not_tell_that_the_memory_that_held_it_was_raised",)),
+        identity("an import hides under the id of a source's memory", "    if not clearance.permits(draft):\n        refuse_hiding", "    if False:\n        refuse_hiding", imported),
+        Mutant("write: an export hides under the id of a source's memory", "memoryhub/memories/restore.py", "    if _is_beyond_source(made, run):\n        refuse_hiding(made, current)\n    follows", "    follows", (imported,)),
+        Mutant("write: rejected for what a source may not see", REJECTED_AGAIN, ", decided_beyond_source=False)", ")", (f"{sources}::test_what_was_raised_and_rejected_for_something_that_its_source_may_not_see_is_not_rejected_to_that",)),
+        Mutant("write: rejected for what a source may not see, as it was classified", PLANS, "if is_beyond(member.source, _sent(member))", "if is_beyond(member.source, _shown(member))", (f"{sources}::test_what_was_raised_and_rejected_for_something_that_its_source_may_not_see_is_not_rejected_to_that",)),
+        Mutant("write: rejected for its own that was raised", PLANS, "(*of_others, *sent[source])", "sources", (f"{sources}::test_whether_a_value_was_rejected_does_not_tell_that_the_memory_that_held_it_was_raised",)),
         Mutant("write: rejected values that a source could not see", REJECTED_AGAIN, "        if clearance.permits(row):", "        if True:", (f"{sources}::test_a_value_that_was_rejected_of_a_memory_that_the_key_may_not_read_is_not_rejected_again",)),
     ]  # fmt: skip

@@ -120,7 +120,7 @@ def hub() -> dict[str, Any]:
     versions = Memory.objects.order_by("source", "payload_id", "version")
     same = ("source", "payload_id", "memory_id", "version", "content", "status", "decision", "timestamp", "defaulted",
             "sensitivity_labels", "classification_tier", "namespace", "sent_tier", "sent_labels", "sent_namespace",
-            "beyond_source", "fingerprint", "masked_content")  # fmt: skip
+            "beyond_source", "fingerprint", "masked_content", "is_other_spelling", "decided_beyond_source")  # fmt: skip
     told = list(decisions.every(QueryDict(), reader=STEWARD))
     names = dict(Memory.objects.filter(superseded_at=None).values_list("memory_id", "payload_id"))
     return {

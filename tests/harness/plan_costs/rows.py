@@ -37,7 +37,7 @@ INSERT INTO memories (
     role, timestamp, idempotency_key, schema_version, transform_version, actor_type, actor_id, metadata,
     sensitivity_labels, classification_tier, kind, pinned, expires_at, label_keys, defaulted, fingerprint, status,
     decision, sent_namespace, sent_tier, sent_labels, beyond_source, value_sha256,
-    is_other_spelling
+    is_other_spelling, decided_beyond_source
 )
 SELECT md5(%(tag)s || n)::uuid, %(version)s,
        CASE WHEN n = 77 THEN %(tag)s || '{RARE}' WHEN n % 100 = 3 THEN %(payload_id)s ELSE %(tag)s || n END, '',
@@ -52,7 +52,7 @@ SELECT md5(%(tag)s || n)::uuid, %(version)s,
        tiers[1 + n % cardinality(tiers)], {_pick(12, common="'fact'", rare="summary", hidden="checkpoint")}, false,
        CASE WHEN n % %(mortal)s = 1 THEN timestamptz '9999-01-01' END, label, '{{}}', sha256((%(tag)s || n)::bytea),
        status, CASE status WHEN 'retired' THEN md5(n::text)::uuid END, '', 'public', '{{}}', false,
-       sha256((%(tag)s || n)::bytea), false
+       sha256((%(tag)s || n)::bytea), false, false
 FROM generate_series(%(first)s, %(last)s) AS n,
      LATERAL (SELECT %(tiers)s::varchar[] AS tiers, ARRAY[{_pick(11)}]::varchar[] AS label,
                      {_pick(13, common="'active'", rare="retired", hidden="quarantined")} AS status) AS made

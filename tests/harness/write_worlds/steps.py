@@ -99,10 +99,15 @@ class Move(StepInCrowded):
 
 @dataclass(frozen=True)
 class DecideAbove(StepInCrowded):
-    """A steward keeps one of the hidden memories of a subject and collection, and so rejects the others."""
+    """A steward keeps one of the hidden memories of a subject and collection, and so rejects the others.
+
+    Among them may be memories of the writers that a steward took out of everybody's sight. `content` is what is kept;
+    without it number `place` of them is.
+    """
 
     key: tuple[str, ...]
     place: int = 0
+    content: str = ""
 
 
 @dataclass(frozen=True)

@@ -222,7 +222,7 @@ def steps(writers: tuple[str, ...], sources: tuple[str, ...]) -> st.SearchStrate
         (2, writes_beyond(sources)),
         (5, st.builds(Reclassify, st.sampled_from(RECLASSIFIED), places, over_api=st.booleans())),
         (2, st.builds(Move, st.sampled_from(MOVED), places)),
-        (1, st.sampled_from(KEYS).flatmap(lambda key: st.builds(DecideAbove, st.just(tuple(key.values())), places))),
+        (2, st.sampled_from(KEYS).flatmap(lambda key: st.builds(DecideAbove, st.just(tuple(key.values())), places))),
     )
     kinds = [kind for weight, kind in weighted for _ in range(weight)]
     return st.sampled_from(range(len(kinds))).flatmap(kinds.__getitem__)
