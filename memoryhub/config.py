@@ -16,6 +16,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 # Roles of the embedded server.
 APPLICATION, OWNER, SUPERUSER = "memoryhub_app", "memoryhub", "postgres"
+IDLE_SECONDS = 30
+"""How long a kept connection may be idle, and a request take to send its headers."""
 MAX_SOCKET_PATH = 90  # sun_path holds 107 bytes; PostgreSQL appends /.s.PGSQL.5432 and a lock suffix
 
 

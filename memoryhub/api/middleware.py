@@ -12,13 +12,19 @@ from django.http import HttpRequest, HttpResponse, HttpResponseForbidden, HttpRe
 from django.http.response import HttpResponseBase
 from django.middleware.http import ConditionalGetMiddleware
 from django.utils.cache import patch_cache_control, patch_vary_headers, set_response_etag
+from django.utils.functional import SimpleLazyObject
 
 from memoryhub.api.problems import CONTENT_TYPE, Problem, of_status
+from memoryhub.core.time_limit import limited
 from memoryhub.version import VERSION
 
 Handler = Callable[[HttpRequest], HttpResponse]
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+IS_KNOWN = "memoryhub.is_known"
+"""In the environ of a request whose key or session was good (memoryhub.front.callers)."""
+REFUSAL = "memoryhub.refusal"
+"""In the environ of a request that was refused before Django was asked: the Problem to answer with."""
 _DOORS = ("/api/", "/ready", "/health")
 
 
@@ -96,6 +102,32 @@ class Liveness:
         return HttpResponse(body, content_type="application/json", headers={"Cache-Control": "no-store"})
 
 
+class StatementTime:
+    """All statements of a request together take no longer than one may."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        with limited(settings.MEMORYHUB.statement_timeout_seconds):
+            return self.get_response(request)
+
+
+class KnownCaller:
+    """Notes in the environ whether a good key or session was shown. One that nobody looked at was not."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        # Django keeps the user of a session here once somebody has asked for it; the API sets that of a key.
+        user = getattr(request, "_cached_user", request.user)
+        if not isinstance(user, SimpleLazyObject) and user.is_authenticated:
+            request.META[IS_KNOWN] = True
+        return response
+
+
 class ConditionalRead(ConditionalGetMiddleware):
     """ETags for what was read: on HEAD as on GET, and not on problems, whose request id makes each of them new."""
 
@@ -114,9 +146,10 @@ class ProblemDetails:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
+        refusal: Problem | None = request.META.get(REFUSAL)
         if not request.path.startswith(_DOORS):
-            return self.get_response(request)
-        refusal = self._refuse_unread(request)
+            return refusal.text() if refusal else self.get_response(request)
+        refusal = refusal or self._refuse_unread(request)
         response = refusal.response(request) if refusal else self.get_response(request)
         if response.status_code >= 400 and response.get("Content-Type") != CONTENT_TYPE:
             allowed = response.get("Allow")

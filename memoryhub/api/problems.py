@@ -54,6 +54,10 @@ class Problem(Exception):
         body = orjson.dumps(self.document(request_id_of(request)), option=orjson.OPT_UTC_Z)
         return HttpResponse(body, status=self.status, content_type=CONTENT_TYPE, headers=self.headers)
 
+    def text(self) -> HttpResponse:
+        """The same for people, where no page can be made."""
+        return HttpResponse(f"{self.detail}\n", status=self.status, content_type="text/plain", headers=self.headers)
+
 
 def request_id_of(request: Any) -> str:
     return str(getattr(request, "request_id", ""))

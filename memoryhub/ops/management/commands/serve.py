@@ -22,14 +22,14 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import Server
 
-from memoryhub.config import Config
+from memoryhub.config import IDLE_SECONDS, Config
 from memoryhub.ops import embedded, first_start, process
 from memoryhub.version import VERSION
 
 START_LOCK = 0x6D656D68  # "memh": any number, as long as every start asks for the same
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-REQUEST_SECONDS = 15
-"""How long a request that is under way may still take once the server is told to stop."""
+STOP_SECONDS = 5
+"""How long a request that is under way may still take once the server is told to stop; then it is cut off."""
 
 
 class Command(BaseCommand):
@@ -70,19 +70,19 @@ class Command(BaseCommand):
 def serve(config: Config, host: str, port: int) -> None:
     """Serve until SIGINT, SIGTERM or SIGHUP; requests under way are finished first."""
     server = Server(
-        "memoryhub.wsgi:application",
+        "memoryhub.rsgi:application",
         address=host,
         port=port,
-        interface=Interfaces.WSGI,
+        interface=Interfaces.RSGI,
         http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(header_read_timeout=10_000),
+        http1_settings=HTTP1Settings(header_read_timeout=IDLE_SECONDS * 1000),
+        websockets=False,
         workers=config.workers,
-        blocking_threads=config.threads,
         # One permit is one connection: slow clients must not use them up before the honest ones come.
         backlog=2048,
         backpressure=1024,
         respawn_failed_workers=True,
-        workers_kill_timeout=REQUEST_SECONDS,
+        workers_kill_timeout=STOP_SECONDS,
         # Its words go where ours go.
         log_level=LogLevels.warning,
         log_dictconfig={"loggers": {"_granian": {"propagate": True}}},

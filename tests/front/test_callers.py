@@ -1,0 +1,67 @@
+"""Who shares threads with whom."""
+
+from typing import Any
+
+import pytest
+
+from memoryhub.api.middleware import IS_KNOWN
+from memoryhub.front import callers
+from memoryhub.front.callers import STRANGERS, Callers
+
+
+def sent(address: str = "192.0.2.1", **headers: Any) -> dict[str, Any]:
+    return {"REMOTE_ADDR": address, **headers}
+
+
+KEY = {"HTTP_AUTHORIZATION": "Bearer good"}
+SESSION = {"HTTP_COOKIE": "theme=dark; sessionid=abc; csrftoken=x"}
+
+
+@pytest.mark.parametrize("credential", [KEY, SESSION])
+def test_a_good_credential_is_a_caller_of_its_own_from_wherever_it_is_sent(credential):
+    known = Callers()
+    assert known.of(sent(**credential)).group == STRANGERS
+
+    known.note(sent(**credential, **{IS_KNOWN: True}), 200)
+
+    caller = known.of(sent(**credential))
+    assert caller.group == caller.name != STRANGERS
+    assert known.of(sent("192.0.2.2", **credential)) == caller
+
+
+def test_whoever_makes_up_credentials_shares_with_all_strangers():
+    known = Callers()
+    made_up = [sent(HTTP_AUTHORIZATION=f"Bearer {number}") for number in range(3)]
+    for each in made_up:
+        known.note(each, 401)
+
+    assert {known.of(each) for each in made_up} == {known.of(sent())}
+    assert known.of(sent("192.0.2.2")) != known.of(sent())
+    assert known.of(sent("192.0.2.2")).group == known.of(sent()).group
+
+
+def test_a_credential_that_is_refused_by_now_is_forgotten():
+    known = Callers()
+    known.note(sent(**KEY, **{IS_KNOWN: True}), 200)
+    known.note(sent(**KEY), 200)
+    assert known.of(sent(**KEY)).group != STRANGERS
+
+    known.note(sent(**KEY), 401)
+
+    assert known.of(sent(**KEY)).group == STRANGERS
+
+
+def test_those_seen_last_are_remembered(monkeypatch):
+    monkeypatch.setattr(callers, "MAX_KNOWN", 2)
+    known = Callers()
+    keys = [sent(HTTP_AUTHORIZATION=f"Bearer {number}") for number in range(3)]
+    for key in (keys[0], keys[1]):
+        known.note({**key, IS_KNOWN: True}, 200)
+    known.of(keys[0])
+    known.note({**keys[2], IS_KNOWN: True}, 200)
+
+    assert [known.of(key).group == STRANGERS for key in keys] == [False, True, False]
+
+
+def test_a_cookie_that_is_none_is_a_strangers():
+    assert Callers().of(sent(HTTP_COOKIE="\x00=;;; sessionid")).group == STRANGERS
