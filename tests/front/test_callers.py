@@ -22,7 +22,7 @@ def test_a_good_credential_is_a_caller_of_its_own_from_wherever_it_is_sent(crede
     known = Callers()
     assert known.of(sent(**credential)).group == STRANGERS
 
-    known.note(sent(**credential, **{IS_KNOWN: True}), 200)
+    known.note({**sent(**credential), IS_KNOWN: True}, 200)
 
     caller = known.of(sent(**credential))
     assert caller.group == caller.name != STRANGERS
@@ -42,7 +42,7 @@ def test_whoever_makes_up_credentials_shares_with_all_strangers():
 
 def test_a_credential_that_is_refused_by_now_is_forgotten():
     known = Callers()
-    known.note(sent(**KEY, **{IS_KNOWN: True}), 200)
+    known.note({**sent(**KEY), IS_KNOWN: True}, 200)
     known.note(sent(**KEY), 200)
     assert known.of(sent(**KEY)).group != STRANGERS
 

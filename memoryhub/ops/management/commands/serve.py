@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import ipaddress
+import logging
 import os
 import signal
 import socket
@@ -85,7 +86,10 @@ def serve(config: Config, host: str, port: int) -> None:
         workers_kill_timeout=STOP_SECONDS,
         # Its words go where ours go.
         log_level=LogLevels.warning,
-        log_dictconfig={"loggers": {"_granian": {"propagate": True}}},
+        log_dictconfig={
+            "filters": {"stop": {"()": CutOffAtStop}},
+            "loggers": {"_granian": {"propagate": True, "filters": ["stop"]}},
+        },
     )
     # granian would reload on the signal that a closing terminal sends, and live on without it.
     server.on_startup(lambda: signal.signal(signal.SIGHUP, server.signal_handler_interrupt))
@@ -96,6 +100,16 @@ def serve(config: Config, host: str, port: int) -> None:
         # A service manager tells the workers to stop too; granian reports their leaving as a failure.
         if not server.interrupt_signal:
             raise
+
+
+class CutOffAtStop(logging.Filter):
+    """granian calls it a refusal to stop when a worker is ended that still has open connections: it is the rule."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.getMessage().endswith("after it refused to gracefully stop"):
+            record.msg = f"Connections that were still open after {STOP_SECONDS} s were cut off"
+            record.args, record.levelno, record.levelname = None, logging.INFO, "INFO"
+        return True
 
 
 def _forget_the_parents_handlers() -> None:
