@@ -146,7 +146,7 @@ def _problems(*statuses: int) -> dict[Any, Any]:
     return {(status, PROBLEM): shapes.ProblemSerializer for status in statuses}
 
 
-_READ = _problems(400, 401, 403, 405, 503)
+_READ = _problems(400, 401, 403, 405, 429, 503)
 
 memories_list = extend_schema(
     operation_id="memories_list",
@@ -165,7 +165,7 @@ memories_write = extend_schema(
             "ReceiptOrBatch", [shapes.ReceiptSerializer, shapes.BatchSerializer], resource_type_field_name=None
         ),
         (422, PROBLEM): shapes.RefusedBatchSerializer,
-        **_problems(400, 401, 403, 405, 409, 411, 413, 415, 503),
+        **_problems(400, 401, 403, 405, 408, 409, 411, 413, 415, 429, 503),
     },
 )
 memory_detail = extend_schema(
@@ -190,7 +190,7 @@ memory_labels = extend_schema(
     request=_change(ChangeOfOne),
     responses={
         200: shapes.ClassifiedSerializer,
-        **_problems(400, 401, 403, 404, 405, 409, 411, 412, 413, 415, 428, 503),
+        **_problems(400, 401, 403, 404, 405, 408, 409, 411, 412, 413, 415, 428, 429, 503),
     },
 )
 memory_secrets = extend_schema(
@@ -202,7 +202,7 @@ memory_secrets = extend_schema(
     request=_body(SecretSearch, filter=_FILTER),
     responses={
         200: shapes.SecretMatchesSerializer,
-        **_problems(400, 401, 403, 405, 411, 413, 415, 503),
+        **_problems(400, 401, 403, 405, 408, 411, 413, 415, 429, 503),
     },
 )
 labels = extend_schema(
@@ -210,7 +210,7 @@ labels = extend_schema(
     summary="Classify all memories that a filter finds, after a dry run",
     description="All of them in one transaction. What may not be changed is left as it is, and counted.",
     request=_change(ChangeOfMany, filter=_FILTER),
-    responses={200: shapes.PlanSerializer, **_problems(400, 401, 403, 405, 409, 411, 413, 415, 428, 503)},
+    responses={200: shapes.PlanSerializer, **_problems(400, 401, 403, 405, 408, 409, 411, 413, 415, 428, 429, 503)},
 )
 facets = extend_schema(
     operation_id="facets",
@@ -296,7 +296,7 @@ _DECISION = [
     OpenApiParameter("from", {"type": "string", "format": "date-time"}, description="Decided from this instant on."),
     OpenApiParameter("to", {"type": "string", "format": "date-time"}, description="Decided before this instant."),
 ]
-_JUDGED = _problems(400, 401, 403, 404, 405, 411, 413, 415, 503)
+_JUDGED = _problems(400, 401, 403, 404, 405, 408, 411, 413, 415, 429, 503)
 decide = extend_schema(
     operation_id="conflict_decide",
     summary="Decide about a group",
@@ -351,7 +351,7 @@ decision_undo = extend_schema(
     request=_body(Undoing),
     responses={201: shapes.DecisionSerializer, **_JUDGED, **_problems(409, 412)},
 )
-_SENT = _problems(400, 401, 403, 404, 405, 411, 413, 415, 503)
+_SENT = _problems(400, 401, 403, 404, 405, 408, 411, 413, 415, 429, 503)
 policies = extend_schema(
     operation_id="policies",
     summary="Policies, the most specific first",

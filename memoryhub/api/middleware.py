@@ -12,8 +12,9 @@ from django.http import HttpRequest, HttpResponse, HttpResponseForbidden, HttpRe
 from django.http.response import HttpResponseBase
 from django.middleware.http import ConditionalGetMiddleware
 from django.utils.cache import patch_cache_control, patch_vary_headers, set_response_etag
-from django.utils.functional import SimpleLazyObject
+from rest_framework.exceptions import APIException
 
+from memoryhub.api.authentication import KeyAuthentication
 from memoryhub.api.problems import CONTENT_TYPE, Problem, of_status
 from memoryhub.core.time_limit import limited
 from memoryhub.version import VERSION
@@ -22,7 +23,9 @@ Handler = Callable[[HttpRequest], HttpResponse]
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 IS_KNOWN = "memoryhub.is_known"
-"""In the environ of a request whose key or session was good (memoryhub.front.callers)."""
+"""In the environ of a request whose key or session is good (memoryhub.front.callers)."""
+VERIFY = "memoryhub.verify"
+"""In the environ of a request of which nothing is asked but that."""
 REFUSAL = "memoryhub.refusal"
 """In the environ of a request that was refused before Django was asked: the Problem to answer with."""
 _DOORS = ("/api/", "/ready", "/health")
@@ -114,18 +117,26 @@ class StatementTime:
 
 
 class KnownCaller:
-    """Notes in the environ whether a good key or session was shown. One that nobody looked at was not."""
+    """Where that alone is asked (VERIFY), notes in the environ whether the key or session that was sent is good."""
 
     def __init__(self, get_response: Handler) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        response = self.get_response(request)
-        # Django keeps the user of a session here once somebody has asked for it; the API sets that of a key.
-        user = getattr(request, "_cached_user", request.user)
-        if not isinstance(user, SimpleLazyObject) and user.is_authenticated:
+        if VERIFY not in request.META:
+            return self.get_response(request)
+        if _has_good_credential(request):
             request.META[IS_KNOWN] = True
-        return response
+        return HttpResponse(status=204)
+
+
+def _has_good_credential(request: HttpRequest) -> bool:
+    if "HTTP_AUTHORIZATION" not in request.META:
+        return request.user.is_authenticated
+    try:
+        return KeyAuthentication().authenticate(request) is not None
+    except (APIException, Problem):
+        return False
 
 
 class ConditionalRead(ConditionalGetMiddleware):

@@ -7,6 +7,7 @@ import time
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from http import HTTPStatus
 from typing import IO, Any
 from wsgiref.types import WSGIEnvironment
 
@@ -54,8 +55,8 @@ class Application:
             # It asks nothing of anybody (middleware.Liveness), so that it can be answered without a thread.
             _send(protocol, answer(self._django, environ))
             return
-        caller = self._callers.of(environ)
         try:
+            caller = await self._caller_of(environ)
             environ["wsgi.input"] = await self._read(environ, caller, protocol)
         except Problem as problem:
             self._refuse(protocol, environ, problem)
@@ -65,6 +66,24 @@ class Application:
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         await asyncio.shield(task)
+
+    async def _caller_of(self, environ: WSGIEnvironment) -> Caller:
+        """Whose share of the threads a request is of. Raises Problem.
+
+        To verify a key or session takes a moment in a thread, of the share of strangers; it is remembered.
+        """
+        stranger = self._callers.of(environ)
+        if not self._callers.needs_verification(environ):
+            return stranger
+        asked = {**environ, middleware.VERIFY: True}
+        try:
+            async with self._threads.taken(stranger):
+                await asyncio.get_running_loop().run_in_executor(self._pool, answer, self._django, asked)
+        except BusyError as reason:
+            raise _problem_of(reason) from None
+        if middleware.IS_KNOWN in asked:
+            self._callers.remember(environ)
+        return self._callers.of(environ)
 
     async def _read(self, environ: WSGIEnvironment, caller: Caller, protocol: Any) -> IO[bytes]:
         """The body of a request. Raises Problem."""
@@ -103,7 +122,8 @@ class Application:
     def _run(self, environ: WSGIEnvironment, protocol: Any, loop: asyncio.AbstractEventLoop) -> None:
         """Answer in a thread of the pool, to which the connection with the database belongs."""
         made = answer(self._django, environ)
-        loop.call_soon_threadsafe(self._callers.note, environ, made.status)
+        if made.status == HTTPStatus.UNAUTHORIZED:
+            loop.call_soon_threadsafe(self._callers.forget, environ)
         if made.parts is None:
             loop.call_soon_threadsafe(_send, protocol, made)
         else:

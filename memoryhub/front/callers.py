@@ -2,13 +2,11 @@
 
 import hashlib
 from collections import OrderedDict
-from http import HTTPStatus
 from http.cookies import CookieError, SimpleCookie
 from wsgiref.types import WSGIEnvironment
 
 from django.conf import settings
 
-from memoryhub.api.middleware import IS_KNOWN
 from memoryhub.front.turns import Caller
 
 STRANGERS = "strangers"
@@ -16,7 +14,7 @@ MAX_KNOWN = 10_000
 
 
 class Callers:
-    """Whoever has shown a good key or session here is a caller of their own; all others share as one group.
+    """Whoever has a key or session that is good is a caller of their own; all others share as one group.
 
     Else everybody who makes up keys would be as many callers as they like.
     """
@@ -31,15 +29,20 @@ class Callers:
             return Caller(name=credential, group=credential)
         return Caller(name=environ["REMOTE_ADDR"], group=STRANGERS)
 
-    def note(self, environ: WSGIEnvironment, status: int) -> None:
-        """Remember or forget the credential of a request, by its answer."""
+    def needs_verification(self, environ: WSGIEnvironment) -> bool:
+        """Whether a key or session was sent that is not known here."""
         credential = _credential(environ)
-        if credential and environ.get(IS_KNOWN):
-            self._known[credential] = None
-            while len(self._known) > MAX_KNOWN:
-                self._known.popitem(last=False)
-        elif status == HTTPStatus.UNAUTHORIZED:
-            self._known.pop(credential, None)
+        return bool(credential) and credential not in self._known
+
+    def remember(self, environ: WSGIEnvironment) -> None:
+        """Its key or session is good."""
+        self._known[_credential(environ)] = None
+        while len(self._known) > MAX_KNOWN:
+            self._known.popitem(last=False)
+
+    def forget(self, environ: WSGIEnvironment) -> None:
+        """Its key or session was refused."""
+        self._known.pop(_credential(environ), None)
 
 
 def _credential(environ: WSGIEnvironment) -> bytes:

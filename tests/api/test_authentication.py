@@ -13,6 +13,7 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
+from memoryhub.api.middleware import IS_KNOWN, VERIFY
 from memoryhub.firewall.models import ApiKey, ClearanceRecord
 from memoryhub.memories.models import Memory
 from tests.api.answers import problem, refused, told
@@ -261,3 +262,27 @@ class TestSessions:
         User.objects.update(is_active=True)
         browser.logout()
         problem(browser.get("/api/memories"), 401, "unauthorized")
+
+
+@pytest.mark.parametrize(
+    ("credential", "is_good"),
+    [("key", True), ("session", True), ("wrong key", False), ("no key", False), ("wrong session", False), ("", False)],
+)
+def test_a_credential_is_verified_without_asking_for_anything(credential, is_good, django_user_model):
+    client = Client()
+    sent: dict[str, Any] = {
+        "key": {"HTTP_AUTHORIZATION": f"Bearer {make_key()}"},
+        "wrong key": {"HTTP_AUTHORIZATION": "Bearer mh_0123456789abcdef0123456789"},
+        "no key": {"HTTP_AUTHORIZATION": "Basic abc"},
+    }.get(credential, {})
+    if credential == "session":
+        client.force_login(django_user_model.objects.create(username="ada"))
+    elif credential == "wrong session":
+        client.cookies["sessionid"] = "abc"
+
+    verified: dict[str, Any] = {**sent, VERIFY: True}
+    answer = client.get("/api/memories", **verified)
+
+    assert answer.status_code == 204
+    assert (IS_KNOWN in answer.wsgi_request.META) == is_good
+    assert client.get("/api/memories", **sent).status_code == (200 if is_good else 401)

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from memoryhub.api.middleware import IS_KNOWN
 from memoryhub.front import callers
 from memoryhub.front.callers import STRANGERS, Callers
 
@@ -21,9 +20,11 @@ SESSION = {"HTTP_COOKIE": "theme=dark; sessionid=abc; csrftoken=x"}
 def test_a_good_credential_is_a_caller_of_its_own_from_wherever_it_is_sent(credential):
     known = Callers()
     assert known.of(sent(**credential)).group == STRANGERS
+    assert known.needs_verification(sent(**credential))
 
-    known.note({**sent(**credential), IS_KNOWN: True}, 200)
+    known.remember(sent(**credential))
 
+    assert not known.needs_verification(sent(**credential))
     caller = known.of(sent(**credential))
     assert caller.group == caller.name != STRANGERS
     assert known.of(sent("192.0.2.2", **credential)) == caller
@@ -31,9 +32,8 @@ def test_a_good_credential_is_a_caller_of_its_own_from_wherever_it_is_sent(crede
 
 def test_whoever_makes_up_credentials_shares_with_all_strangers():
     known = Callers()
+    known.remember(sent(**KEY))
     made_up = [sent(HTTP_AUTHORIZATION=f"Bearer {number}") for number in range(3)]
-    for each in made_up:
-        known.note(each, 401)
 
     assert {known.of(each) for each in made_up} == {known.of(sent())}
     assert known.of(sent("192.0.2.2")) != known.of(sent())
@@ -42,11 +42,9 @@ def test_whoever_makes_up_credentials_shares_with_all_strangers():
 
 def test_a_credential_that_is_refused_by_now_is_forgotten():
     known = Callers()
-    known.note({**sent(**KEY), IS_KNOWN: True}, 200)
-    known.note(sent(**KEY), 200)
-    assert known.of(sent(**KEY)).group != STRANGERS
+    known.remember(sent(**KEY))
 
-    known.note(sent(**KEY), 401)
+    known.forget(sent(**KEY))
 
     assert known.of(sent(**KEY)).group == STRANGERS
 
@@ -56,12 +54,14 @@ def test_those_seen_last_are_remembered(monkeypatch):
     known = Callers()
     keys = [sent(HTTP_AUTHORIZATION=f"Bearer {number}") for number in range(3)]
     for key in (keys[0], keys[1]):
-        known.note({**key, IS_KNOWN: True}, 200)
+        known.remember(key)
     known.of(keys[0])
-    known.note({**keys[2], IS_KNOWN: True}, 200)
+    known.remember(keys[2])
 
     assert [known.of(key).group == STRANGERS for key in keys] == [False, True, False]
 
 
-def test_a_cookie_that_is_none_is_a_strangers():
-    assert Callers().of(sent(HTTP_COOKIE="\x00=;;; sessionid")).group == STRANGERS
+@pytest.mark.parametrize("cookie", ["", "\x00=;;; sessionid", "theme=dark"])
+def test_whoever_sends_no_session_has_nothing_to_verify(cookie):
+    assert not Callers().needs_verification(sent(HTTP_COOKIE=cookie))
+    assert not Callers().needs_verification(sent())

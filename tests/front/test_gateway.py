@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from django.http import HttpResponse, StreamingHttpResponse
 
 from memoryhub.front.gateway import answer, environ_of
@@ -61,6 +62,10 @@ def test_no_header_can_be_taken_for_what_the_hub_itself_notes():
     assert environ["wsgi.input"].read() == b""
 
 
+# Closing a response lets Django look after its connections.
+closes = pytest.mark.django_db
+
+
 def respond(response: Any) -> Any:
     def application(_environ: Any, start_response: Any) -> Any:
         start_response(f"{response.status_code} {response.reason_phrase}", list(response.items()))
@@ -69,6 +74,7 @@ def respond(response: Any) -> Any:
     return application
 
 
+@closes
 def test_an_answer_is_whole_and_its_response_closed():
     response = HttpResponse(b"body", status=201, headers={"X-A": "1"})
 
@@ -78,6 +84,7 @@ def test_an_answer_is_whole_and_its_response_closed():
     assert ("X-A", "1") in made.headers
 
 
+@closes
 def test_a_streamed_answer_is_left_in_parts_and_closed_after_the_last_one():
     response = StreamingHttpResponse(iter([b"a", b"b"]))
 
