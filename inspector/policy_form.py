@@ -8,7 +8,7 @@ from django.http import QueryDict
 
 from memoryhub.conflicts.detector import CLASSES
 from memoryhub.conflicts.models import Policy
-from memoryhub.conflicts.policies import DECIDED
+from memoryhub.conflicts.policies import DEFAULT_CLASSES
 from memoryhub.conflicts.rules import RULES
 from memoryhub.memories.envelope import Errors
 
@@ -54,7 +54,7 @@ class PolicyForm:
     @classmethod
     def of_policy(cls, policy: Policy | None) -> "PolicyForm":
         if policy is None:
-            return cls({"classes": list(DECIDED), "rules": [], "is_enabled": True})
+            return cls({"classes": list(DEFAULT_CLASSES), "rules": [], "is_enabled": True})
         told = ("name", "namespace", "collection", "classes", "rules", "is_enabled")
         return cls({name: getattr(policy, name) for name in told}, version=policy.version)
 

@@ -26,8 +26,9 @@ from memoryhub.firewall.reach import reach_columns, reach_of
 from memoryhub.firewall.types import Clearance, Principal, Scope
 from memoryhub.memories.envelope import Name, Rejected, one_of, rejected
 
-DECIDED = ("contradiction", "update", "duplicate")
-"""The classes of groups that a policy decides unless it says so: values of the others may stand side by side."""
+DEFAULT_CLASSES = ("duplicate",)
+"""The classes of groups that a policy decides unless it names others. Whoever names `contradiction` or `update` wants
+values retired that differ, and relies on a detector that errs about some."""
 LEFT_TO_PEOPLE = ("paraphrase",)
 """The classes of groups that no policy decides, even one that names them: too many of these groups hold two values that
 differ. For as long as the detector tells them no better."""
@@ -73,7 +74,7 @@ class Draft(BaseModel):
         list[OfClass],
         AfterValidator(_classes),
         Field(json_schema_extra={"minItems": 1}, description=f"No policy decides {', '.join(LEFT_TO_PEOPLE)} for now."),
-    ] = list(DECIDED)
+    ] = list(DEFAULT_CLASSES)
     rules: Annotated[
         list[Rule], AfterValidator(_rules), Field(json_schema_extra={"minItems": 1, "maxItems": MOST_RULES})
     ]

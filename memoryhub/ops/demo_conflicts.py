@@ -265,6 +265,7 @@ VERDICTS = (
 POLICY = {
     "name": "Operations: machines know first",
     "namespace": "operations",
+    "classes": ["contradiction", "update", "duplicate"],
     "rules": [{"rule": "trusted_sources", "sources": ["ops-watch"]}, {"rule": "latest_event"}, {"rule": "human"}],
 }
 

@@ -10,10 +10,10 @@ from memoryhub.conflicts import runs
 from memoryhub.conflicts.models import Decision
 from tests.api.answers import refused
 from tests.builders import make_key, make_memory
-from tests.conflicts.runs import make_group
+from tests.conflicts.runs import CLASSES, make_group
 
 pytestmark = pytest.mark.django_db
-NAMED = {"name": "Newest first", "rules": [{"rule": "latest_event"}]}
+NAMED = {"name": "Newest first", "rules": [{"rule": "latest_event"}], "classes": CLASSES}
 
 
 @pytest.fixture

@@ -66,7 +66,9 @@ def _undone(act: Callable[[], None]) -> None:
 
 def _dry_runs(name: str, by: Principal) -> list[DryRun]:
     GroupClass.objects.all().delete()
-    policy = Policy(policy_id=uuid4(), version=1, name="Bench", classes=list(policies.DECIDED), rules=RULES)
+    policy = Policy(
+        policy_id=uuid4(), version=1, name="Bench", classes=["contradiction", "update", "duplicate"], rules=RULES
+    )
     return [_dry_run(f"{name}, {how}", policy, by) for how in ("no class kept", "classes kept")]
 
 

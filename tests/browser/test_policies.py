@@ -41,6 +41,8 @@ def test_a_policy_is_written_tried_carried_out_and_taken_back(
     page.get_by_label("Name", exact=True).fill("Newest first")
     page.get_by_label("First", exact=True).select_option("trusted_sources")
     page.get_by_label("Second", exact=True).select_option("latest_event")
+    page.get_by_label("contradiction", exact=True).check()
+    page.get_by_label("update", exact=True).check()
     page.get_by_label("Trusted sources, one on a line").fill("crm\nmail")
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_text("Version 1 holds now.")).to_be_visible()

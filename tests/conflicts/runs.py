@@ -14,6 +14,8 @@ from memoryhub.memories.models import Memory
 from tests.builders import make_memory
 
 ADMIN = Principal(name="user:root", scopes=frozenset({Scope.ADMIN}), clearance=everything())
+# Of all that a policy decides if it is asked to.
+CLASSES = ["contradiction", "update", "duplicate"]
 LATEST = [{"rule": "latest_event"}]
 
 
@@ -23,7 +25,7 @@ def admin(**clearance: Any) -> Principal:
 
 def make_policy(*rules: str | dict[str, Any], by: Principal = ADMIN, **fields: Any) -> Policy:
     told = [{"rule": rule} if isinstance(rule, str) else rule for rule in rules] or LATEST
-    draft = policies.read({"name": "Newest first", "rules": told, **fields})
+    draft = policies.read({"name": "Newest first", "rules": told, "classes": CLASSES, **fields})
     return policies.save(draft, by=by)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from memoryhub.conflicts.detector import Value, compare
+from memoryhub.conflicts.policies import DEFAULT_CLASSES
 from memoryhub.memories import ingest
 from memoryhub.memories.models import Memory
 from tests.builders import WRITER, envelope
@@ -59,8 +60,12 @@ def test_no_policy_retires_values_that_differ_by_a_sign_as_duplicates_or_paraphr
     assert (same.seen, same.decided, retired()) == (40, 0, set())
 
     change(same.policy, is_enabled=False)
+    by_default = carried_out(make_policy("latest_event", classes=list(DEFAULT_CLASSES)))
+    assert (by_default.seen, by_default.decided, retired()) == (40, 0, set())
+
+    change(by_default.policy, is_enabled=False)
     carried_out(make_policy("latest_event"))
-    # Such a policy decides what contradicts each other, and nothing because it were the same.
+    # One that is asked to decides what contradicts each other, and nothing because it were the same.
     assert retired() == {pair["id"] for pair in told_apart() if class_of(pair) in ("contradiction", "update")}
 
 

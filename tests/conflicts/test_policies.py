@@ -16,11 +16,11 @@ from memoryhub.firewall.types import Clearance, Principal, Scope
 from memoryhub.memories.envelope import Rejected
 from memoryhub.memories.models import Memory
 from tests.builders import make_memory
-from tests.conflicts.runs import ADMIN, admin, carried_out, change, make_group, make_policy, standing
+from tests.conflicts.runs import ADMIN, CLASSES, admin, carried_out, change, make_group, make_policy, standing
 
 pytestmark = pytest.mark.django_db
 OF_POLICY = ("policy", "policy_version", "rule", "run", "reason")
-NAMED = {"name": "Newest first", "rules": [{"rule": "latest_event"}]}
+NAMED = {"name": "Newest first", "rules": [{"rule": "latest_event"}], "classes": CLASSES}
 
 
 def test_a_change_is_a_version_and_the_newest_holds():
@@ -83,8 +83,10 @@ def test_what_makes_no_sense_is_refused_in_a_sentence(sent, field, words):
     assert words in " ".join(refused.value.errors[field])
 
 
-def test_without_classes_what_may_stand_side_by_side_is_left_to_people():
-    assert make_policy().classes == ["contradiction", "update", "duplicate"]
+def test_without_classes_what_differs_is_left_to_people():
+    draft = policies.read({"name": "Newest first", "rules": [{"rule": "latest_event"}]})
+
+    assert policies.save(draft, by=ADMIN).classes == ["duplicate"]
 
 
 def test_no_two_policies_decide_the_same_groups():

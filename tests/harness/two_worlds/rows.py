@@ -16,6 +16,7 @@ from memoryhub.conflicts.keys import Key, evidence_of
 from memoryhub.conflicts.models import Policy
 from memoryhub.firewall.types import Principal, Scope
 from memoryhub.memories.envelope import Draft
+from tests.conflicts.runs import CLASSES
 from tests.harness.generated import planted
 from tests.harness.worlds import CLOCK, HIGH, LOW, Step
 
@@ -192,7 +193,7 @@ LOW_ADMIN = Principal(name="user:low-admin", clearance=LOW, scopes=frozenset({Sc
 
 def make_policy(name: str, source: str, *, by: Principal) -> None:
     rules = [{"rule": "trusted_sources", "sources": [source]}, {"rule": "latest_event"}]
-    policies.save(policies.read({"name": name, "rules": rules}), by=by)
+    policies.save(policies.read({"name": name, "rules": rules, "classes": list(CLASSES)}), by=by)
 
 
 def start_run(name: str, *, by: Principal) -> None:
