@@ -16,6 +16,7 @@ from urllib.parse import quote
 from uuid import UUID, uuid4
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.test import Client
@@ -33,7 +34,7 @@ from tests.api.answers import refused, told
 from tests.builders import WRITER, envelope, make_clearance, make_key, make_memory
 from tests.conflicts.runs import ADMIN as POLICY_ADMIN
 from tests.conflicts.runs import make_policy
-from tests.matrix import CALLERS, METHODS, TABLE, Row
+from tests.matrix import CALLERS, METHODS, PEOPLE, TABLE, Row
 
 pytestmark = pytest.mark.django_db
 
@@ -242,6 +243,7 @@ class World:
 
     memory: Memory = field(default_factory=lambda: make_memory(subject="user:ada"))
     secrets: dict[str, str] = field(default_factory=dict)
+    sessions: dict[str, str] = field(default_factory=dict)
     places: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -256,6 +258,7 @@ class World:
         scopes = {"write": "write", "read": "read", "inspect": "inspect", "admin key": "admin"}
         self.secrets = {name: _key(scope) for name, scope in scopes.items()}
         self.secrets |= {name: _key("read write inspect admin") for name in ("expired", "revoked")}
+        self.sessions = {name: _session(name) for name in (*PEOPLE, "left")}
         self.secrets["left's key"] = _key("read write inspect admin", owner="left")
         _named(self.secrets["expired"]).update(expiry=timezone.now() - timedelta(seconds=1))
         _named(self.secrets["revoked"]).update(revoked_at=timezone.now())
@@ -295,8 +298,7 @@ class World:
             return Client(headers={"Authorization": f"Bearer {self.secrets[who]}"}, **options)
         client = Client(**options)
         if who != "nobody":
-            user = User.objects.get(username=who.removesuffix("'s session"))
-            client.force_login(user, "django.contrib.auth.backends.ModelBackend")
+            client.cookies[settings.SESSION_COOKIE_NAME] = self.sessions[who.removesuffix("'s session")]
             if who == "left's session":
                 User.objects.filter(username="left").update(is_active=False)
         elif options.get("enforce_csrf_checks"):
@@ -329,6 +331,12 @@ def _person(name: str, scopes: str, **fields: Any) -> None:
     UserClearance.objects.create(user=user, clearance=make_clearance(name=tier, max_tier=tier), scopes=scopes.split())
 
 
+def _session(name: str) -> str:
+    client = Client()
+    client.force_login(User.objects.get(username=name), "django.contrib.auth.backends.ModelBackend")
+    return client.cookies[settings.SESSION_COOKIE_NAME].value
+
+
 def _key(scopes: str, **fields: Any) -> str:
     return make_key(scopes=scopes, source="test", clearance={"name": "restricted", "max_tier": "restricted"}, **fields)
 
@@ -337,9 +345,18 @@ def _named(secret: str) -> Any:
     return ApiKey.objects.filter(token_key=secret[:15])
 
 
+@pytest.fixture(scope="module")
+def one_world(django_db_setup: None, django_db_blocker: Any) -> Iterator[World]:
+    """A world for all tests of a module: made once, in a transaction around those of the tests."""
+    with django_db_blocker.unblock(), transaction.atomic():
+        yield World()
+        transaction.set_rollback(True)
+
+
 @pytest.fixture
-def world() -> World:
-    return World()
+def world(one_world: World, db: None) -> World:
+    """What a test does in it is undone after the test."""
+    return one_world
 
 
 def undone(act: Callable[[], Any]) -> Any:

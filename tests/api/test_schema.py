@@ -4,6 +4,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -85,12 +86,26 @@ CONFORMS: list[Any] = CHECKS.get_by_names(
 )  # fmt: skip
 
 
-@pytest.fixture
-def document() -> dict[str, Any]:
+@cache
+def _document() -> bytes:
+    """Drawn up once: it tells everybody the same of every route."""
     answer = Client().get("/api/schema")
     assert answer.status_code == 200
-    found: dict[str, Any] = json.loads(answer.content)
+    return answer.content
+
+
+@pytest.fixture
+def document() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(_document())
     return found
+
+
+@cache
+def _schema() -> BaseSchema:
+    read = schemathesis.openapi.from_wsgi("/api/schema", WSGIHandler(), headers={"Host": "localhost"})
+    # Its client leaves the answer open; the test goes on as who it was before the request (conftest).
+    request_finished.send(sender=None)
+    return read
 
 
 @pytest.fixture
@@ -98,10 +113,7 @@ def schema() -> Iterator[BaseSchema]:
     # Between requests Django closes a connection that is in a transaction, as a test's is; its test client prevents it.
     for signal in (request_started, request_finished):
         signal.disconnect(close_old_connections)
-    read = schemathesis.openapi.from_wsgi("/api/schema", WSGIHandler(), headers={"Host": "localhost"})
-    # Its client leaves the answer open; the test goes on as who it was before the request (conftest).
-    request_finished.send(sender=None)
-    yield read
+    yield _schema()
     for signal in (request_started, request_finished):
         signal.connect(close_old_connections)
 

@@ -314,7 +314,7 @@ ACTIONS = st.lists(
 )
 
 
-@examples(60, soak=2_000)
+@examples(25, soak=2_000)
 @given(actions=ACTIONS)
 def test_after_all_is_undone_everything_is_as_if_nothing_had_been_decided(actions):
     """Whatever was said or classified meanwhile stays; whatever was decided leaves no trace but in the record."""

@@ -77,7 +77,7 @@ KEYS = st.fixed_dictionaries(
 )
 
 
-@examples(60, soak=2_000)
+@examples(30, soak=2_000)
 @given(
     rows=st.lists(st.tuples(KEYS, classified()), min_size=1, max_size=25),
     clearance=clearances(),

@@ -55,7 +55,7 @@ DEEDS = st.fixed_dictionaries(
 )
 
 
-@examples(40, soak=2_000)
+@examples(20, soak=2_000)
 @given(
     rows=st.lists(ROWS, min_size=5, max_size=12),
     deeds=st.lists(DEEDS, min_size=2, max_size=5),

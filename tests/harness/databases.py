@@ -4,8 +4,10 @@ import itertools
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import psycopg
+from django.core.management import call_command
 from django.db import connection, connections
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
@@ -29,14 +31,34 @@ def keepers_address(name: str) -> str:
 @contextmanager
 def database(template: str = "template1") -> Iterator[str]:
     """The name of a new database that is like `template`, which nobody may be connected to; gone after the block."""
+    name = _create(template)
+    try:
+        yield name
+    finally:
+        _tell_server(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _create(template: str) -> str:
     name = f"memoryhub_{os.getpid()}_{next(_numbers)}"
+    create = sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER {}")
+    _tell_server(create.format(*map(sql.Identifier, (name, template, OWNER))))
+    return name
+
+
+def _tell_server(statement: sql.Composed) -> None:
     with psycopg.connect(os.environ["MEMORYHUB_TEST_DSN"], user=SUPERUSER, autocommit=True) as server:
-        create = sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER {}")
-        server.execute(create.format(*map(sql.Identifier, (name, template, OWNER))))
-        try:
-            yield name
-        finally:
-            server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+        server.execute(statement)
+
+
+@cache
+def migrated() -> str:
+    """The name of a database with all migrations, for copies; made once, and thrown away with the whole cluster."""
+    name = _create("template1")
+    place = World(name)
+    with place.entered():
+        call_command("migrate", verbosity=0, interactive=False)
+    place.close()
+    return name
 
 
 class World:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from django.core.management import call_command
 from django.db import connection
 from django.http import QueryDict
 
@@ -22,7 +21,7 @@ from memoryhub.memories.models import Memory
 from memoryhub.memories.records import WHOLE, newest
 from memoryhub.ops import status
 from memoryhub.timetravel import travel
-from tests.harness.databases import no_leaks, world
+from tests.harness.databases import migrated, no_leaks, world
 from tests.memories.rows import execute
 
 VISIBLE, HIDDEN = 6_000, 18_000
@@ -143,8 +142,7 @@ def plant(tag: str, number: int, tiers: list[str], *, start: str, mortal: int) -
 @pytest.fixture(scope="module")
 def costs(django_db_blocker) -> Iterator[tuple[dict[str, Cost], dict[str, Cost]]]:
     """What each read costs without hidden rows and with them."""
-    with django_db_blocker.unblock(), world() as made, made.entered():
-        call_command("migrate", verbosity=0, interactive=False)
+    with django_db_blocker.unblock(), world(migrated()) as made, made.entered():
         no_leaks()
         plant("v", VISIBLE, ["public", "internal"], start="2024-01-01", mortal=1_000)
         execute("VACUUM (ANALYZE)")

@@ -274,7 +274,7 @@ def test_high_and_low_in_turn_on_one_connection_leak_nothing(django_db_blocker, 
         expected = worlds.key.get("/api/memories")
         session = connection.connection.info.backend_pid
         statuses = set()
-        for _ in range(10_000 if SOAK else 400):
+        for _ in range(10_000 if SOAK else 150):
             statuses.add(getattr(next(turns)(), "status", None))
             assert worlds.key.get("/api/memories") == expected
             assert execute("SELECT coalesce(current_setting('memoryhub.tiers', true), '')") == [("",)]

@@ -64,6 +64,12 @@ def test_every_route_is_a_door_or_has_a_reason_not_to_be():
 WALLS = {"both walls": (True, True), "the first wall alone": (True, False), "the second wall alone": (False, True)}
 
 
+@pytest.fixture
+def further_queries(request) -> bool:
+    """Whether a test asks beside its first query others: what a wall lets through shows where it stands alone."""
+    return SOAK or "both walls" not in request.node.name
+
+
 @pytest.fixture(params=WALLS)
 def second_wall(request, monkeypatch) -> bool:
     """Whether the second wall stands; where the first one shall not, it is taken out."""
@@ -123,32 +129,35 @@ def test_hidden_rows_change_nothing_that_a_low_caller_sees(worlds, second_wall):
     met: list[Met] = []
     run_state_machine_as_test(
         partial(TwoWorlds, worlds, second_wall=second_wall, met=met),  # type: ignore[arg-type]  # whatever makes one
-        settings=settings(examples(30, soak=3_400), stateful_step_count=12),
+        settings=settings(examples(10, soak=3_400), stateful_step_count=12),
     )
     assert sum(one.hidden > 0 for one in met) > len(met) // 3, "most examples do have hidden rows"
-    # Thirty examples may miss them by chance; the story of decisions, below, has them in every run.
+    # So few examples may miss them by chance; the story of decisions, below, has them in every run.
     if SOAK:
         assert sum(one.decided > 0 for one in met) > len(met) // 20, "some examples do have decisions"
         assert any(one.above for one in met), "and some of them are on what is hidden"
 
 
-def test_a_hundred_hidden_rows_between_two_change_nothing_at_any_door(worlds, second_wall):
+def test_a_hundred_hidden_rows_between_two_change_nothing_at_any_door(worlds, second_wall, further_queries):
     """FW-19: not even when one of the walls is taken out."""
-    assert compare(worlds, STORY, "q=canary", [*DOORS, *RARE], second_wall=second_wall) > 100
-    for query in (
+    # The story of decisions, below, asks all of them with both walls.
+    doors = [*DOORS, *RARE] if further_queries else DOORS
+    assert compare(worlds, STORY, "q=canary", doors, second_wall=second_wall) > 100
+    queries = (
         "label=eu",
         "from=2026-03-01T12:00:00Z",
         "tier=restricted",
         "as_of=2026-03-06&q=a",
         f"as_of=2026-03-06&known_at={BETWEEN_ITS_STEPS}",
-    ):
+    )
+    for query in queries if further_queries else queries[-1:]:
         compare(worlds, STORY, query, reached_by(query), second_wall=second_wall)
 
 
-def test_decisions_on_what_is_hidden_change_nothing_at_any_door(worlds, second_wall):
+def test_decisions_on_what_is_hidden_change_nothing_at_any_door(worlds, second_wall, further_queries):
     """FW-12: not who decided, not what lost, not that somebody is about to decide."""
     assert compare(worlds, DECIDED, "", [*DOORS, *RARE], second_wall=second_wall) > 100
-    for query in ("status=retired", "known_at=2100-01-01T00:00:06.5Z"):
+    for query in ("status=retired", "known_at=2100-01-01T00:00:06.5Z") if further_queries else ():
         compare(worlds, DECIDED, query, reached_by(query), second_wall=second_wall)
 
 
@@ -200,11 +209,14 @@ def test_a_relabelled_memory_is_gone_as_if_it_had_never_been(worlds):
         # status.writes_total counts what was ever written, the low version too.
         doors = [door for door in DOORS if door.route != "api:status"]
         steps = [STORY[0], Step(drafts=[low], is_hidden=True), Step(drafts=[after], is_hidden=True), STORY[2]]
+        # All doors once; besides, those where a query asks something else.
         for query in ("source=other", f"source=other&known_at={BETWEEN_ITS_STEPS}", "source=other&as_of=2026-03-09"):
-            assert compare(worlds, steps, query, doors) == 1
+            reached = [door for door in reached_by(query) if door in doors]
+            whole = SOAK or (query == "source=other" and then is high)
+            assert compare(worlds, steps, query, doors if whole else reached) == 1
 
 
-def test_what_is_in_quarantine_is_missing_for_who_does_not_judge_memories(worlds, second_wall):
+def test_what_is_in_quarantine_is_missing_for_who_does_not_judge_memories(worlds, second_wall, further_queries):
     """The key may not; and at every earlier instant, when it was in force, it is missing, too."""
     about = {"subject": "user:ada", "collection": "city", "timestamp": DAYS[1]}
     rows = [
@@ -214,11 +226,13 @@ def test_what_is_in_quarantine_is_missing_for_who_does_not_judge_memories(worlds
     steps = [STORY[0], Step(drafts=rows, is_hidden=True), Step(is_hidden=True, deed=quarantine_all), STORY[2]]
     # status.writes_total counts what was ever written, and it was not in quarantine then.
     doors = [door for door in DOORS if door.who == "key" and door.route != "api:status"]
+    assert compare(worlds, steps, "", doors, second_wall=second_wall) == 3
     for query in (
-        "", "q=canary", "source=other", "status=quarantined", "status=active",
+        "q=canary", "source=other", "status=quarantined", "status=active",
         f"source=other&known_at={BETWEEN_ITS_STEPS}", "as_of=2026-03-09",
-    ):  # fmt: skip
-        assert compare(worlds, steps, query, doors, second_wall=second_wall) == 3
+    ) if further_queries else ("status=quarantined",):  # fmt: skip
+        reached = [door for door in reached_by(query) if door in doors]
+        assert compare(worlds, steps, query, reached, second_wall=second_wall) == 3
 
 
 def quarantine_all() -> None:

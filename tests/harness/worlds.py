@@ -18,7 +18,6 @@ from typing import Any
 from unittest import mock
 
 from django.contrib.auth.models import User
-from django.core.management import call_command
 from django.db import transaction
 from django.http import HttpResponse
 from django.test import Client
@@ -31,7 +30,7 @@ from memoryhub.memories.envelope import Draft
 from memoryhub.memories.ingest import OnConflict
 from memoryhub.ops import process, reads, roles
 from tests.builders import store
-from tests.harness.databases import World, as_keeper, world
+from tests.harness.databases import World, as_keeper, migrated, world
 from tests.memories.rows import execute
 
 CLOCK = datetime(2100, 1, 1, tzinfo=UTC)
@@ -198,9 +197,8 @@ def dealt(hand: str) -> Iterator[None]:
 @contextmanager
 def two_worlds() -> Iterator[Worlds]:
     """Two empty hubs with one and the same low caller."""
-    with world(as_application=True) as template:
+    with world(migrated(), as_application=True) as template:
         with template.entered():
-            call_command("migrate", verbosity=0, interactive=False)
             with roles.as_owner():
                 roles.grant(APPLICATION)
             callers = _callers()

@@ -161,7 +161,7 @@ def assert_histogram(drawn: timeline.Histogram, rows: list[Memory], chosen: list
     erased=st.booleans(),
     questions=st.lists(st.tuples(filters(), clearances()), min_size=1, max_size=4),
 )
-@examples(100)
+@examples(40)
 def test_every_count_is_what_a_recount_finds(batches, erased, questions):
     with rolled_back():
         for batch in batches:

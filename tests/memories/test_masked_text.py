@@ -14,7 +14,7 @@ from memoryhub.memories.querysets import Sought
 from memoryhub.memories.suspicion import MASK, SECRET_FORMS, masked, masked_or_none
 from memoryhub.memories.text import INVISIBLE
 from tests.builders import WRITER, make_memory, store
-from tests.harness.databases import as_keeper, world
+from tests.harness.databases import as_keeper, migrated, world
 from tests.harness.generated import planted
 from tests.memories.rows import execute
 from tests.memories.test_suspicion import HARMLESS, SECRETS
@@ -79,8 +79,7 @@ def test_postgresql_knows_which_texts_hold_a_secret_as_python_does(text):
 
 
 def test_rows_that_were_there_before_are_masked_whoever_may_see_them(django_db_blocker):
-    with django_db_blocker.unblock(), world() as made, made.entered():
-        call_command("migrate", verbosity=0, interactive=False)
+    with django_db_blocker.unblock(), world(migrated()) as made, made.entered():
         contents = {
             "plain": "Paris", "key": f"The key is {KEY}.", "hidden": "".join(f"\u200b{letter}" for letter in KEY),
             "lookalike": "A desk-lamp with AKIA on it.",

@@ -14,7 +14,7 @@ from memoryhub.firewall.types import everything, tier_order
 from memoryhub.memories.models import Memory
 from memoryhub.memories.querysets import MemoryQuerySet, Sought, fetched
 from tests.builders import make_key, make_user, store
-from tests.harness.databases import World, world
+from tests.harness.databases import World, migrated, world
 from tests.harness.generated import planted
 from tests.memories.rows import WHOLE, execute, insert_row
 
@@ -41,8 +41,7 @@ SCHEMA = {
 
 @pytest.fixture
 def empty(django_db_blocker):
-    with django_db_blocker.unblock(), world() as made, made.entered():
-        call_command("migrate", verbosity=0, interactive=False)
+    with django_db_blocker.unblock(), world(migrated()) as made, made.entered():
         yield made
 
 

@@ -413,7 +413,7 @@ def test_a_change_that_makes_no_sense_is_refused_by_field(asked, named):
         blocked_labels=st.frozensets(st.sampled_from(LABELS), max_size=2),
     ),
 )
-@examples(100)
+@examples(50)
 def test_whatever_is_relabelled_is_back_as_it_was_when_it_is_undone(stands, tier, add, remove, clearance):
     asked = {"classification_tier": tier, "add_labels": add, "remove_labels": remove}
     asked = {name: value for name, value in asked.items() if value}

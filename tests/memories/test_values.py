@@ -12,7 +12,7 @@ from memoryhub.memories.values import value_digest, value_form
 from tests.builders import WRITER, make_memory, store
 from tests.conflicts.runs import carried_out, make_policy
 from tests.core.test_canonical import DIFFERENT, SAME
-from tests.harness.databases import as_keeper, world
+from tests.harness.databases import as_keeper, migrated, world
 from tests.harness.generated import planted
 from tests.memories.rows import execute
 
@@ -47,8 +47,7 @@ def test_every_version_has_the_digest_of_what_it_says():
 
 
 def test_rows_that_were_there_before_are_filled_whoever_may_see_them(django_db_blocker):
-    with django_db_blocker.unblock(), world() as made, made.entered():
-        call_command("migrate", verbosity=0, interactive=False)
+    with django_db_blocker.unblock(), world(migrated()) as made, made.entered():
         contents = {"plain": "Lead is Tom.", "key": f"The key is {KEY}.", "closed": "Zo\u0308e"}
         for name, content in contents.items():
             store([planted(payload_id=name, content=content, tier="restricted")])

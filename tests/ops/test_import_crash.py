@@ -17,7 +17,7 @@ from tests.harness.databases import address, database, keepers_address
 from tests.harness.generated import SOAK
 
 ROOT = Path(__file__).resolve().parents[2]
-LINES = 200_000 if SOAK else 20_000
+LINES = 200_000 if SOAK else 9_000
 SOURCES = ("crm", "mail", "chat")
 
 

@@ -12,7 +12,7 @@ from tests.harness.databases import database, keepers_address
 from tests.harness.generated import SOAK
 from tests.ops.test_import_crash import anybody_else, count, manage, started
 
-GROUPS = 10_000 if SOAK else 3_000
+GROUPS = 10_000 if SOAK else 1_000
 POLICY = "7d1f3c54-6f0e-4f6e-9a43-0a2f6f6f1c55"
 # As `policies.save` writes it; there is no command that does.
 MADE = """

@@ -149,7 +149,7 @@ BY_HAND: dict[str, Callable[[Iterator[Memory]], list[Memory]]] = {"list": newest
 
 
 @pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.name)
-@examples(20, soak=500)
+@examples(10, soak=500)
 @given(all_deeds=deeds)
 def test_as_of_now_is_the_plain_list(reader, all_deeds):
     with rolled_back():
@@ -161,7 +161,7 @@ def test_as_of_now_is_the_plain_list(reader, all_deeds):
 
 @pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.name)
 @pytest.mark.parametrize("view", BY_HAND)
-@examples(20, soak=500)
+@examples(10, soak=500)
 @given(all_deeds=deeds, place=st.integers(0, 13), hour=hours)
 def test_an_instant_of_both_clocks_is_a_replay_of_the_versions_by_hand(reader, view, all_deeds, place, hour):
     with rolled_back():
@@ -174,7 +174,7 @@ def test_an_instant_of_both_clocks_is_a_replay_of_the_versions_by_hand(reader, v
         assert names(found) == [(version.memory_id, version.version) for version in by_hand]
 
 
-@examples(20, soak=500)
+@examples(10, soak=500)
 @given(all_deeds=deeds, place=st.integers(0, 13))
 def test_an_answer_about_an_instant_stays(all_deeds, place):
     """Asked is who sees all: what is closed to a reader afterwards is taken away from what it may know of then."""
@@ -188,7 +188,7 @@ def test_an_answer_about_an_instant_stays(all_deeds, place):
 
 @pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.name)
 @pytest.mark.parametrize("view", VIEWS)
-@examples(15, soak=500)
+@examples(8, soak=500)
 @given(all_deeds=deeds, more=deeds, limit=st.integers(1, 5))
 def test_pages_of_any_size_are_one_big_page_though_others_write_between(reader, view, all_deeds, more, limit):
     writing = iter([deed for deed in more if isinstance(deed, dict)])
@@ -211,7 +211,7 @@ def test_pages_of_any_size_are_one_big_page_though_others_write_between(reader, 
 
 
 @pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.name)
-@examples(20, soak=500)
+@examples(10, soak=500)
 @given(all_deeds=deeds, place=st.integers(0, 4), change=st.sampled_from(CHANGES))
 def test_what_is_taken_back_leaves_everything_as_it_was(reader, all_deeds, place, change):
     with rolled_back():

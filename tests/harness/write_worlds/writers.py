@@ -10,8 +10,6 @@ from functools import partial
 from typing import Any
 from unittest import mock
 
-from django.core.management import call_command
-
 from memoryhub.config import APPLICATION
 from memoryhub.firewall.models import ApiKey
 from memoryhub.firewall.types import Clearance
@@ -19,7 +17,7 @@ from memoryhub.memories.ingest import OnConflict
 from memoryhub.ops import process, roles
 from memoryhub.ops.importing import import_lines
 from tests.builders import make_key
-from tests.harness.databases import World, world
+from tests.harness.databases import World, migrated, world
 from tests.harness.two_worlds.rows import decide_above
 from tests.harness.worlds import Caller
 
@@ -121,9 +119,8 @@ DECIDED: tuple[Mapping[str, Any], ...] = tuple(
 @contextmanager
 def write_worlds() -> Iterator[WriteWorlds]:
     """Two copies of one hub in which every writer has a key. The key of the vault is made later, in one of them."""
-    with world(as_application=True) as template:
+    with world(migrated(), as_application=True) as template:
         with template.entered():
-            call_command("migrate", verbosity=0, interactive=False)
             with roles.as_owner():
                 roles.grant(APPLICATION)
             secrets = {name: make_writers_key(writer) for name, writer in (*WRITERS.items(), ("steward", STEWARD))}
