@@ -28,6 +28,7 @@ import psycopg
 from psycopg import sql
 
 from memoryhub.config import APPLICATION, OWNER, SUPERUSER, Config
+from memoryhub.ops import machine
 
 log = logging.getLogger(__name__)
 
@@ -331,17 +332,13 @@ class Server:
     @property
     def _options(self) -> str:
         """The server's settings, for the shell through which pg_ctl starts it."""
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
         settings = [
             "listen_addresses=",
             "port=5432",
             self._socket_option,
             "unix_socket_permissions=0700",
             "max_connections=100",
-            f"shared_buffers={min(memory // 4, 1024)}MB",
-            f"effective_cache_size={memory // 2}MB",
-            f"maintenance_work_mem={min(memory // 8, 256)}MB",
-            "max_wal_size=4GB",
+            *machine.server_settings(machine.memory_bytes(), machine.free_disk_bytes(self.data)),
             "random_page_cost=1.1",
             "jit=off",
             # An error's detail quotes the row: what a reader may not see, or was erased, must not live on in a log.
