@@ -1,9 +1,12 @@
 """Everything an operator can set, read once from the environment and refused at start when it makes no sense."""
 
+import errno
 import hashlib
 import os
 import secrets
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -18,6 +21,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 APPLICATION, OWNER, SUPERUSER = "memoryhub_app", "memoryhub", "postgres"
 IDLE_SECONDS = 30
 """How long a kept connection may be idle, and a request take to send its headers."""
+MIN_KEY_LENGTH = 32
+SERVER_LOCK = "serve.lock"
 MAX_SOCKET_PATH = 90  # sun_path holds 107 bytes; PostgreSQL appends /.s.PGSQL.5432 and a lock suffix
 
 
@@ -36,7 +41,7 @@ class Config(BaseSettings):
     threads: int = Field(default=2, ge=1, le=64)
     demo: bool = True
     debug: bool = False
-    secret_key: SecretStr | None = Field(default=None, min_length=32)
+    secret_key: SecretStr | None = Field(default=None, min_length=MIN_KEY_LENGTH)
     allowed_hosts: Annotated[list[str], NoDecode] = ["127.0.0.1", "localhost", "[::1]"]
     https: bool = False
     """Set when a proxy ends TLS in front: cookies become Secure and HSTS is sent."""
@@ -145,20 +150,60 @@ class Config(BaseSettings):
         return self.database_url is None
 
     def ensure_home(self) -> Path:
-        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with self.home_problems_explained():
+            self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         return self.home
+
+    @contextmanager
+    def home_problems_explained(self) -> Iterator[None]:
+        """End the program with one sentence if the block cannot use the home: a start needs it, and cannot go on."""
+        try:
+            yield
+        except OSError as error:
+            raise SystemExit(home_problem(self.home, error)) from None
 
     def signing_key(self) -> str:
         """The key that signs sessions and cursors: the operator's, else one made at the first start and kept."""
         if self.secret_key is not None:
             return self.secret_key.get_secret_value()
         path = self.ensure_home() / "secret_key"
-        try:
-            with open(path, "x", opener=_private) as file:
-                file.write(secrets.token_urlsafe(48))
-        except FileExistsError:
-            pass
-        return path.read_text()
+        with self.home_problems_explained():
+            _write_once(path, secrets.token_urlsafe(48))
+            key = path.read_text()
+        if len(key) < MIN_KEY_LENGTH:
+            raise SystemExit(f"{path} is cut short: remove it, and the next start makes another. Sessions end with it.")
+        return key
+
+
+def home_problem(home: Path, error: OSError) -> str:
+    """One sentence for an operator: why `home` cannot be used, and what to do."""
+    where = f" ({error.filename})" if error.filename and str(error.filename) != str(home) else ""
+    heading = f"MEMORYHUB_HOME={home} cannot be used"
+    match error.errno:
+        case errno.EEXIST | errno.ENOTDIR:
+            return f"{heading}: a file is in the place of a directory{where}. Set it to a directory of your own."
+        case errno.EACCES | errno.EPERM:
+            return f"{heading}: user {os.geteuid()} lacks the permission{where}. Set it to a directory of your own."
+        case errno.EROFS:
+            return f"{heading}: its file system is read-only{where}. Set it to a directory that can be written."
+        case errno.ENOSPC | errno.EDQUOT:
+            return f"{heading}: its disk is full{where}. Make room there, or set it to a directory on another disk."
+        case _:
+            return f"{heading}: {error.strerror or type(error).__name__}{where}."
+
+
+def _write_once(path: Path, text: str) -> None:
+    """Write a private file unless there is one. A disk that is full leaves none."""
+    try:
+        file = open(path, "x", opener=_private)  # noqa: SIM115 - closed below
+    except FileExistsError:
+        return
+    try:
+        with file:
+            file.write(text)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def _private(path: str, flags: int) -> int:

@@ -3,10 +3,13 @@
 import sys
 from collections.abc import Mapping
 
+import structlog
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from memoryhub.faults import INTERNAL, fault_of
+from memoryhub.faults import INTERNAL, fault_of, sqlstate_of
+
+log = structlog.get_logger("inspector")
 
 
 def page(
@@ -55,6 +58,8 @@ def server_error(request: HttpRequest) -> HttpResponse:
     """The page for an exception: "not now" where the database is the reason, else "our fault"."""
     error = sys.exception()
     fault = fault_of(error) if error else INTERNAL
+    request_id = getattr(request, "request_id", "")
+    log.error("page failed", code=fault.code, sqlstate=error and sqlstate_of(error), request_id=request_id)
     title = "Not now" if fault.status == 503 else "Something went wrong"
     headers = {"Retry-After": str(fault.retry_after_seconds)} if fault.retry_after_seconds else {}
     return page(request, max(fault.status, 500), title, fault.detail, headers=headers)

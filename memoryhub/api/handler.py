@@ -6,8 +6,8 @@ import structlog
 from django.http import HttpResponse
 from rest_framework.views import set_rollback
 
-from memoryhub.api.problems import problem_of
-from memoryhub.faults import INTERNAL
+from memoryhub.api.problems import problem_of, request_id_of
+from memoryhub.faults import INTERNAL, sqlstate_of
 
 log = structlog.get_logger("memoryhub.api")
 
@@ -17,6 +17,13 @@ def handle_exception(error: Exception, context: dict[str, Any]) -> HttpResponse:
     set_rollback()
     problem = problem_of(error)
     if problem.status >= 500:
-        log.error("request failed", code=problem.code, exc_info=error if problem.code == INTERNAL.code else None)
+        unforeseen = error if problem.code == INTERNAL.code else None
+        log.error(
+            "request failed",
+            code=problem.code,
+            sqlstate=sqlstate_of(error),
+            request_id=request_id_of(context["request"]),
+            exc_info=unforeseen,
+        )
     # Not DRF's Response: a page's renderer would make a page of it.
     return problem.response(context["request"])

@@ -13,15 +13,15 @@ from rest_framework.views import APIView
 from memoryhub.api import documentation as docs
 from memoryhub.api.permissions import principal, walled
 from memoryhub.api.problems import Problem, not_found, of_fault, request_id_of
-from memoryhub.faults import UNAVAILABLE
+from memoryhub.faults import UNAVAILABLE, fault_of
 from memoryhub.firewall.types import Principal, Scope
 from memoryhub.memories import facets, ingest, pages, records, timeline
 from memoryhub.memories.filters import BadQuery, MemoryFilterSet, MomentFilterSet, refuse_unknown
 from memoryhub.memories.ingest import OnConflict, Outcome, Receipt
 from memoryhub.memories.models import Memory
 from memoryhub.memories.moment import NOW, Moment
-from memoryhub.ops import reads
-from memoryhub.ops.status import pending_migrations, status
+from memoryhub.ops import reads, schema
+from memoryhub.ops.status import status
 from memoryhub.version import VERSION
 
 MAX_BATCH = 1_000
@@ -150,10 +150,19 @@ class ReadyView(APIView):
     @docs.ready
     def get(self, request: Request) -> Response:
         try:
-            behind = pending_migrations()
+            is_behind = bool(schema.pending_migrations())
+            is_ahead = bool(schema.unknown_migrations())
         except Exception as error:
-            raise of_fault(UNAVAILABLE) from error
-        if behind:
+            fault = fault_of(error)
+            raise of_fault(fault if fault.status == UNAVAILABLE.status else UNAVAILABLE) from error
+        if is_ahead:
+            raise Problem(
+                503,
+                "schema_ahead",
+                "The database's schema is newer than this code: install the version that made it, or a later one.",
+                headers={"Retry-After": "60"},
+            )
+        if is_behind:
             raise Problem(
                 503, "migrations_pending", "The database's schema is not up to date.", headers={"Retry-After": "5"}
             )

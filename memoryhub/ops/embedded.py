@@ -27,7 +27,8 @@ from typing import NoReturn
 import psycopg
 from psycopg import sql
 
-from memoryhub.config import APPLICATION, OWNER, SUPERUSER, Config
+from memoryhub.config import APPLICATION, OWNER, SERVER_LOCK, SUPERUSER, Config
+from memoryhub.ops import machine
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ START_SECONDS, STOP_SECONDS = 120, 60
 LOG_BYTES = 16 * 2**20
 LIBC_LOCALE = "UTF-8" if sys.platform == "darwin" else "C.UTF-8"
 # What memoryhub may leave in a home before it has ever run a server there.
-OWN_FILES = {USERS, "credentials.json", "logs", "lost+found", "secret_key", "static", "static.stamp"}
+OWN_FILES = {USERS, SERVER_LOCK, "credentials.json", "logs", "lost+found", "secret_key", "static", "static.stamp"}
 # `vector` is no trusted extension: in template1 it reaches the test databases too, which the plain role creates.
 BOOTSTRAP = f"""\
 CREATE EXTENSION vector;
@@ -55,11 +56,14 @@ def running(config: Config) -> Iterator[None]:
     does, so that a command that is told to go stops the server if it was the last user.
     """
     server = Server(config)
-    server.prepare_home()
+    with config.home_problems_explained():
+        server.prepare_home()
     owner = os.getpid()
-    with _signals_unwind(), server.open_lock(USERS) as users:
+    with _signals_unwind(), ExitStack() as stack:
+        with config.home_problems_explained():
+            users = stack.enter_context(server.open_lock(USERS))
         try:
-            with server.guard():
+            with config.home_problems_explained(), server.guard():
                 fcntl.flock(users, fcntl.LOCK_SH)
                 server.start()
             yield
@@ -331,17 +335,13 @@ class Server:
     @property
     def _options(self) -> str:
         """The server's settings, for the shell through which pg_ctl starts it."""
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
         settings = [
             "listen_addresses=",
             "port=5432",
             self._socket_option,
             "unix_socket_permissions=0700",
             "max_connections=100",
-            f"shared_buffers={min(memory // 4, 1024)}MB",
-            f"effective_cache_size={memory // 2}MB",
-            f"maintenance_work_mem={min(memory // 8, 256)}MB",
-            "max_wal_size=4GB",
+            *machine.server_settings(machine.memory_bytes(), machine.free_disk_bytes(self.data)),
             "random_page_cost=1.1",
             "jit=off",
             # An error's detail quotes the row: what a reader may not see, or was erased, must not live on in a log.

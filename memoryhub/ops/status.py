@@ -7,7 +7,6 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connection
-from django.db.migrations.executor import MigrationExecutor
 
 from memoryhub.firewall.types import Clearance, Principal, Scope
 from memoryhub.memories import clock, facets
@@ -85,12 +84,6 @@ def writes(clearance: Clearance) -> Writes:
     lately = datetime.now(UTC) - timedelta(minutes=1)
     seen = Memory.objects.visible_to(clearance)
     return Writes(facets.written(clearance), seen.recorded_after(lately).count())
-
-
-def pending_migrations() -> bool:
-    """Whether the database's schema is behind the code's. Raises what the database raises."""
-    executor = MigrationExecutor(connection)
-    return bool(executor.migration_plan(executor.loader.graph.leaf_nodes()))
 
 
 def _durability() -> dict[str, str]:

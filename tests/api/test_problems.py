@@ -11,10 +11,11 @@ from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, InterfaceError, OperationalError, close_old_connections, connection
 from django.test import Client
-from psycopg import errors, pq
+from psycopg import errors, pq, sql
+from structlog.testing import capture_logs
 
 from memoryhub import faults
-from memoryhub.faults import OutcomeUnknown, fault_of
+from memoryhub.faults import OutcomeUnknown, fault_of, sqlstate_of
 from memoryhub.memories import pages
 from memoryhub.memories.models import Memory
 from tests.api.answers import problem
@@ -101,8 +102,8 @@ STATES = {
     "54000": (413, "too_large"), "54001": (413, "too_large"),
     "40001": (503, "serialization"), "40P01": (503, "serialization"),
     "55P03": (503, "busy"), "57014": (503, "query_timeout"),
-    "53100": (503, "database_unavailable"), "53200": (503, "database_unavailable"),
-    "53300": (503, "database_unavailable"),
+    "53100": (503, "disk_full"), "53300": (503, "too_many_connections"),
+    "53200": (503, "out_of_resources"), "53400": (503, "out_of_resources"),
     "08006": (503, "database_unavailable"), "57P01": (503, "database_unavailable"),
     "57P02": (503, "database_unavailable"),
     "57P03": (503, "database_unavailable"), "25006": (503, "read_only"),
@@ -171,6 +172,34 @@ def setting(name: str, value: str) -> Iterator[None]:
     finally:
         with connection.cursor() as cursor:
             cursor.execute(f"RESET {name}")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "FATAL:  sorry, too many clients already",
+        "FATAL:  remaining connection slots are reserved for roles with the SUPERUSER attribute",
+        'FATAL:  too many connections for role "memoryhub_app"',
+    ],
+)
+def test_a_session_that_the_server_refuses_for_want_of_room_has_the_state_that_libpq_does_not_pass_on(words):
+    error = _raised(psycopg.OperationalError(f"connection failed: {words}"), OperationalError)
+
+    assert (fault_of(error).code, sqlstate_of(error)) == ("too_many_connections", "53300")
+
+
+@contextmanager
+def full_database() -> Iterator[None]:
+    """No further session may begin in the database."""
+    name = sql.Identifier(str(connection.settings_dict["NAME"]))
+    with psycopg.connect(address(str(connection.settings_dict["NAME"])), autocommit=True) as operator:
+        operator.execute(sql.SQL("ALTER DATABASE {} CONNECTION LIMIT 0").format(name))
+        connection.close()
+        try:
+            yield
+        finally:
+            connection.close()
+            operator.execute(sql.SQL("ALTER DATABASE {} CONNECTION LIMIT -1").format(name))
 
 
 @contextmanager
@@ -294,6 +323,32 @@ class TestOnARealServer:
         assert (schema.status_code, nothing.status_code) == (200, 404)
         assert send(key, "GET", "/ready").json()["status"] == "ready"
 
+    def test_a_database_without_a_free_connection_says_so_to_callers_and_its_state_to_the_log(self, key):
+        with full_database(), capture_logs() as log:
+            answers = [send(key, "GET", path) for path in ("/api/memories", "/ready")]
+            page = Client(raise_request_exception=False, headers={"cookie": f"sessionid={'a' * 32}"}).get("/")
+
+        for answer in answers:
+            problem(answer, 503, "too_many_connections")
+            assert int(answer["Retry-After"]) > 0
+        assert (page.status_code, int(page["Retry-After"]) > 0) == (503, True)
+        assert b"no more connections" in page.content
+        ids = [answer["X-Request-ID"] for answer in (*answers, page)]
+        assert [(line["sqlstate"], line["request_id"]) for line in log] == [("53300", one) for one in ids]
+
+    def test_a_full_disk_says_so_to_callers_and_its_state_to_the_log(self, key):
+        with connection.cursor() as cursor:
+            cursor.execute(_FILLS_THE_DISK)
+        try:
+            with capture_logs() as log:
+                problem(send(key, "POST", "/api/memories", json.dumps(envelope())), 503, "disk_full")
+        finally:
+            with connection.cursor() as cursor:
+                cursor.execute("DROP FUNCTION fill_disk() CASCADE")
+
+        assert [(line["code"], line["sqlstate"]) for line in log] == [("disk_full", "53100")]
+        assert Memory.objects.count() == 0
+
     def test_a_session_that_is_cut_fails_once(self, key):
         make_memory()
         with connection.cursor() as cursor:
@@ -332,7 +387,35 @@ class TestOnARealServer:
 
         assert send(key, "GET", "/ready").status_code == 200
 
+    def test_a_schema_that_a_newer_version_made_is_not_ready_and_not_migrated(self, key):
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "INSERT INTO django_migrations (app, name, applied)"
+                " VALUES ('memories', '9999_future', now()), ('an_app_that_was_removed', '0001_initial', now())"
+            )
+        try:
+            problem(send(key, "GET", "/ready"), 503, "schema_ahead")
+            with pytest.raises(
+                CommandError, match=r"newer than this code, which does not know memories\.9999_future\."
+            ):
+                call_command("migrate", verbosity=0)
+        finally:
+            with connection.cursor() as cursor:
+                cursor.execute("DELETE FROM django_migrations WHERE name = '9999_future'")
 
+        assert send(key, "GET", "/ready").status_code == 200
+        with connection.cursor() as cursor:
+            cursor.execute("DELETE FROM django_migrations WHERE app = 'an_app_that_was_removed'")
+
+
+# What PostgreSQL raises when it cannot make a table's file longer.
+_FILLS_THE_DISK = """
+CREATE FUNCTION fill_disk() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full';
+END $$;
+CREATE TRIGGER fills_the_disk BEFORE INSERT ON memories FOR EACH ROW EXECUTE FUNCTION fill_disk();
+"""
 # A constraint that is checked at COMMIT and ends the session while doing so.
 _DIES_AT_COMMIT = """
 CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -1,25 +1,28 @@
 import http.client
+import json
 import os
 import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from subprocess import Popen
 
 import psycopg
 import pytest
 
 from memoryhub.config import Config
+from memoryhub.ops.embedded import running
 from tests.ops.processes import ask, config_of, is_running, process, server_pid
 
 
 @contextmanager
-def serving(home, *, port=0, **variables: str) -> Iterator[tuple[Popen[str], int]]:
-    """`manage.py serve` in `home`, and the port that it says it listens on."""
+def serving(home, *, port=0, before: list[str] | None = None, **variables: str) -> Iterator[tuple[Popen[str], int]]:
+    """`manage.py serve` in `home`, and the port that it says it listens on; its lines until then go to `before`."""
     settings = {"MEMORYHUB_HOME": str(home), "MEMORYHUB_PORT": str(port), "MEMORYHUB_DEMO": "false", **variables}
     with process("manage.py", "serve", **settings) as server:
-        said: list[str] = []
+        said: list[str] = [] if before is None else before
         assert server.stdout is not None
         for line in server.stdout:
             said.append(line)
@@ -75,13 +78,19 @@ def test_it_answers_on_a_port_of_its_own_choice_and_leaves_nothing_behind(tmp_pa
 def test_its_life_in_one_home(tmp_path):
     """Starts in a used home are quick, so one home serves for several sentences."""
     home = tmp_path / "home"
-    with serving(home):
-        pass  # killed with -9, workers and PostgreSQL left to themselves
+    before: list[str] = []
+    with serving(home, before=before):
+        # nothing listens while it migrates, so it says that it does
+        count = sum("Migrating the database: " in line and "Nothing listens until" in line for line in before)
+        assert (count, sum("Migrated the database in " in line for line in before)) == (1, 1)
+        # killed with -9, workers and PostgreSQL left to themselves
 
     started = time.monotonic()
-    with serving(home) as (server, port):
+    before = []
+    with serving(home, before=before) as (server, port):
         assert get(port) == 200
         assert time.monotonic() - started < 5, "a warm start takes less than 5 s"
+        assert not any("igrat" in line for line in before), "there was nothing to migrate"
 
         # kill -9 again, and the port must be free for the next start at once
         server.kill()
@@ -98,6 +107,11 @@ def test_its_life_in_one_home(tmp_path):
         assert "Traceback" not in said
         assert get(port) == 200
 
+        # a second server would leave an address in credentials.json that ends with it: the home is in use
+        said = refused(home)
+        assert f"MEMORYHUB_HOME={home} is in use: a hub serves it at http://127.0.0.1:{port}." in said
+        assert json.loads((home / "credentials.json").read_text())["url"] == f"http://127.0.0.1:{port}"
+
         # a PostgreSQL that was killed is there again a moment later
         killed = server_pid(home)
         os.kill(killed, signal.SIGKILL)
@@ -111,6 +125,27 @@ def test_its_life_in_one_home(tmp_path):
         assert server.returncode == 0
         assert "Traceback" not in said
     assert not is_running(pid)
+
+    # a database that a newer version migrated is refused
+    with running(config_of(home)), psycopg.connect(config_of(home).owner_dsn, autocommit=True) as owner:
+        owner.execute("INSERT INTO django_migrations (app, name, applied) VALUES ('memories', '9999_future', now())")
+        assert "newer than this code, which does not know memories.9999_future." in refused(home)
+        owner.execute("DELETE FROM django_migrations WHERE name = '9999_future'")
+
+    # without the credentials file nobody is told to make an account: there are some
+    (home / "credentials.json").unlink()
+    with serving(home) as (server, _):
+        assert server.stdout is not None
+        assert server.stdout.readline().startswith("Sign-in: with an account of this database")
+
+
+def refused(home: Path) -> str:
+    """What a start on another port says that does not come to serve."""
+    with process("manage.py", "serve", MEMORYHUB_HOME=str(home), MEMORYHUB_PORT="0") as server:
+        said, _ = server.communicate(timeout=60)
+    assert server.returncode == 1
+    assert "Traceback" not in said
+    return said
 
 
 def test_an_address_that_is_not_ours_is_one_sentence(tmp_path):

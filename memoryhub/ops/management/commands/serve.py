@@ -1,6 +1,7 @@
 """`manage.py serve`: bring the database and the static files up to date, then answer HTTP until told to stop."""
 
 import errno
+import fcntl
 import hashlib
 import ipaddress
 import logging
@@ -23,8 +24,8 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import Server
 
-from memoryhub.config import IDLE_SECONDS, Config
-from memoryhub.ops import embedded, first_start, process
+from memoryhub.config import IDLE_SECONDS, SERVER_LOCK, Config
+from memoryhub.ops import embedded, first_start, process, roles, schema
 from memoryhub.version import VERSION
 
 START_LOCK = 0x6D656D68  # "memh": any number, as long as every start asks for the same
@@ -48,23 +49,43 @@ class Command(BaseCommand):
         url = f"http://{_host_for_people(host)}:{port}"
         # The workers are forks: what they tell in /api/status is the port that was found.
         config.port = port
+        with home_in_use(config, url):
+            self._prepare(config, url)
+            # A worker is a fork: it must not talk over the parent's connection.
+            connections.close_all()
+            self._welcome(config, url)
+            with embedded.kept_alive(config) if config.embedded else nullcontext():
+                serve(config, host, port)
+
+    def _prepare(self, config: Config, url: str) -> None:
         try:
             with _one_start_at_a_time():
-                call_command("migrate", interactive=False, verbosity=0)
-                collect_static(config.home / "static.stamp")
-                first_start.prepare(config, url)
+                self._migrate()
+                with config.home_problems_explained():
+                    collect_static(config.home / "static.stamp")
+                    first_start.prepare(config, url)
         except OperationalError as error:
             raise CommandError(f"The database cannot be used: {error}") from None
-        # A worker is a fork: it must not talk over the parent's connection.
-        connections.close_all()
-        self._welcome(config, url)
-        with embedded.kept_alive(config) if config.embedded else nullcontext():
-            serve(config, host, port)
+
+    def _migrate(self) -> None:
+        with roles.as_owner():
+            count = len(schema.pending_migrations())
+        if count:
+            number = f"{count} migration{'s' if count > 1 else ''}"
+            self._say(f"Migrating the database: {number}. Nothing listens until they are done.")
+        started = time.monotonic()
+        call_command("migrate", interactive=False, verbosity=0)
+        if count:
+            self._say(f"Migrated the database in {time.monotonic() - started:.1f} s.")
 
     def _welcome(self, config: Config, url: str) -> None:
-        credentials = config.home / "credentials.json"
-        sign_in = credentials if credentials.exists() else "make an account with `manage.py createsuperuser`"
-        self.stdout.write(f"memoryhub {VERSION} is at {url}\nSign-in: {sign_in}")
+        credentials = config.home / first_start.CREDENTIALS
+        # The first start makes users, so there are some.
+        known = "with an account of this database (`manage.py changepassword NAME` sets a forgotten password)"
+        self._say(f"memoryhub {VERSION} is at {url}\nSign-in: {credentials if credentials.exists() else known}")
+
+    def _say(self, text: str) -> None:
+        self.stdout.write(text)
         self.stdout.flush()
 
 
@@ -158,6 +179,28 @@ def _fingerprint() -> str:
         for name, storage in sorted(finder.list([]), key=lambda found: found[0]):
             digest.update(f"{name} {Path(storage.path(name)).stat().st_mtime_ns}\n".encode())
     return digest.hexdigest()
+
+
+@contextmanager
+def home_in_use(config: Config, url: str) -> Iterator[None]:
+    """Keep the home for this server alone: its credentials file names one address.
+
+    A lock of POSIX, which forks do not share: the workers of a server that was killed do not go on holding it.
+    """
+    with config.home_problems_explained():
+        descriptor = os.open(config.ensure_home() / SERVER_LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    with os.fdopen(descriptor, "r+") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CommandError(
+                f"MEMORYHUB_HOME={config.home} is in use: a hub serves it at {file.read().strip() or 'an address'}. "
+                "Stop that one, or set MEMORYHUB_HOME to another directory."
+            ) from None
+        file.truncate()
+        file.write(url)
+        file.flush()
+        yield
 
 
 @contextmanager
