@@ -19,6 +19,7 @@ from django.db.models import Q, Sum
 from django.http import HttpRequest
 
 from memoryhub.audit import ledger
+from memoryhub.audit.models import AuditEntry
 from memoryhub.firewall.querysets import covered_by
 from memoryhub.firewall.reach import reach_columns, reach_of
 from memoryhub.firewall.types import Principal, Scope, everything
@@ -34,6 +35,7 @@ MOST_READS, MOST_MEMORIES = 100_000, 1_000_000
 MOST_AT_ONCE = 500
 """Entries of one transaction: whoever else appends waits no longer than it takes to chain so many."""
 LONGEST_QUERY = 8_000
+ACTION = "memory.read"
 
 log = structlog.get_logger("memoryhub.ops")
 
@@ -71,7 +73,7 @@ def note(
     _queue.add(
         ledger.Event(
             principal=principal.name,
-            action="memory.read",
+            action=ACTION,
             reach=reach_of(principal.clearance),
             memory_ids=tuple(memory_ids),
             details={name: value for name, value in details.items() if value},
@@ -89,18 +91,18 @@ def flush() -> None:
 
 
 def counts(reader: Principal) -> tuple[int, int]:
-    """Reads in total and in the last minute: the reader's own, for an admin also those of all who saw no more.
+    """Reads in total and in the last 60 seconds: the reader's own, for an admin also those of all who saw no more.
 
     What a process has noted and not written yet is not counted: another process could not count it, and the number
     would go down when that one is asked next.
     """
-    is_admin = Scope.ADMIN in reader.scopes
-    since = datetime.now(UTC) - timedelta(minutes=1)
     rule = Q(principal=reader.name)
-    found = ReadCount.objects.filter(rule | covered_by(reader.clearance) if is_admin else rule).aggregate(
-        total=Sum("reads"), lately=Sum("reads", filter=Q(minute__gte=since))
-    )
-    return found["total"] or 0, found["lately"] or 0
+    if Scope.ADMIN in reader.scopes:
+        rule |= covered_by(reader.clearance)
+    total = ReadCount.objects.filter(rule).aggregate(total=Sum("reads"))["total"] or 0
+    since = datetime.now(UTC) - timedelta(minutes=1)
+    lately = AuditEntry.objects.filter(rule, action=ACTION, at__gte=since).count()
+    return total, lately
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

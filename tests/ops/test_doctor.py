@@ -11,7 +11,7 @@ from django.db import connection
 from memoryhub.config import APPLICATION, OWNER
 from memoryhub.ops import doctor, roles
 from memoryhub.ops.doctor import Level, examine
-from tests.harness.databases import World, as_keeper, migrated, world
+from tests.harness.databases import World, as_keeper, world
 from tests.memories.rows import execute
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "postgresql.md"
@@ -19,7 +19,8 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "postgresql.md"
 
 @pytest.fixture(scope="module")
 def hub(django_db_blocker) -> Iterator[World]:
-    with django_db_blocker.unblock(), world(migrated(), as_application=True) as made, made.entered():
+    with django_db_blocker.unblock(), world(as_application=True) as made, made.entered():
+        call_command("migrate", verbosity=0, interactive=False)
         with roles.as_owner():
             roles.grant(APPLICATION)
         execute("BEGIN")

@@ -8,10 +8,12 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
 import pytest
+import time_machine
 from django.db import connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -131,7 +133,7 @@ def test_a_request_asks_the_database_nothing_for_it(machine, path):
     with CaptureQueriesContext(connection) as captured:
         assert machine.get(path).status_code == 200
 
-    assert not [query["sql"] for query in captured if "audit" in query["sql"] or "INSERT" in query["sql"]]
+    assert not [query["sql"] for query in captured if "audit_turn" in query["sql"] or "INSERT" in query["sql"]]
 
 
 @pytest.mark.django_db
@@ -165,6 +167,18 @@ def test_reads_are_counted_when_they_are_written_so_that_no_process_counts_more_
     assert (reads.counts(ADA), reads.counts(admin)) == ((0, 0), (0, 0))
     reads.flush()
     assert (reads.counts(ADA), reads.counts(admin)) == ((3, 3), (5, 5))
+
+
+@pytest.mark.django_db
+def test_the_last_minute_is_the_last_sixty_seconds():
+    noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    for second in (-61, -59, -1, 0):
+        with time_machine.travel(noon + timedelta(seconds=second), tick=False):
+            note()
+    reads.flush()
+
+    with time_machine.travel(noon, tick=False):
+        assert reads.counts(ADA) == (4, 3)
 
 
 HIGHER: list[dict[str, Any]] = [
