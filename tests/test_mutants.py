@@ -17,7 +17,8 @@ def test_what_a_mutant_replaces_stands_once_in_its_file(mutant: Mutant):
     source = (ROOT / mutant.file).read_text()
 
     assert source.count(mutant.old) == 1
-    ast.parse(source.replace(mutant.old, mutant.new))
+    if mutant.file.endswith(".py"):
+        ast.parse(source.replace(mutant.old, mutant.new))
 
 
 @pytest.mark.parametrize("test", sorted({test for mutant in MUTANTS for test in mutant.tests}))

@@ -329,7 +329,7 @@ def _the_ledger() -> list[Mutant]:
         trail("hidden memories are named", "[memory_id for memory_id in row.memory_ids if memory_id in known]", "list(row.memory_ids)"),
         trail("hidden memories were told", "for each, ats in told.items() if each in known]", "for each, ats in told.items()]"),
         unread("of the API", API, 'if request.method in ("GET", "HEAD") and response.status_code == 200:', "if False:"),
-        unread("counted of those who see more", "memoryhub/ops/reads.py", "rule | covered_by(reader.clearance) if is_admin", "Q() if is_admin"),
+        unread("counted of those who see more", "memoryhub/ops/reads.py", "rule |= covered_by(reader.clearance)", "rule |= ~Q(principal=\"\")"),
         unread("counted together whatever the clearance", "memoryhub/ops/reads.py", "hashlib.sha256(reach).digest()", 'hashlib.sha256(b"").digest()'),
         unread("what the API's list showed", API, 'self.told = [record["memory_id"] for record in page.records]', "pass"),
         unread("which memory the API showed", API, "found = whole(request, memory_id, filters.moment)\n        self.told = [memory_id]", "found = whole(request, memory_id, filters.moment)"),
