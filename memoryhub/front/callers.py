@@ -29,7 +29,7 @@ class Callers:
         if credential and credential in self._known:
             self._known.move_to_end(credential)
             return Caller(name=credential, group=credential)
-        return Caller(name=environ["REMOTE_ADDR"], group=STRANGERS)
+        return Caller(name=settings.MEMORYHUB.trusted_proxies.client_address(environ), group=STRANGERS)
 
     def note(self, environ: WSGIEnvironment, status: int) -> None:
         """Remember or forget the credential of a request, by its answer."""
