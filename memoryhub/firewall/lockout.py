@@ -101,12 +101,12 @@ def _failures(attempts: QuerySet[AccessAttempt]) -> int:
 def _remaining(attempts: QuerySet[AccessAttempt], times: int, now: datetime) -> timedelta:
     """What is left of the delay after the last of some failures, which have `times` the limit of one place."""
     found: Mapping[str, Any] = attempts.aggregate(failures=Sum("failures_since_start"), last=Max("attempt_time"))
-    excess = (found["failures"] or 0) // times - settings.AXES_FAILURE_LIMIT
+    excess: int = (found["failures"] or 0) // times - settings.AXES_FAILURE_LIMIT
     if excess < 0:
         return timedelta(0)
+    last: datetime = found["last"]
     # An exponent that grows no further: the delay has reached its maximum long before.
-    delay = min(MAX_DELAY, FIRST_DELAY * 2 ** min(excess, 16))
-    return max(timedelta(0), found["last"] + delay - now)
+    return max(timedelta(0), last + min(MAX_DELAY, FIRST_DELAY * 2 ** min(excess, 16)) - now)
 
 
 def client_address(request: HttpRequest) -> str | None:

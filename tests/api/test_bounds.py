@@ -1,6 +1,7 @@
 """A request that asks for too much is refused in few words, and leaves nothing in the log."""
 
 import logging
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -15,7 +16,7 @@ LONG = "q=" + "x" * (MAX_QUERY_BYTES - 1)
 MANY = "&".join(f"canary{number}=1" for number in range(MAX_QUERY_PARAMETERS + 1))
 
 
-def read(path: str) -> object:
+def read(path: str) -> Any:
     return Client(raise_request_exception=False).get(path, headers={"Authorization": f"Bearer {make_key()}"})
 
 

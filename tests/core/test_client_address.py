@@ -31,13 +31,13 @@ CASES = [
     ("1", "192.0.2.1", "\x00é\r\n", "192.0.2.1"),
     ("1", "192.0.2.1", "0x7f.1", "192.0.2.1"),
     ("1", "192.0.2.1", "203.0.113.5\t", "203.0.113.5"),
-    ("192.0.2.0/24", "192.0.2.1", "10.9.9.9," + "192.0.2.7," * 100_000 + "192.0.2.7", "192.0.2.7"),
+    ("192.0.2.0/24", "192.0.2.1", "10.9.9.9," + "192.0.2.7," * 1_000 + "192.0.2.7", "192.0.2.7"),
     ("", "", None, None),
     ("1", "", "nothing", None),
 ]
 
 
-@pytest.mark.parametrize(("trusted", "remote", "forwarded", "expected"), CASES)
+@pytest.mark.parametrize(("trusted", "remote", "forwarded", "expected"), CASES, ids=range(len(CASES)))
 def test_a_request_comes_from_whom_the_outermost_trusted_proxy_names(trusted, remote, forwarded, expected):
     environ = {"REMOTE_ADDR": remote} | ({} if forwarded is None else {"HTTP_X_FORWARDED_FOR": forwarded})
 

@@ -65,6 +65,8 @@ def test_a_full_batch_with_embeddings_is_read():
     assert len(decode(body)) == 1_000
 
 
-@pytest.mark.parametrize("text", ["{}," * 5_000_000, '[{},"' * 1_000_000, "\\" * 4_000_000, '\\"{},' * 1_000_000])
+@pytest.mark.parametrize(
+    "text", ["{}," * 5_000_000, '[{},"' * 1_000_000, "\\" * 4_000_000, '\\"{},' * 1_000_000], ids=range(4)
+)
 def test_punctuation_within_a_text_is_no_value(text):
     assert decode(json.dumps([text, "\\", {}]).encode()) == [text, "\\", {}]
