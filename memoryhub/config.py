@@ -17,6 +17,8 @@ from psycopg.conninfo import conninfo_to_dict
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from memoryhub.core.client_address import TrustedProxies
+
 # Roles of the embedded server.
 APPLICATION, OWNER, SUPERUSER = "memoryhub_app", "memoryhub", "postgres"
 IDLE_SECONDS = 30
@@ -45,6 +47,8 @@ class Config(BaseSettings):
     allowed_hosts: Annotated[list[str], NoDecode] = ["127.0.0.1", "localhost", "[::1]"]
     https: bool = False
     """Set when a proxy ends TLS in front: cookies become Secure and HSTS is sent."""
+    trusted_proxies: Annotated[TrustedProxies, NoDecode] = TrustedProxies()
+    """Whose X-Forwarded-For says where a request comes from: a number of proxies, or their addresses and networks."""
 
     tiers: Annotated[list[str], NoDecode] = ["public", "internal", "confidential", "restricted"]
     """Classification tiers from the most open to the most closed."""
@@ -61,6 +65,11 @@ class Config(BaseSettings):
     def split(cls, value: Any) -> Any:
         """Lists are written with commas or spaces between their items."""
         return value.replace(",", " ").split() if isinstance(value, str) else value
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def parse_proxies(cls, value: Any) -> Any:
+        return TrustedProxies.parse(value) if isinstance(value, str) else value
 
     @field_validator("database_url", "database_owner_url")
     @classmethod

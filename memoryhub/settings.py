@@ -104,10 +104,10 @@ LOGOUT_REDIRECT_URL = "inspector:sign-in"
 
 AXES_HANDLER = "memoryhub.firewall.lockout.Lockout"
 AXES_FAILURE_LIMIT = 10
-AXES_COOLOFF_TIME = timedelta(minutes=15)
-# The address of the connection and no header: whoever may write X-Forwarded-For could be anybody.
-AXES_CLIENT_IP_CALLABLE = "memoryhub.firewall.lockout.address"
-AXES_LOCKOUT_PARAMETERS = ["username", ["username", "ip_address"]]
+# Longer than the longest delay between two attempts: else whoever waits for it would begin anew each time.
+AXES_COOLOFF_TIME = timedelta(hours=1)
+# X-Forwarded-For counts from trusted proxies only: else whoever writes it could be anybody.
+AXES_CLIENT_IP_CALLABLE = "memoryhub.firewall.lockout.client_address"
 AXES_LOCKOUT_CALLABLE = "inspector.views.session.locked_out"
 AXES_RESET_ON_SUCCESS = True
 # What is tried while the lock holds is not counted: one address alone must not lock an account for all others.
@@ -255,6 +255,9 @@ LOGGING = {
         # Every 4xx is already an answer; as a log line it would repeat what a hostile client sent.
         "django.request": {"level": "ERROR"},
         "django.security": {"level": "ERROR"},
+        # Errors of the level ERROR, with a traceback, that any client can cause as often as it likes.
+        "django.security.TooManyFieldsSent": {"level": "CRITICAL"},
+        "django.security.RequestDataTooBig": {"level": "CRITICAL"},
         "axes": {"level": "ERROR"},
     },
 }

@@ -1,12 +1,13 @@
 """Signing in and out, and how this browser likes its pages."""
 
+import math
 from typing import Any
 
-from django.conf import settings
 from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.views import LoginView, LogoutView
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
+from django.template.defaultfilters import pluralize
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -14,7 +15,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from inspector.access import PageRequest, reader, tell_ledger
 from inspector.templatetags.inspector import THEMES
 from inspector.views import errors
-from memoryhub.firewall import deeds
+from memoryhub.firewall import deeds, lockout
 from memoryhub.firewall.principals import account_of, nobody, principal_of
 
 YEAR_SECONDS = 365 * 24 * 60 * 60
@@ -28,6 +29,7 @@ class SignIn(LoginView):
         with deeds.together():
             response = super().form_valid(form)
             tell_ledger(self.request, "session.sign_in", by=principal_of(form.get_user()))
+        lockout.remember_browser(response, form.get_user().get_username())
         return response
 
     def form_invalid(self, form: AuthenticationForm) -> HttpResponse:
@@ -56,16 +58,21 @@ sign_in = require_http_methods(["GET", "HEAD", "POST"])(SignIn.as_view())
 sign_out = SignOut.as_view()
 
 
-def locked_out(request: HttpRequest, *_: Any, **__: Any) -> HttpResponse:
+def locked_out(request: HttpRequest, _response: Any, credentials: dict[str, Any] | None) -> HttpResponse:
     """What django-axes answers after too many wrong passwords."""
-    minutes = int(settings.AXES_COOLOFF_TIME.total_seconds() // 60)
+    seconds = lockout.seconds_to_wait(request, credentials)
     return errors.page(
         request,
         429,
         "Too many attempts",
-        f"The password was wrong too often. Wait {minutes} minutes, or ask your administrator.",
-        headers={"Retry-After": str(minutes * 60)},
+        f"The password was wrong too often. Wait {_duration(seconds)}, or ask your administrator."
+        " In a browser in which you signed in before, attempts from elsewhere do not count.",
+        headers={"Retry-After": str(seconds)},
     )
+
+
+def _duration(seconds: int) -> str:
+    return f"{seconds} second{pluralize(seconds)}" if seconds < 120 else f"{math.ceil(seconds / 60)} minutes"
 
 
 @require_POST

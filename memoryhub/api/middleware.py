@@ -28,6 +28,10 @@ VERIFY = "memoryhub.verify"
 """In the environ of a request of which nothing is asked but that."""
 REFUSAL = "memoryhub.refusal"
 """In the environ of a request that was refused before Django was asked: the Problem to answer with."""
+MAX_QUERY_BYTES = 16 * 2**10
+"""A search for 1,000 characters of any script takes 12,000 bytes; an answer to more could repeat more of it."""
+MAX_QUERY_PARAMETERS = 200
+"""Each label that is looked for is a parameter; of a thousand Django would write a traceback into the log."""
 _DOORS = ("/api/", "/ready", "/health")
 
 
@@ -157,7 +161,7 @@ class ProblemDetails:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        refusal: Problem | None = request.META.get(REFUSAL)
+        refusal: Problem | None = request.META.get(REFUSAL) or _refuse_query(request.META.get("QUERY_STRING", ""))
         if not request.path.startswith(_DOORS):
             return refusal.text() if refusal else self.get_response(request)
         refusal = refusal or self._refuse_unread(request)
@@ -183,6 +187,16 @@ class ProblemDetails:
         if request.META.get("HTTP_CONTENT_ENCODING", "identity") != "identity":
             return Problem(415, "unsupported_media_type", "Send the body without a Content-Encoding.")
         return None
+
+
+def _refuse_query(query: str) -> Problem | None:
+    """A query string that asks for more than any route can use is refused before it is taken apart."""
+    # As Django reads it: parameters without a name or a value count, too.
+    if query.count("&") >= MAX_QUERY_PARAMETERS:
+        return Problem(400, "bad_request", f"The query string has more than {MAX_QUERY_PARAMETERS} parameters.")
+    if len(query) > MAX_QUERY_BYTES:
+        return Problem(414, "query_too_long", f"The query string is longer than {MAX_QUERY_BYTES:,} bytes.")
+    return None
 
 
 def _exceeds(digits: str, limit: int) -> bool:

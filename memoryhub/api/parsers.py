@@ -20,7 +20,7 @@ class StrictJSONParser(BaseParser):
         try:
             return decode(stream.read())
         except BadJson as error:
-            raise Problem(400, error.code, f"The body {error}") from None
+            raise Problem(413 if error.code == "too_large" else 400, error.code, f"The body {error}") from None
 
 
 def _charset(media_type: str) -> str:

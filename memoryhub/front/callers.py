@@ -27,7 +27,7 @@ class Callers:
         if credential and credential in self._known:
             self._known.move_to_end(credential)
             return Caller(name=credential, group=credential)
-        return Caller(name=environ["REMOTE_ADDR"], group=STRANGERS)
+        return Caller(name=settings.MEMORYHUB.trusted_proxies.client_address(environ), group=STRANGERS)
 
     def needs_verification(self, environ: WSGIEnvironment) -> bool:
         """Whether a key or session was sent that is not known here."""

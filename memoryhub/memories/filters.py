@@ -19,6 +19,8 @@ from memoryhub.memories.querysets import ACTIVE, EXPIRED, MemoryQuerySet, Sought
 from memoryhub.memories.text import why_not_sought, why_not_storable
 
 MAX_SOUGHT = 1_000
+MAX_REPORTED = 20
+"""Parameters that one answer complains of: it repeats their names."""
 REPEATABLE = frozenset({"label"})
 FILTER_STATUSES = (*STATUSES, EXPIRED)
 """What a memory is told to be, and can be asked for by: one that has expired is active in its row."""
@@ -57,6 +59,8 @@ def refuse_unknown(data: QueryDict, known: frozenset[str]) -> None:
     """Raise BadQuery if `data` holds a parameter that is not `known`, or one twice that is not repeatable."""
     errors: Errors = {}
     for name in data:
+        if len(errors) >= MAX_REPORTED:
+            break
         if name not in known:
             errors[name[:100]] = ["is not a parameter of this route."]
         elif name not in REPEATABLE and len(data.getlist(name)) > 1:

@@ -5,9 +5,21 @@ from typing import Any, NoReturn
 
 from memoryhub.memories.envelope import MAX_DEPTH
 
+MAX_COST = 1_600_000
+"""What a document may cost to decode, in numbers: a thousand embeddings of 1,000 dimensions, with their envelopes.
+
+Without it 16 MiB of `{},` keep a thread, and with it the interpreter, for seconds; with it less than half a second.
+"""
+_COST_OF_MEMBER = 10
+"""An object, an array or a member of an object costs as much as so many numbers."""
+_MAX_STRINGS = 500_000
+
 
 class BadJson(ValueError):
-    """A text that is no JSON for us: `code` is invalid_json, duplicate_key or too_deep; the words lack a subject."""
+    """A text that is no JSON for us, with a sentence without its subject.
+
+    `code` is invalid_json, duplicate_key, too_deep or too_large.
+    """
 
     def __init__(self, code: str, said: str) -> None:
         super().__init__(said)
@@ -16,6 +28,8 @@ class BadJson(ValueError):
 
 def decode(body: bytes) -> Any:
     """The value of a JSON document. Raises BadJson."""
+    if _is_too_costly(body):
+        raise BadJson("too_large", "holds more values than are read at once. Send it in smaller parts.")
     try:
         value = json.loads(body.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant)
     except BadJson:
@@ -32,6 +46,18 @@ def decode(body: bytes) -> Any:
         raise BadJson("invalid_json", "holds a number that cannot be kept exactly.") from None
     _check_depth(value)
     return value
+
+
+def _is_too_costly(body: bytes) -> bool:
+    """Whether decoding would cost more than MAX_COST: judged by the punctuation between strings, without decoding."""
+    if len(body) * _COST_OF_MEMBER <= MAX_COST:
+        return False
+    # Now each quotation mark begins or ends a string. (What is no JSON may be cut otherwise, and decodes no further.)
+    body = body.replace(b"\\\\", b"").replace(b'\\"', b"")
+    if body.count(b'"') > 2 * _MAX_STRINGS:
+        return True
+    between = b"".join(body.split(b'"')[::2])
+    return between.count(b",") + _COST_OF_MEMBER * sum(map(between.count, (b"{", b"[", b":"))) > MAX_COST
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

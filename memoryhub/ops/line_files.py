@@ -9,11 +9,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any, Protocol, cast
 
 from memoryhub.memories.strict_json import BadJson, decode
 
 MAX_LINE_BYTES = 16 * 2**20
+MAX_RATIO = 250
+"""How many times its packed size a file may hold, besides one line: exports hold 5 to 50 times theirs, and gzip could
+make 300 MB of 300 kB, which would be read for minutes."""
+MAX_BLANK_LINES = 10_000
+"""How many blank lines may follow each other: nobody writes more, and a file of nothing else would take minutes."""
 _GZIP_MAGIC = b"\x1f\x8b"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
@@ -36,13 +41,28 @@ class Readable(Protocol):
     def readline(self, limit: int = -1, /) -> bytes: ...
 
 
+class Packed:
+    """A stream that counts what was read of it, also where it cannot tell a position, as a pipe cannot."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self.read_bytes = 0
+        self._stream = stream
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._stream.read(size)
+        self.read_bytes += len(data)
+        return data
+
+
 class Unpacked(io.RawIOBase):
-    """What a gzip file holds, up to where it is damaged: there it ends, and `damage` says why."""
+    """What a gzip file holds, up to where it is damaged or holds too much: there it ends, and `damage` says why."""
 
     def __init__(self, packed: IO[bytes]) -> None:
         super().__init__()
         self.damage = ""
-        self._file = gzip.GzipFile(fileobj=packed)
+        self._packed = Packed(packed)
+        self._unpacked_bytes = 0
+        self._file = gzip.GzipFile(fileobj=cast("IO[bytes]", self._packed))
 
     def readable(self) -> bool:
         return True
@@ -55,6 +75,10 @@ class Unpacked(io.RawIOBase):
             unpacked = self._file.read1(len(buffer))
         except (OSError, EOFError, zlib.error) as error:
             self.damage = str(error).rstrip(".")
+            return 0
+        self._unpacked_bytes += len(unpacked)
+        if self._unpacked_bytes > MAX_LINE_BYTES + MAX_RATIO * self._packed.read_bytes:
+            self.damage = f"it unpacks to more than {MAX_RATIO} times its size. Look into it with gzip -dc first"
             return 0
         buffer[: len(unpacked)] = unpacked
         return len(unpacked)
@@ -87,10 +111,14 @@ class LineFile:
                 yield Line(number, text, number)
 
     def _numbered(self) -> Iterator[tuple[int, bytes]]:
-        number = 0
+        number = blank = 0
         try:
             while line := self.stream.readline(MAX_LINE_BYTES + 1):
                 number += 1
+                blank = 0 if line.strip() else blank + 1
+                if blank > MAX_BLANK_LINES:
+                    self.fault = f"more than {MAX_BLANK_LINES:,} blank lines follow each other"
+                    return
                 yield number, line.removeprefix(_BYTE_ORDER_MARK) if number == 1 else line
                 while len(line) > MAX_LINE_BYTES and not line.endswith(b"\n"):
                     line = self.stream.readline(MAX_LINE_BYTES + 1)

@@ -14,7 +14,8 @@ from django.test import Client
 from django.utils import timezone
 
 from memoryhub.audit.models import AuditEntry
-from memoryhub.firewall.lockout import FROM_ANYWHERE
+from memoryhub.core.client_address import TrustedProxies
+from memoryhub.firewall.lockout import COOKIE, FROM_ANYWHERE
 from memoryhub.firewall.models import ClearanceRecord
 from tests.api.answers import told
 from tests.builders import make_memory, make_user
@@ -40,12 +41,109 @@ def shown(answer: Any) -> Any:
     return status, [header for header in headers if header[0] not in ("Content-Length", "Expires")], body
 
 
+def delays_of(username: str, number: int, time_machine: Any, **extra: Any) -> list[int]:
+    """The seconds told by as many wrong attempts, each as soon as the delay before it is over."""
+    delays = []
+    for turn in range(number):
+        answer = sign_in(username, f"late {turn}", **extra)
+        assert answer.status_code == 429
+        delays.append(int(answer["Retry-After"]))
+        time_machine.shift(delays[-1])
+    return delays
+
+
 class TestGuessing:
-    def test_locks_the_account_for_where_it_comes_from(self):
+    def test_delays_the_account_for_where_it_comes_from(self):
         make_user("ada")
 
         assert guess("ada", LIMIT) == [*[200] * (LIMIT - 1), 429]
-        assert sign_in("ada").status_code == 429, "the right password opens nothing while the lock holds"
+        assert sign_in("ada").status_code == 429, "the right password opens nothing while the delay lasts"
+
+    def test_is_delayed_longer_with_each_failure_up_to_a_quarter_of_an_hour(self, time_machine):
+        make_user("ada")
+        time_machine.move_to(timezone.now(), tick=False)
+        guess("ada", LIMIT - 1)
+
+        assert delays_of("ada", 8, time_machine) == [30, 60, 120, 240, 480, 900, 900, 900]
+        assert sign_in("ada").status_code == 302, "each delay ends"
+
+    def test_says_how_long_to_wait_and_where_the_delay_does_not_count(self, time_machine):
+        make_user("ada")
+        time_machine.move_to(timezone.now(), tick=False)
+        guess("ada", LIMIT)
+        time_machine.shift(10)
+
+        answer = sign_in("ada")
+
+        assert (answer.status_code, answer["Retry-After"]) == (429, "20")
+        assert b"Wait 20 seconds, or ask your administrator." in answer.content
+
+    def test_gains_nothing_by_waiting_until_failures_are_forgotten(self, time_machine):
+        """Whoever guesses all day has about four tries an hour more than the first ones."""
+        make_user("ada")
+        start = timezone.now()
+        time_machine.move_to(start, tick=False)
+        guess("ada", LIMIT - 1)
+        tried = LIMIT - 1
+        while timezone.now() < start + timedelta(hours=24):
+            delays_of("ada", 1, time_machine)
+            tried += 1
+
+        assert tried <= LIMIT + 5 + 24 * 4
+
+    def test_from_elsewhere_delays_nobody_in_a_browser_they_signed_in_with(self):
+        make_user("ada")
+        home = Client()
+        sign_in("ada", client=home)
+        for turn in range(FROM_ANYWHERE + 1):
+            guess("ada", LIMIT, REMOTE_ADDR=f"10.0.1.{turn}")
+        guess("ada", LIMIT)
+        home.post("/sign-out")
+
+        assert sign_in("ada").status_code == 429
+        assert sign_in("ada", "wrong", client=home).status_code == 200
+        assert sign_in("ada", client=home).status_code == 302
+        assert sign_in("ada").status_code == 429, "what the owner does makes no room for those who guess"
+
+    def test_is_delayed_in_a_known_browser_too(self):
+        make_user("ada")
+        home = Client()
+        sign_in("ada", client=home)
+        home.post("/sign-out")
+
+        assert guess("ada", LIMIT, client=home)[-2:] == [200, 429]
+        assert sign_in("ada", client=home).status_code == 429
+        assert sign_in("ada").status_code == 302, "elsewhere nothing has failed"
+
+    def test_of_others_is_not_helped_by_the_cookie_of_ones_own_account(self):
+        make_user("ada")
+        make_user("bob")
+        evil = Client()
+        for _ in range(3):
+            sign_in("bob", client=evil)
+            evil.post("/sign-out")
+
+        assert guess("ada", LIMIT, client=evil)[-2:] == [200, 429]
+        assert sign_in("ada").status_code == 429, "they count as those of an unknown browser"
+
+    @pytest.mark.parametrize("forged", ["", "x", "WyJhZGEiLCAieCJd:1:y", '"\\000"', "a" * 5_000], ids=range(5))
+    def test_is_not_helped_by_a_forged_cookie(self, forged):
+        make_user("ada")
+        client = Client()
+        client.cookies[COOKIE] = forged
+
+        assert guess("ada", LIMIT, client=client)[-1] == 429
+        assert sign_in("ada").status_code == 429
+
+    def test_counts_whom_a_trusted_proxy_names(self, settings):
+        make_user("ada")
+        settings.MEMORYHUB = settings.MEMORYHUB.model_copy(update={"trusted_proxies": TrustedProxies(count=1)})
+        evil = {"X-Forwarded-For": "10.9.9.9, 192.0.2.1"}
+        guess("ada", LIMIT, headers=evil)
+
+        assert sign_in("ada", headers=evil).status_code == 429
+        assert sign_in("ada", headers={"X-Forwarded-For": "10.8.8.8, 192.0.2.1"}).status_code == 429
+        assert sign_in("ada", headers={"X-Forwarded-For": "192.0.2.1, 192.0.2.2"}).status_code == 302
 
     def test_from_one_address_locks_nobody_out_elsewhere(self):
         make_user("ada")
@@ -76,7 +174,7 @@ class TestGuessing:
 
         assert sign_in("\uff41\uff44\uff41", "wrong").status_code == 429
 
-    def test_ends_a_while_after_the_last_guess_that_counted(self, time_machine):
+    def test_ends_a_while_after_the_last_failure_that_counted(self, time_machine):
         make_user("ada")
         time_machine.move_to(timezone.now())
         guess("ada", LIMIT)
@@ -86,7 +184,8 @@ class TestGuessing:
 
         assert sign_in("ada").status_code == 302
 
-    def test_tells_nothing_of_whether_the_account_exists(self):
+    def test_tells_nothing_of_whether_the_account_exists(self, time_machine):
+        time_machine.move_to(timezone.now(), tick=False)
         make_user("ada")
         make_user("zoe")
         User.objects.filter(username="zoe").update(is_active=False)
@@ -215,7 +314,7 @@ class TestSessions:
         client.get("/sign-in")
         sign_in("ada", client=client)
 
-        for name in ("sessionid", "csrftoken"):
+        for name in ("sessionid", "csrftoken", COOKIE):
             cookie = client.cookies[name]
             assert (cookie["httponly"], cookie["samesite"], cookie["secure"], cookie["domain"]) == (True, "Lax", "", "")
 

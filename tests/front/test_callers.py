@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from memoryhub.core.client_address import TrustedProxies
 from memoryhub.front import callers
 from memoryhub.front.callers import STRANGERS, Callers
 
@@ -65,3 +66,11 @@ def test_those_seen_last_are_remembered(monkeypatch):
 def test_whoever_sends_no_session_has_nothing_to_verify(cookie):
     assert not Callers().needs_verification(sent(HTTP_COOKIE=cookie))
     assert not Callers().needs_verification(sent())
+
+
+def test_strangers_behind_a_trusted_proxy_take_turns_as_those_whom_it_names(settings):
+    settings.MEMORYHUB = settings.MEMORYHUB.model_copy(update={"trusted_proxies": TrustedProxies(count=1)})
+    known = Callers()
+
+    assert known.of(sent(HTTP_X_FORWARDED_FOR="10.0.0.1")) != known.of(sent(HTTP_X_FORWARDED_FOR="10.0.0.2"))
+    assert known.of(sent(HTTP_X_FORWARDED_FOR="10.0.0.1, 10.0.0.2")) == known.of(sent(HTTP_X_FORWARDED_FOR="10.0.0.2"))

@@ -1,6 +1,6 @@
 """Each place that applies the rule, broken: what is put in place of what, and the tests that must notice."""
 
-from tests.mutants import answers, availability, operators, sameness, transfers
+from tests.mutants import answers, availability, bounds, operators, sameness, transfers
 from tests.mutants.labels import label_mutants
 from tests.mutants.mutant import Mutant
 from tests.mutants.secrets import secret_mutants
@@ -503,5 +503,5 @@ def _conflicts() -> list[Mutant]:
 MUTANTS = [
     *_the_rule(), *label_mutants(), *_the_first_wall(), *_the_second_wall(), *_plans(), *_doors(), *_the_ledger(),
     *_time_travel(), *_conflicts(), *write_mutants(), *secret_mutants(), *sameness.MUTANTS, *transfers.MUTANTS, *answers.MUTANTS,
-    *availability.MUTANTS, *operators.MUTANTS,
+    *availability.MUTANTS, *operators.MUTANTS, *bounds.MUTANTS,
 ]  # fmt: skip

@@ -1,0 +1,78 @@
+"""The header fits into every window between a phone's and a desktop's, with the account menu in reach."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from django.contrib.auth.models import User
+from playwright.sync_api import Locator, Page, expect
+
+from tests.browser.test_accessibility import FITS
+from tests.browser.test_time_machine import tab_to
+from tests.builders import at, make_memory, make_user
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+WIDTHS = (320, 640, 700, 768, 885, 900, 1000, 1200)
+LATE = "/?as_of=2026-03-14T15:09:26Z"
+PAGES = ("/", LATE, "/time", "/api/docs")
+
+
+@pytest.fixture
+def boss(transactional_db: None) -> User:
+    """Somebody who sees every page's link, under a name that is longer than most."""
+    return make_user("wilhelmina.wigglesworth", max_tier="restricted", scopes="read inspect audit view_as")
+
+
+def is_inside(page: Page, what: Locator, width: int) -> bool:
+    box = what.bounding_box()
+    return box is not None and box["x"] >= 0 and box["x"] + box["width"] <= width
+
+
+@pytest.mark.parametrize(
+    ("theme", "scripted"), [("light", True), ("dark", False)], ids=["light", "dark without JavaScript"]
+)
+def test_the_account_menu_is_in_reach_at_every_width(
+    open_page: Callable[..., Page], boss: User, theme: str, scripted: bool
+) -> None:
+    make_memory(tier="public", timestamp=at("2026-03-01 12:00"))
+    page = open_page(boss, color_scheme=theme, java_script_enabled=scripted)
+    for path in PAGES:
+        page.goto(path)
+        for width in WIDTHS:
+            page.set_viewport_size({"width": width, "height": 800})
+            menu = page.locator(".topbar__side details.menu").last
+            summary = menu.locator("summary")
+
+            assert page.evaluate(FITS), f"{path} is wider than {width} px"
+            assert is_inside(page, summary, width), f"{path}, {width} px: the menu's button is outside"
+            summary.click()
+            expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+            assert is_inside(page, menu.locator(".menu__panel"), width), f"{path}, {width} px: the menu is outside"
+            assert page.evaluate(FITS), f"{path} with its menu is wider than {width} px"
+            _take_picture(page, f"{PAGES.index(path)}-{width}-{theme}")
+            summary.click()
+            expect(page.get_by_role("button", name="Sign out")).to_be_hidden()
+
+
+@pytest.mark.parametrize("width", [640, 899, 900])
+def test_pages_and_account_are_reached_by_the_keyboard(open_page: Callable[..., Page], boss: User, width: int) -> None:
+    page = open_page(boss, viewport={"width": width, "height": 800}, java_script_enabled=False)
+    page.goto(LATE)
+    if width < 900:
+        tab_to(page, page.locator("summary", has_text="Pages"))
+        page.keyboard.press("Enter")
+    pages = page.get_by_role("navigation", name="Main")
+    tab_to(page, pages.get_by_role("link", name="API"))
+
+    tab_to(page, page.locator("summary", has_text="Account and theme"))
+    page.keyboard.press("Enter")
+    tab_to(page, page.get_by_role("button", name="Sign out"))
+    page.keyboard.press("Enter")
+
+    expect(page.get_by_role("heading", name="Sign in to memoryhub")).to_be_visible()
+
+
+def _take_picture(page: Page, name: str) -> None:
+    if folder := os.environ.get("HEADER_PICTURES"):
+        page.screenshot(path=Path(folder) / f"{name}.png", clip={"x": 0, "y": 0, "width": 1000, "height": 320})
