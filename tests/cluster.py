@@ -27,7 +27,6 @@ if "MEMORYHUB_TEST_DSN" not in os.environ:
     # the planner believes it.
     with psycopg.connect(cluster.embedded_dsn(SUPERUSER), autocommit=True) as connection:
         connection.execute("ALTER SYSTEM SET fsync = off")
-        connection.execute("ALTER SYSTEM SET full_page_writes = off")
         connection.execute("ALTER SYSTEM SET autovacuum = off")
         connection.execute("SELECT pg_reload_conf()")
     # xdist's workers are children: they find the address here and start nothing.

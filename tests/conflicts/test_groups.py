@@ -95,7 +95,7 @@ def test_the_groups_are_those_of_the_plain_question(rows, clearance, subject):
 
 def test_many_memories_hold_the_groups_of_the_plain_question():
     dice = Random(5)
-    for _ in range(100_000 // 1_000 if SOAK else 20):
+    for _ in range(100_000 // 1_000 if SOAK else 10):
         store(
             [
                 planted(
