@@ -29,6 +29,10 @@ class BadJson(ValueError):
 def decode(body: bytes) -> Any:
     """The value of a JSON document. Raises BadJson."""
     if _is_too_costly(body):
+        # Where the first ones to open are too many, that is what is wrong.
+        first = body.partition(b"}")[0].partition(b"]")[0]
+        if first.count(b"{") + first.count(b"[") > MAX_DEPTH + 2:
+            raise _too_deep()
         raise BadJson("too_large", "holds more values than are read at once. Send it in smaller parts.")
     try:
         value = json.loads(body.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant)
