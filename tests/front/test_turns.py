@@ -133,7 +133,6 @@ def test_who_leaves_while_waiting_leaves_nothing_behind():
         await settle()
         # In this order: what is given back goes to the next one before the second has noticed anything.
         work.end.set()
-        await asyncio.sleep(0)
         second.cancel()
         with suppress(asyncio.CancelledError):
             await second
