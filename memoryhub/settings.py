@@ -104,9 +104,9 @@ LOGOUT_REDIRECT_URL = "inspector:sign-in"
 
 AXES_HANDLER = "memoryhub.firewall.lockout.Lockout"
 AXES_FAILURE_LIMIT = 10
-# Longer than the longest delay between two attempts: else whoever waits for it would begin anew each time.
+# Longer than the longest delay between two attempts: else a person who waits for it would begin anew each time.
 AXES_COOLOFF_TIME = timedelta(hours=1)
-# X-Forwarded-For counts from trusted proxies only: else whoever writes it could be anybody.
+# X-Forwarded-For counts from trusted proxies only: else a client that writes it could be anybody.
 AXES_CLIENT_IP_CALLABLE = "memoryhub.firewall.lockout.client_address"
 AXES_LOCKOUT_CALLABLE = "inspector.views.session.locked_out"
 AXES_RESET_ON_SUCCESS = True

@@ -27,8 +27,8 @@ from memoryhub.firewall.types import Clearance, Principal, Scope
 from memoryhub.memories.envelope import Name, Rejected, one_of, rejected
 
 DEFAULT_CLASSES = ("duplicate",)
-"""The classes of groups that a policy decides unless it names others. Whoever names `contradiction` or `update` wants
-values retired that differ, and relies on a detector that errs about some."""
+"""The classes of groups that a policy decides unless it names others. A policy that names `contradiction` or
+`update` retires values that differ, and relies on a detector that errs about some."""
 LEFT_TO_PEOPLE = ("paraphrase",)
 """The classes of groups that no policy decides, even one that names them: too many of these groups hold two values that
 differ. For as long as the detector tells them no better."""

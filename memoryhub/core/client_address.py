@@ -33,7 +33,7 @@ class TrustedProxies:
         return cls(networks=tuple(map(_network, words)))
 
     def client_address(self, environ: Mapping[str, Any]) -> str | None:
-        """The address of whoever sent a request to the outermost trusted proxy; None for a socket without address.
+        """The address of the client behind the outermost trusted proxy; None for a socket that has no address.
 
         X-Forwarded-For is read from the right, where each proxy adds whom it was asked by: what is left of the
         address that the outermost trusted proxy added could have been written by anybody. Where it holds no address,
@@ -49,7 +49,7 @@ class TrustedProxies:
 
     def _trusts(self, sender: Address | None, hop: int) -> bool:
         """Whether the proxy that is `hop` hops before the hub, at `sender`, is believed."""
-        # A unix socket has no address; whoever may connect to it is counted, and in no network.
+        # A unix socket has no address; a client that may connect to it is counted, and in no network.
         return hop < self.count or (sender is not None and any(sender in network for network in self.networks))
 
 

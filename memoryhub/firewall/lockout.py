@@ -1,4 +1,4 @@
-"""Delays for whoever tries too many passwords (AZ-10), the same for accounts that exist and for those that do not.
+"""Delays after too many wrong passwords (AZ-10), the same for accounts that exist and for those that do not.
 
 The failures of an account are counted in three ways: those of a browser in which its owner has signed in before, alone;
 those of unknown browsers at one address; and those of all unknown browsers together. So nobody elsewhere can keep an

@@ -30,7 +30,7 @@ UPLOADS = 32
 SWITCH_SECONDS = 0.001
 """How long a thread keeps the interpreter while the event loop, which answers `/health`, waits for it."""
 KEEP_ALIVE = ("Keep-Alive", f"timeout={IDLE_SECONDS - 5}")
-"""What clients are told of that, with time to spare for what is under way."""
+"""The header that announces the limit to clients, with time to spare for a request that is under way."""
 
 log = structlog.get_logger(__name__)
 
@@ -75,21 +75,21 @@ class Application:
         stranger = self._callers.of(environ)
         if not self._callers.needs_verification(environ):
             return stranger
-        asked = {**environ, middleware.VERIFY: True}
+        verification = {**environ, middleware.VERIFY: True}
         try:
             async with self._threads.taken(stranger):
-                await asyncio.get_running_loop().run_in_executor(self._pool, answer, self._django, asked)
+                await asyncio.get_running_loop().run_in_executor(self._pool, answer, self._django, verification)
         except BusyError as reason:
             raise _problem_of(reason) from None
-        if middleware.IS_KNOWN in asked:
+        if middleware.IS_KNOWN in verification:
             self._callers.remember(environ)
         return self._callers.of(environ)
 
     async def _read(self, environ: WSGIEnvironment, caller: Caller, protocol: Any) -> IO[bytes]:
         """The body of a request. Raises Problem."""
-        told = environ.get("CONTENT_LENGTH", "")
+        declared = environ.get("CONTENT_LENGTH", "")
         # hyper has checked that it is a number below 2**64.
-        length = int(told) if told else None
+        length = int(declared) if declared else None
         if length == 0 or (length is None and "HTTP_TRANSFER_ENCODING" not in environ):
             return io.BytesIO()
         limit = settings.MEMORYHUB.max_body_bytes if environ["PATH_INFO"].startswith("/api/") else MAX_FORM_BYTES
@@ -139,7 +139,10 @@ def _send(protocol: Any, made: Answer) -> None:
 
 
 def _send_parts(protocol: Any, made: Answer, parts: Generator[bytes], loop: asyncio.AbstractEventLoop) -> None:
-    """Send an answer part by part, as fast as the client reads; cut it off if that is slower than an upload may be."""
+    """Send an answer part by part, as fast as the client reads; cut it off if it reads slower than it may upload.
+
+    What the answer itself takes to be made does not count: the statements have their own limit.
+    """
 
     async def begin() -> Any:
         return protocol.response_stream(made.status, [*made.headers, KEEP_ALIVE])
@@ -148,15 +151,18 @@ def _send_parts(protocol: Any, made: Answer, parts: Generator[bytes], loop: asyn
         await transport.send_bytes(part)
 
     transport = asyncio.run_coroutine_threadsafe(begin(), loop).result()
-    started, sent = time.monotonic(), 0
+    waited, sent = 0.0, 0
     with closing(parts):
         for part in parts:
-            allowed = bodies.seconds_for(sent) - (time.monotonic() - started)
+            started = time.monotonic()
+            sending = asyncio.run_coroutine_threadsafe(send(part), loop)
             try:
-                asyncio.run_coroutine_threadsafe(send(part), loop).result(max(allowed, 0))
+                sending.result(max(bodies.seconds_for(sent) - waited, 0))
             except TimeoutError:
-                log.warning("answer_cut_off", sent_bytes=sent)
+                sending.cancel()
+                log.warning("answer cut off", sent_bytes=sent)
                 return
+            waited += time.monotonic() - started
             sent += len(part)
 
 

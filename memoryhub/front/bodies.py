@@ -43,7 +43,7 @@ async def read(incoming: Incoming, *, length: int | None, limit: int) -> IO[byte
     would see a broken pipe in the place of the answer.
     """
     started = time.monotonic()
-    file = cast("IO[bytes]", SpooledTemporaryFile(IN_MEMORY))  # noqa: SIM115 - whoever is answered closes it
+    file = cast("IO[bytes]", SpooledTemporaryFile(IN_MEMORY))  # noqa: SIM115 - the caller closes it
     received = 0
     chunks = aiter(incoming)
     try:

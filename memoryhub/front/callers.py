@@ -14,9 +14,9 @@ MAX_KNOWN = 10_000
 
 
 class Callers:
-    """Whoever has a key or session that is good is a caller of their own; all others share as one group.
+    """A key or session that is good is a caller of its own; all other requests share as one group.
 
-    Else everybody who makes up keys would be as many callers as they like.
+    Else a client that makes up keys would be as many callers as it likes.
     """
 
     def __init__(self) -> None:

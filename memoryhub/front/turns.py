@@ -85,7 +85,7 @@ class Turns:
                 return
             if self._used[caller.group] >= self.share:
                 continue
-            # Whoever gets something goes to the end of the line.
+            # A caller that gets something goes to the end of the line.
             queue = self._waiting.pop(caller)
             # Without those that gave up a moment ago.
             turn = next((turn for turn in _taken_out(queue) if not turn.done()), None)

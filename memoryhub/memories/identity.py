@@ -122,24 +122,29 @@ CROSS JOIN LATERAL (
 
 
 def _stored(row: dict[str, Any]) -> StoredVersion:
-    return StoredVersion(
-        id=row["id"],
-        memory_id=row["memory_id"],
-        version=row["version"],
-        fingerprint=bytes(row["fingerprint"]),
-        status=row["status"],
-        beyond_source=row["beyond_source"],
-        current=Classification(
+    return StoredVersion(**version_fields(row))
+
+
+def version_fields(row: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a StoredVersion, by the columns of a row."""
+    return {
+        "id": row["id"],
+        "memory_id": row["memory_id"],
+        "version": row["version"],
+        "fingerprint": bytes(row["fingerprint"]),
+        "status": row["status"],
+        "beyond_source": row["beyond_source"],
+        "current": Classification(
             namespace=row["namespace"],
             classification_tier=row["classification_tier"],
             sensitivity_labels=tuple(row["sensitivity_labels"]),
         ),
-        last_sent=Classification(
+        "last_sent": Classification(
             namespace=row["sent_namespace"],
             classification_tier=row["sent_tier"],
             sensitivity_labels=tuple(row["sent_labels"]),
         ),
-    )
+    }
 
 
 def next_version(

@@ -37,7 +37,7 @@ from memoryhub.memories.ingest import (
     refusal_of,
     waves,
 )
-from memoryhub.memories.stored_versions import Found, KnownVersion, find_versions, said_of
+from memoryhub.memories.stored_versions import KnownVersion, StoredMemory, exported_fields, find_versions
 
 OPENNESS = ("erased", "quarantined", "retired", "active")
 """The statuses, from the one in which a memory is least visible to the one in which it is in force."""
@@ -121,14 +121,14 @@ def _retire_rejected(due: dict[int, NewVersion], run: _Import) -> None:
             if decision and decision not in progress.decisions:
                 due[position] = replace(version, status="retired", decision=decision)
     for version in due.values():
-        is_of_file = version.replaces is None or said_of(version.draft).is_of_history
+        is_of_file = version.replaces is None or exported_fields(version.draft).is_of_history
         if is_of_file and not version.is_superseded and version.status == _status(version.draft):
             progress.verify(version, version.status)
 
 
-def _next_version(made: Draft, found: Found, run: _Import) -> NewVersion | None:
+def _next_version(made: Draft, found: StoredMemory, run: _Import) -> NewVersion | None:
     """The version that a line adds; None if it adds nothing. Raises Rejected, `payload_id_conflict` and the like."""
-    exported = said_of(made)
+    exported = exported_fields(made)
     if found.current is None:
         if found.is_taken:
             raise conflict("has the memory_id of another memory.")
@@ -141,7 +141,7 @@ def _next_version(made: Draft, found: Found, run: _Import) -> NewVersion | None:
 def _first_version(made: Draft, run: _Import) -> NewVersion:
     check_clearance(made, run.by, run.clearances[made.source])
     check_actor(made, run.by)
-    exported = said_of(made)
+    exported = exported_fields(made)
     is_operator = run.by.is_operator
     last_sent = _last_sent(made) if is_operator else Classification.of(made)
     return NewVersion(
@@ -157,8 +157,8 @@ def _first_version(made: Draft, run: _Import) -> NewVersion:
     )
 
 
-def _version_of_history(made: Draft, found: Found, current: KnownVersion, run: _Import) -> NewVersion | None:
-    exported, stored, progress = said_of(made), found.at_or_after, run.progress
+def _version_of_history(made: Draft, found: StoredMemory, current: KnownVersion, run: _Import) -> NewVersion | None:
+    exported, stored, progress = exported_fields(made), found.at_or_after, run.progress
     if exported.memory_id != current.memory_id:
         raise conflict("is stored as another memory: its memory_id is another one.")
     if current.memory_id in progress.diverged:
@@ -185,8 +185,8 @@ def _append(made: Draft, current: KnownVersion, run: _Import) -> NewVersion:
     return _following(made, current, said_like=current)
 
 
-def _version_as_it_stands(made: Draft, found: Found, current: KnownVersion, run: _Import) -> NewVersion | None:
-    exported = said_of(made)
+def _version_as_it_stands(made: Draft, found: StoredMemory, current: KnownVersion, run: _Import) -> NewVersion | None:
+    exported = exported_fields(made)
     is_same_memory = exported.memory_id == current.memory_id
     numbered = found.at_or_after
     rows = [current]
@@ -212,7 +212,7 @@ def _version_as_it_stands(made: Draft, found: Found, current: KnownVersion, run:
 
 def _following(made: Draft, current: KnownVersion, *, said_like: KnownVersion) -> NewVersion:
     """The version that a line of the operator's is of the memory that is stored."""
-    exported, last_sent = said_of(made), _last_sent(made, current)
+    exported, last_sent = exported_fields(made), _last_sent(made, current)
     # A version that only classifies anew, or was retired, keeps the place of the value that it repeats.
     repeats = exported.said_at == said_like.said_at
     return NewVersion(
@@ -251,7 +251,7 @@ def _refuse_erasing(made: Draft, current: StoredVersion) -> None:
 
 def _is_same(made: Draft, row: KnownVersion) -> bool:
     """Whether a line holds what a stored version holds."""
-    exported = said_of(made)
+    exported = exported_fields(made)
     if exported.status not in (None, row.status):
         return False
     if row.status == "erased":
@@ -263,7 +263,7 @@ def _is_same(made: Draft, row: KnownVersion) -> bool:
 
 def _last_sent(made: Draft, row: StoredVersion | None = None) -> Classification:
     """What the source last sent: as the line says, else as it is stored, else what the line is classified as."""
-    exported, other = said_of(made), row.last_sent if row else Classification.of(made)
+    exported, other = exported_fields(made), row.last_sent if row else Classification.of(made)
     tier, labels = exported.sent_tier, exported.sent_labels
     return Classification(
         namespace=other.namespace if exported.sent_namespace is None else exported.sent_namespace,
@@ -274,14 +274,14 @@ def _last_sent(made: Draft, row: StoredVersion | None = None) -> Classification:
 
 def _is_beyond_source(made: Draft, run: _Import) -> bool:
     return run.by.is_operator and (
-        said_of(made).beyond_source or not run.clearances[made.source].permits(_last_sent(made))
+        exported_fields(made).beyond_source or not run.clearances[made.source].permits(_last_sent(made))
     )
 
 
 def _status(made: Draft) -> str:
-    return said_of(made).status or "active"
+    return exported_fields(made).status or "active"
 
 
-def _find(drafts: Sequence[Draft], run: _Import) -> list[Found]:
+def _find(drafts: Sequence[Draft], run: _Import) -> list[StoredMemory]:
     beyond_source = [_is_beyond_source(made, run) for made in drafts]
     return find_versions(drafts, beyond_source, by_memory_id=run.by.is_operator)

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from memoryhub.memories.envelope import Draft
 from memoryhub.memories.exported import Exported
-from memoryhub.memories.identity import Classification, StoredVersion
+from memoryhub.memories.identity import StoredVersion, version_fields
 from memoryhub.memories.querysets import fetched
 
 
@@ -21,7 +21,7 @@ class KnownVersion(StoredVersion):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class StoredMemory:
     """What is stored of the memory that a line is about."""
 
     current: KnownVersion | None = None
@@ -31,12 +31,12 @@ class Found:
     """Whether the line's memory_id is that of a memory of another identity."""
 
 
-def said_of(made: Draft) -> Exported:
+def exported_fields(made: Draft) -> Exported:
     """What the line of a draft says besides its envelope."""
     return made.exported or Exported()
 
 
-def find_versions(drafts: Sequence[Draft], beyond_source: Sequence[bool], *, by_memory_id: bool) -> list[Found]:
+def find_versions(drafts: Sequence[Draft], beyond_source: Sequence[bool], *, by_memory_id: bool) -> list[StoredMemory]:
     """What is stored of the memory of each draft: by its memory_id if that counts, else by its identity.
 
     `beyond_source` says of each draft whether it is more than its source may see.
@@ -49,17 +49,19 @@ def find_versions(drafts: Sequence[Draft], beyond_source: Sequence[bool], *, by_
     by_identity = {row["place"]: row for row in fetched(_BY_IDENTITY, identities)}
     by_id: dict[int, dict[str, Any]] = {}
     if by_memory_id:
-        by_id = {row["place"]: row for row in fetched(_BY_MEMORY_ID, [[said_of(made).memory_id for made in drafts]])}
+        by_id = {
+            row["place"]: row for row in fetched(_BY_MEMORY_ID, [[exported_fields(made).memory_id for made in drafts]])
+        }
     current: list[dict[str, Any] | None] = []
     for place, made in enumerate(drafts, 1):
         row = by_id.get(place)
         is_it = row is not None and (row["source"], row["payload_id"]) == (made.source, made.envelope.payload_id)
         current.append(row if is_it else by_identity.get(place))
-    numbers = [said_of(made).version or 1 for made in drafts]
+    numbers = [exported_fields(made).version or 1 for made in drafts]
     ids = [row and row["memory_id"] for row in current]
     later = {row["place"]: row for row in fetched(_BY_VERSION, [ids, numbers])}
     return [
-        Found(current=_known(row), at_or_after=_known(later.get(place)), is_taken=row is None and place in by_id)
+        StoredMemory(current=_known(row), at_or_after=_known(later.get(place)), is_taken=row is None and place in by_id)
         for place, row in enumerate(current, 1)
     ]
 
@@ -89,26 +91,7 @@ def find_ids(names: Collection[Name]) -> dict[Name, UUID | None]:
 def _known(row: dict[str, Any] | None) -> KnownVersion | None:
     if row is None:
         return None
-    return KnownVersion(
-        id=row["id"],
-        memory_id=row["memory_id"],
-        version=row["version"],
-        fingerprint=bytes(row["fingerprint"]),
-        status=row["status"],
-        beyond_source=row["beyond_source"],
-        current=Classification(
-            namespace=row["namespace"],
-            classification_tier=row["classification_tier"],
-            sensitivity_labels=tuple(row["sensitivity_labels"]),
-        ),
-        last_sent=Classification(
-            namespace=row["sent_namespace"],
-            classification_tier=row["sent_tier"],
-            sensitivity_labels=tuple(row["sent_labels"]),
-        ),
-        said_at=row["said_at"],
-        said_id=row["said_id"],
-    )
+    return KnownVersion(**version_fields(row), said_at=row["said_at"], said_id=row["said_id"])
 
 
 _COLUMNS = """

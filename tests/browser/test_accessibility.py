@@ -55,14 +55,14 @@ def problems(page: Page, *, within: str = "", contrast_within: str = "") -> list
     if not page.evaluate(INJECTED):
         page.evaluate(AXE_SCRIPT)
     if contrast_within and not SOAK:
-        found = _found(page, within, {**RULES, "rules": {CONTRAST: {"enabled": False}}})
-        found += _found(page, contrast_within, {**RULES, "runOnly": {"type": "rule", "values": [CONTRAST]}})
+        found = _violations(page, within, {**RULES, "rules": {CONTRAST: {"enabled": False}}})
+        found += _violations(page, contrast_within, {**RULES, "runOnly": {"type": "rule", "values": [CONTRAST]}})
     else:
-        found = _found(page, within, RULES)
+        found = _violations(page, within, RULES)
     return [f"{page.url}: {rule['id']}: {node['target']} {node['any']}" for rule in found for node in rule["nodes"]]
 
 
-def _found(page: Page, within: str, options: dict[str, Any]) -> list[dict[str, Any]]:
+def _violations(page: Page, within: str, options: dict[str, Any]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = page.evaluate(RUN, [within, options])
     return found
 

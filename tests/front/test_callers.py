@@ -31,7 +31,7 @@ def test_a_good_credential_is_a_caller_of_its_own_from_wherever_it_is_sent(crede
     assert known.of(sent("192.0.2.2", **credential)) == caller
 
 
-def test_whoever_makes_up_credentials_shares_with_all_strangers():
+def test_a_client_that_makes_up_credentials_shares_with_all_strangers():
     known = Callers()
     known.remember(sent(**KEY))
     made_up = [sent(HTTP_AUTHORIZATION=f"Bearer {number}") for number in range(3)]
@@ -63,7 +63,7 @@ def test_those_seen_last_are_remembered(monkeypatch):
 
 
 @pytest.mark.parametrize("cookie", ["", "\x00=;;; sessionid", "theme=dark"])
-def test_whoever_sends_no_session_has_nothing_to_verify(cookie):
+def test_a_request_without_a_session_has_nothing_to_verify(cookie):
     assert not Callers().needs_verification(sent(HTTP_COOKIE=cookie))
     assert not Callers().needs_verification(sent())
 

@@ -33,8 +33,8 @@ def test_an_environ_is_what_pep_3333_asks_for():
 
     assert environ["PATH_INFO"].encode("latin-1").decode() == "/subjects/Zo\u00eb"
     assert environ["QUERY_STRING"].encode("latin-1").decode() == "q=%20\u00e9"
-    told = {name: environ[name] for name in ("REQUEST_METHOD", "SERVER_NAME", "SERVER_PORT", "REMOTE_ADDR")}
-    assert told == {
+    named = {name: environ[name] for name in ("REQUEST_METHOD", "SERVER_NAME", "SERVER_PORT", "REMOTE_ADDR")}
+    assert named == {
         "REQUEST_METHOD": "POST", "SERVER_NAME": "127.0.0.1", "SERVER_PORT": "8000", "REMOTE_ADDR": "192.0.2.7",
     }  # fmt: skip
     assert [environ[name] for name in ("HTTP_HOST", "CONTENT_TYPE", "CONTENT_LENGTH", "HTTP_X_A")] == [

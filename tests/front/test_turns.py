@@ -63,7 +63,7 @@ def test_a_caller_has_its_share_and_the_others_the_rest():
     run(story())
 
 
-def test_callers_take_turns_whoever_asked_more_often():
+def test_callers_take_turns_however_often_they_ask():
     async def story() -> None:
         turns = Turns(1, share=1)
         begun: list[str] = []

@@ -35,17 +35,17 @@ def database(template: str = "template1") -> Iterator[str]:
     try:
         yield name
     finally:
-        _tell_server(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+        _execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 def _create(template: str) -> str:
     name = f"memoryhub_{os.getpid()}_{next(_numbers)}"
     create = sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER {}")
-    _tell_server(create.format(*map(sql.Identifier, (name, template, OWNER))))
+    _execute(create.format(*map(sql.Identifier, (name, template, OWNER))))
     return name
 
 
-def _tell_server(statement: sql.Composed) -> None:
+def _execute(statement: sql.Composed) -> None:
     with psycopg.connect(os.environ["MEMORYHUB_TEST_DSN"], user=SUPERUSER, autocommit=True) as server:
         server.execute(statement)
 

@@ -87,7 +87,7 @@ def test_two_hundred_uploads_that_crawl_hold_nobody_up(hub, kind):
 
 
 def test_sixteen_questions_of_one_key_that_take_long_leave_threads_to_others(hub):
-    """They wait for a lock; to whoever shares threads with them they are as good as any that take long."""
+    """They wait for a lock; for the threads that they hold they are as good as any that take long."""
     attack = Attack(port_of(hub))
     ask_all(honest(hub), port_of(hub), 0.1)
 

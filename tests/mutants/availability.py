@@ -1,5 +1,7 @@
 """Mutants of what keeps one client from stopping the hub for others."""
 
+from collections.abc import Callable
+
 from tests.mutants.mutant import Mutant
 
 TURNS = "memoryhub/front/turns.py"
@@ -10,21 +12,15 @@ LIMIT = "memoryhub/core/time_limit.py"
 HARNESS = "tests/harness/test_availability.py"
 
 
-def _turns(name: str, old: str, new: str, test: str) -> Mutant:
-    return Mutant(f"available: {name}", TURNS, old, new, (f"tests/front/test_turns.py::{test}",))
+def _mutants_of(file: str, tests: str) -> Callable[[str, str, str, str], Mutant]:
+    """Makes mutants of one file, each with the test of one module that must notice it."""
+    return lambda name, old, new, test: Mutant(f"available: {name}", file, old, new, (f"{tests}::{test}",))
 
 
-def _bodies(name: str, old: str, new: str, test: str) -> Mutant:
-    return Mutant(f"available: {name}", BODIES, old, new, (f"tests/front/test_bodies.py::{test}",))
-
-
-def _callers(name: str, old: str, new: str, test: str) -> Mutant:
-    return Mutant(f"available: {name}", CALLERS, old, new, (f"tests/front/test_callers.py::{test}",))
-
-
-def _limit(name: str, old: str, new: str, test: str) -> Mutant:
-    return Mutant(f"available: {name}", LIMIT, old, new, (f"tests/core/test_time_limit.py::{test}",))
-
+_turns = _mutants_of(TURNS, "tests/front/test_turns.py")
+_bodies = _mutants_of(BODIES, "tests/front/test_bodies.py")
+_callers = _mutants_of(CALLERS, "tests/front/test_callers.py")
+_limit = _mutants_of(LIMIT, "tests/core/test_time_limit.py")
 
 MUTANTS = [
     _turns("a caller has all threads", "if self._used[caller.group] >= self.share:", "if False:", "test_a_caller_has_its_share_and_the_others_the_rest"),
@@ -37,7 +33,7 @@ MUTANTS = [
     _bodies("what was cut off is whole", "received < (length or 0)", "False", "test_a_body_that_ends_early_is_refused"),
     _bodies("any length is read", "while received <= 4 * limit:", "while True:", "test_no_more_than_four_times_the_limit_is_read"),
     _bodies("too much is refused unread", "while received <= 4 * limit:", "while received <= limit:", "test_a_body_beyond_its_limit_is_read_to_its_end_and_refused"),
-    _callers("a made-up key is a caller", "if credential and credential in self._known:", "if credential:", "test_whoever_makes_up_credentials_shares_with_all_strangers"),
+    _callers("a made-up key is a caller", "if credential and credential in self._known:", "if credential:", "test_a_client_that_makes_up_credentials_shares_with_all_strangers"),
     _callers("a refused key stays known", "self._known.pop(_credential(environ), None)", "pass", "test_a_credential_that_is_refused_by_now_is_forgotten"),
     Mutant("available: any key is good", "memoryhub/api/middleware.py", "        if _has_good_credential(request):", "        if True:", ("tests/api/test_authentication.py::test_a_credential_is_verified_without_asking_for_anything",)),
     _limit("each statement has the whole time", "self.spent += time.monotonic() - started", "pass", "test_many_statements_have_the_time_of_one"),

@@ -61,5 +61,5 @@ class Probe:
 
 def ask_all(probes: dict[str, Probe], port: int, seconds: float) -> dict[str, Waits]:
     with ThreadPoolExecutor(len(probes)) as pool:
-        asked = {name: pool.submit(probe.ask, port, seconds) for name, probe in probes.items()}
-        return {name: future.result() for name, future in asked.items()}
+        answers = {name: pool.submit(probe.ask, port, seconds) for name, probe in probes.items()}
+        return {name: future.result() for name, future in answers.items()}

@@ -31,7 +31,7 @@ from memoryhub.version import VERSION
 START_LOCK = 0x6D656D68  # "memh": any number, as long as every start asks for the same
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STOP_SECONDS = 5
-"""How long a request that is under way may still take once the server is told to stop; then it is cut off."""
+"""How long a request that is under way may still take once the server has to stop; then it is cut off."""
 
 
 class Command(BaseCommand):
