@@ -5,7 +5,8 @@ that it retired are.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +15,7 @@ from django.db.models.functions import Coalesce
 
 from memoryhub.firewall import wall
 from memoryhub.firewall.models import ClearanceRecord
-from memoryhub.firewall.types import TRUST, Clearance, opens
+from memoryhub.firewall.types import TRUST, Clearance, opens, tier_order
 from memoryhub.memories.envelope import Draft
 from memoryhub.memories.models import CURRENT, REJECTED, Memory
 from memoryhub.memories.querysets import BY_ID, MemoryQuerySet, compiled, fetched
@@ -74,43 +75,65 @@ def _judged(made: Draft, rows: Sequence[_Row], clearances: Sequence[Clearance]) 
 
 def _found(drafts: Sequence[Draft], clearance: Clearance) -> dict[int, list[_Row]]:
     """The rejected memories that say what each draft says of the same, by the draft's place."""
-    same = {name: Wanted(name=name) for name in ("subject", "collection", "value_sha256")}
-    of_source = {"source": Wanted(name="source")}
-    spelled = Q(is_other_spelling=False) | Q(content_sha256=Wanted(name="content_sha256"))
-    of_others = Memory.objects.visible_to(clearance).filter(CURRENT, REJECTED, BY_ID, **same).exclude(**of_source)
-    own = Memory.objects.filter(CURRENT, REJECTED, BY_ID, **same, **of_source, decided_beyond_source=False)
     values: list[bytes | None] = [value_digest(made.envelope.content) for made in drafts]
     # Nothing is equal to NULL.
     shown = [None if holds_secret(made.envelope.content) else value for made, value in zip(drafts, values, strict=True)]
     found: dict[int, list[_Row]] = {}
     with wall.behind(clearance):
-        for place, row in _asked(of_others.filter(spelled), drafts, shown, _AS_CLASSIFIED):
-            found.setdefault(place, []).append(row)
-    for place, row in _asked(own.filter(spelled), drafts, values, _AS_SENT):
-        if clearance.permits(row):
-            found.setdefault(place, []).append(row)
+        for row in _fetch(_sql_of_others(clearance, tuple(tier_order())), drafts, shown):
+            found.setdefault(row["place"], []).append(_Row(row, _AS_CLASSIFIED))
+    for row in _fetch(_sql_of_own_source(), drafts, values):
+        rejected = _Row(row, _AS_SENT)
+        if clearance.permits(rejected):
+            found.setdefault(row["place"], []).append(rejected)
     return found
 
 
-def _asked(
-    rows: MemoryQuerySet, drafts: Sequence[Draft], values: Sequence[bytes | None], columns: tuple[str, str, str]
-) -> Iterator[tuple[int, _Row]]:
+# To compile these two takes longer than to run them, and every write asks both. There are few clearances.
+@lru_cache(maxsize=256)
+def _sql_of_others(
+    clearance: Clearance,
+    tiers: tuple[str, ...],  # noqa: ARG001  # a part of the key of the cache
+) -> tuple[str, list[Any]]:
+    """Rejected memories of other sources. What `clearance` reaches depends on `tiers`, the order of tiers."""
+    visible = Memory.objects.visible_to(clearance)
+    return _sql(visible.exclude(source=Wanted(name="source")), _AS_CLASSIFIED)
+
+
+@lru_cache(maxsize=1)
+def _sql_of_own_source() -> tuple[str, list[Any]]:
+    """Rejected memories of the draft's own source."""
+    return _sql(Memory.objects.filter(source=Wanted(name="source"), decided_beyond_source=False), _AS_SENT)
+
+
+def _sql(rows: MemoryQuerySet, columns: tuple[str, str, str]) -> tuple[str, list[Any]]:
     """Those of `rows` that each draft asks for, the newest first, as they are classified by `columns`."""
+    same = {name: Wanted(name=name) for name in ("subject", "collection", "value_sha256")}
+    spelled = Q(is_other_spelling=False) | Q(content_sha256=Wanted(name="content_sha256"))
     kinds = (*columns, "actor_type")
     # By the version that was written: to classify it anew makes it no newer.
-    rows = rows.annotate(written_as=Coalesce("said_id", "id", output_field=BigIntegerField()))
+    rows = rows.filter(CURRENT, REJECTED, BY_ID, spelled, **same).annotate(
+        written_as=Coalesce("said_id", "id", output_field=BigIntegerField())
+    )
     newest = rows.order_by(*kinds, "-written_as").distinct(*kinds)
     part, params = compiled(newest.values("written_as", *kinds, "decision"))
+    return _REJECTED.format(part=part), params
+
+
+def _fetch(
+    query: tuple[str, list[Any]], drafts: Sequence[Draft], values: Sequence[bytes | None]
+) -> list[dict[str, Any]]:
+    """The rows of `query` for each draft and its value."""
+    sql, params = query
     envelopes = [made.envelope for made in drafts]
-    asked: list[list[Any]] = [
+    wanted: list[list[Any]] = [
         [made.source for made in drafts],
         [envelope.subject for envelope in envelopes],
         [envelope.collection for envelope in envelopes],
         list(values),
         [hashlib.sha256(envelope.content.encode()).digest() for envelope in envelopes],
     ]
-    for row in fetched(_REJECTED.format(part=part), [*asked, *params]):
-        yield row["place"], _Row(row, columns)
+    return fetched(sql, [*wanted, *params])
 
 
 _REJECTED = """

@@ -463,7 +463,7 @@ def _conflicts() -> list[Mutant]:
         again("a rejection hidden from some readers", "opens(row, made, clearances)", "opens(row, made)"),
         again("in another namespace", "row.namespace == made.namespace and ", ""),
         again("whoever says it", "if not shared or TRUST[made.actor_type] > max(row.trust for row in shared):", "if not shared:"),
-        again("all of them", "of_others = Memory.objects.visible_to(clearance).filter(CURRENT, REJECTED,", "of_others = Memory.objects.filter(CURRENT, REJECTED,", DEFENCES),
+        again("all of them", "visible = Memory.objects.visible_to(clearance)", "visible = Memory.objects.all()", DEFENCES),
         told("one", "seen = Decision.objects.visible_to(reader.clearance).filter(decision_id=decision_id)", "seen = Decision.objects.filter(decision_id=decision_id)"),
         told("about a key", "seen = Decision.objects.visible_to(clearance).filter(wanted)", "seen = Decision.objects.filter(wanted)"),
         told("in a list", "Decision.objects.visible_to(clearance).filter(rule)", "Decision.objects.filter(rule)"),
