@@ -26,7 +26,7 @@ soak: $(DEV) browser
 	@MEMORYHUB_SOAK=1 exec $(BIN)/python -m pytest -m soak
 
 mutants: $(DEV)
-	@exec $(BIN)/python -m tests.mutants
+	@exec $(BIN)/python -m tests.mutation
 
 browser:
 	@.ci/browser

@@ -13,11 +13,11 @@ def main(argv: list[str]) -> None:
     from django.core.management import execute_from_command_line
 
     wants_help = len(argv) < 2 or argv[1] in WITHOUT_DATABASE or not {"-h", "--help"}.isdisjoint(argv)
-    if wants_help or not settings.MEMORYHUB.embedded:
+    if wants_help or not settings.APP_CONFIG.is_embedded:
         return execute_from_command_line(argv)
-    from memoryhub.ops import embedded
+    from memoryhub.operations import embedded_postgres
 
-    with embedded.running(settings.MEMORYHUB):
+    with embedded_postgres.run_server(settings.APP_CONFIG):
         return execute_from_command_line(argv)
 
 

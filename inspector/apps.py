@@ -9,4 +9,4 @@ class InspectorConfig(AppConfig):
 
 class AdminConfig(admin.AdminConfig):
     default = False
-    default_site = "inspector.site.Site"
+    default_site = "inspector.admin_site.MemoryhubAdminSite"

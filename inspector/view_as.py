@@ -1,4 +1,4 @@
-"""Looking through the inspector as somebody else: kept in the session, judged anew for every request."""
+"""View as: the target is stored in the session, and checked again in every request."""
 
 from dataclasses import replace
 from typing import Any
@@ -9,79 +9,81 @@ from django.utils.functional import SimpleLazyObject
 
 from inspector.views import errors
 from memoryhub.firewall import view_as
-from memoryhub.firewall.principals import principal_of
-from memoryhub.firewall.types import Principal
-from memoryhub.firewall.view_as import Target
+from memoryhub.firewall.clearance import Principal
+from memoryhub.firewall.principals import resolve_principal
+from memoryhub.firewall.view_as import ViewAsTarget
 
-HEADER = "Looks-As"
-"""What an htmx request says it was asked as: its page may be older than what another tab chose since."""
-_SAFE = ("GET", "HEAD", "OPTIONS")
-# They end it, change it, or change nothing but this browser.
-_ALLOWED = {
+VIEW_AS_HEADER = "View-As"
+"""Header with the view-as target of the page that sends an htmx request. Another tab may have changed it since."""
+_SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+# Routes that end view as, change its target, or change only the browser.
+_ALLOWED_ROUTES = {
     "inspector:view-as", "inspector:view-as-stop", "inspector:sign-out", "inspector:sign-in", "inspector:theme",
     "admin:logout",
 }  # fmt: skip
 
 
-class LookingAs:
-    """`request.looking` is whom the session looks as, or falsy; changes are refused meanwhile, whatever the route."""
+class ViewAsMiddleware:
+    """Set `request.view_as` to the target of view as, or a falsy value, and refuse changes while there is a target."""
 
     def __init__(self, get_response: Any) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        # Asked when it is needed first, as `request.user` is: not every route has to do with people.
-        request.looking = SimpleLazyObject(lambda: _looking(request))  # type: ignore[attr-defined]
+        # Loaded lazily, as `request.user` is: not every route needs it.
+        request.view_as = SimpleLazyObject(lambda: _load_target(request))  # type: ignore[attr-defined]
         response: HttpResponse = self.get_response(request)
         return response
 
     def process_view(self, request: HttpRequest, *_: Any) -> HttpResponse | None:
         match = request.resolver_match
-        # The API says in its own way, and to sessions alone, that nothing is changed (api.permissions).
-        if match is None or match.view_name in _ALLOWED or match.app_name == "api":
+        # The API refuses changes itself, and for sessions only (`memoryhub.api.permissions`).
+        if match is None or match.view_name in _ALLOWED_ROUTES or match.app_name == "api":
             return None
-        of_the_admin = match.app_name == "admin"
-        if (of_the_admin or request.method not in _SAFE) and (looking := looking_as(request)):
-            return _refused(request, looking, of_the_admin=of_the_admin)
+        is_admin_site = match.app_name == "admin"
+        if (is_admin_site or request.method not in _SAFE_METHODS) and (target := get_view_as_target(request)):
+            return _build_forbidden_page(request, target, is_admin_site=is_admin_site)
         return None
 
 
-def looking_as(request: HttpRequest) -> Target | None:
-    found = getattr(request, "looking", None)
-    return found if found else None
+def get_view_as_target(request: HttpRequest) -> ViewAsTarget | None:
+    target = getattr(request, "view_as", None)
+    return target if target else None
 
 
-def principal_for(request: HttpRequest) -> Principal:
-    """Whom `request` is answered as."""
-    looking = looking_as(request)
-    return looking.principal if looking else principal_of(request.user)
+def get_effective_principal(request: HttpRequest) -> Principal:
+    """Return the principal under which `request` is answered."""
+    target = get_view_as_target(request)
+    return target.principal if target else resolve_principal(request.user)
 
 
-def about(request: HttpRequest) -> dict[str, str]:
-    """What an entry of the ledger is told of a request."""
+def get_audit_context(request: HttpRequest) -> dict[str, str]:
+    """Return the fields of an audit entry that identify a request."""
     match = request.resolver_match
     return {"request_id": getattr(request, "request_id", ""), "route": match.view_name if match else ""}
 
 
-def _looking(request: HttpRequest) -> Target | None:
-    if not request.user.is_authenticated or not (name := view_as.kept_in(request.session)):
+def _load_target(request: HttpRequest) -> ViewAsTarget | None:
+    if not request.user.is_authenticated or not (name := view_as.current_target_name(request.session)):
         return None
-    person = principal_of(request.user)
-    found = view_as.target(name, person)
-    if found is None:
-        _end(request, name, person)
+    user_principal = resolve_principal(request.user)
+    target = view_as.get_target(name, user_principal)
+    if target is None:
+        _stop_view_as(request, name, user_principal)
         return None
-    return replace(found, principal=replace(found.principal, viewer=person.name))
+    return replace(target, principal=replace(target.principal, viewer=user_principal.name))
 
 
-def _end(request: HttpRequest, name: str, person: Principal) -> None:
-    """What was allowed is so no longer: a right was taken away, or the other one sees more now."""
-    view_as.stop(request.session, by=person, why="not allowed any more", **about(request))
-    messages.warning(request, f"You may not look as {name} any more. You see as yourself again.")
+def _stop_view_as(request: HttpRequest, name: str, user_principal: Principal) -> None:
+    """End view as because it is not allowed any more: a scope was removed, or the target now sees more."""
+    view_as.stop_view_as(
+        request.session, principal=user_principal, reason="not allowed any more", **get_audit_context(request)
+    )
+    messages.warning(request, f"You may not view as {name} any more. You see as yourself again.")
 
 
-def _refused(request: HttpRequest, looking: Target, *, of_the_admin: bool) -> HttpResponse:
-    why = "The administration knows your own rights alone." if of_the_admin else "Nothing was changed."
-    return errors.page(
-        request, 403, "Not while you look as somebody else", f"{why} Stop looking as {looking.name} first."
+def _build_forbidden_page(request: HttpRequest, target: ViewAsTarget, *, is_admin_site: bool) -> HttpResponse:
+    explanation = "The administration knows your own rights alone." if is_admin_site else "Nothing was changed."
+    return errors.render_error_page(
+        request, 403, "Not while viewing as somebody else", f"{explanation} Stop viewing as {target.name} first."
     )

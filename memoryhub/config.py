@@ -1,4 +1,4 @@
-"""Everything an operator can set, read once from the environment and refused at start when it makes no sense."""
+"""The operator's settings, read once from the environment; an invalid setting stops the start."""
 
 import errno
 import hashlib
@@ -20,23 +20,23 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from memoryhub.core.client_address import TrustedProxies
 
 # Roles of the embedded server.
-APPLICATION, OWNER, SUPERUSER = "memoryhub_app", "memoryhub", "postgres"
-IDLE_SECONDS = 30
-"""How long a kept connection may be idle, and a request take to send its headers."""
+APP_ROLE, OWNER_ROLE, SUPERUSER_ROLE = "memoryhub_app", "memoryhub", "postgres"
+MAX_IDLE_SECONDS = 30
+"""How long a connection may be idle, and how long a client may take to send its headers."""
 MIN_KEY_LENGTH = 32
 SERVER_LOCK = "serve.lock"
 MAX_SOCKET_PATH = 90  # sun_path holds 107 bytes; PostgreSQL appends /.s.PGSQL.5432 and a lock suffix
 
 
 class Config(BaseSettings):
-    """One field per environment variable, named MEMORYHUB_<FIELD> unless it says otherwise."""
+    """One field per environment variable, named MEMORYHUB_<FIELD> unless the field has an alias."""
 
     model_config = SettingsConfigDict(env_prefix="MEMORYHUB_", env_ignore_empty=True, extra="ignore")
 
     home: Path = Path(".memoryhub")
     database_url: SecretStr | None = Field(default=None, validation_alias="DATABASE_URL")
     database_owner_url: SecretStr | None = Field(default=None, validation_alias="DATABASE_OWNER_URL")
-    """Who owns the tables and migrates, where that is another role than the one that serves."""
+    """The address for the owner role, which migrates, if DATABASE_URL is for another role."""
     bind: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     workers: int = Field(default=2, ge=1, le=64)
@@ -46,14 +46,14 @@ class Config(BaseSettings):
     secret_key: SecretStr | None = Field(default=None, min_length=MIN_KEY_LENGTH)
     allowed_hosts: Annotated[list[str], NoDecode] = ["127.0.0.1", "localhost", "[::1]"]
     https: bool = False
-    """Set when a proxy ends TLS in front: cookies become Secure and HSTS is sent."""
+    """Set if a proxy terminates TLS: cookies become Secure and HSTS is sent."""
     trusted_proxies: Annotated[TrustedProxies, NoDecode] = TrustedProxies()
-    """Whose X-Forwarded-For says where a request comes from: a number of proxies, or their addresses and networks."""
+    """The proxies whose X-Forwarded-For is trusted: their number, or their addresses and networks."""
 
     tiers: Annotated[list[str], NoDecode] = ["public", "internal", "confidential", "restricted"]
     """Classification tiers from the most open to the most closed."""
     nli_model: Path | None = None
-    """A folder with a cross-encoder in ONNX, of which the conflict detector asks what it is in doubt about."""
+    """A folder with an ONNX cross-encoder that the conflict detector uses for pairs which its rules leave in doubt."""
     embedding_dimensions: int = Field(default=384, ge=1, le=16_000)
     max_body_bytes: int = Field(default=16 * 2**20, ge=2**16)
     max_content_bytes: int = Field(default=2**20, ge=1024)
@@ -62,8 +62,8 @@ class Config(BaseSettings):
 
     @field_validator("tiers", "allowed_hosts", mode="before")
     @classmethod
-    def split(cls, value: Any) -> Any:
-        """Lists are written with commas or spaces between their items."""
+    def split_list(cls, value: Any) -> Any:
+        """Split a list at commas and spaces."""
         return value.replace(",", " ").split() if isinstance(value, str) else value
 
     @field_validator("trusted_proxies", mode="before")
@@ -73,11 +73,11 @@ class Config(BaseSettings):
 
     @field_validator("database_url", "database_owner_url")
     @classmethod
-    def libpq_understands(cls, value: SecretStr | None) -> SecretStr | None:
+    def validate_database_url(cls, value: SecretStr | None) -> SecretStr | None:
         try:
             conninfo_to_dict(value.get_secret_value() if value else "")
         except psycopg.ProgrammingError:
-            # libpq's own words may repeat the password.
+            # libpq's error message may quote the password.
             raise ValueError(
                 "is not the address of a PostgreSQL, such as postgresql://user:password@host/name"
             ) from None
@@ -85,11 +85,11 @@ class Config(BaseSettings):
 
     @field_validator("home", "nli_model")
     @classmethod
-    def absolute(cls, value: Path | None) -> Path | None:
+    def make_absolute(cls, value: Path | None) -> Path | None:
         return value and value.expanduser().absolute()
 
     @model_validator(mode="after")
-    def tiers_make_an_order(self) -> Self:
+    def validate_tiers(self) -> Self:
         if not self.tiers or len(set(self.tiers)) != len(self.tiers):
             raise ValueError("MEMORYHUB_TIERS must name at least one tier, and each tier once")
         if any(not tier.isascii() or tier != tier.lower() or len(tier) > 64 for tier in self.tiers):
@@ -98,45 +98,45 @@ class Config(BaseSettings):
 
     @cached_property
     def socket_dir(self) -> Path:
-        """Where the embedded server listens: inside its home, unless that path is no good for a unix socket."""
-        inside = self.home / "postgres"
-        # A comma separates hosts to libpq, however it is written.
-        if len(str(inside).encode()) <= MAX_SOCKET_PATH and "," not in str(inside):
-            return inside
+        """The directory of the embedded server's socket: in the home, unless a unix socket cannot have that path."""
+        path = self.home / "postgres"
+        # libpq takes a comma as the separator of hosts, even if it is percent-encoded.
+        if len(str(path).encode()) <= MAX_SOCKET_PATH and "," not in str(path):
+            return path
         digest = hashlib.sha256(str(self.home).encode()).hexdigest()[:12]
         return Path(tempfile.gettempdir()) / f"memoryhub-{digest}"
 
     @model_validator(mode="after")
-    def an_owner_owns_something(self) -> Self:
+    def validate_owner_url(self) -> Self:
         if self.database_owner_url is not None and self.database_url is None:
             raise ValueError("DATABASE_OWNER_URL needs DATABASE_URL beside it")
         return self
 
     @cached_property
     def dsn(self) -> str:
-        """The libpq address of the database this process talks to, as the application: it owns nothing there."""
-        return self.database_url.get_secret_value() if self.database_url else self.embedded_dsn(APPLICATION)
+        """The libpq address of the database, for the application role, which owns nothing there."""
+        return self.database_url.get_secret_value() if self.database_url else self.embedded_dsn(APP_ROLE)
 
     @cached_property
     def owner_dsn(self) -> str:
-        """The same database's address for the owner of its tables, who migrates."""
+        """The libpq address of the same database, for the owner role, which migrates."""
         if self.database_url is None:
-            return self.embedded_dsn(OWNER)
+            return self.embedded_dsn(OWNER_ROLE)
         return (self.database_owner_url or self.database_url).get_secret_value()
 
     def embedded_dsn(self, role: str) -> str:
-        """The embedded server's address for one of its roles."""
-        # The port names the socket; said here, or a PGPORT of the caller's shell would send the client elsewhere.
+        """Return the embedded server's libpq address for one of its roles."""
+        # The port is part of the socket's name. Without it a PGPORT of the caller's shell would change the socket.
         return f"postgresql://{role}@/memoryhub?host={quote(str(self.socket_dir))}&port=5432"
 
-    def django_database(self, dsn: str) -> dict[str, Any]:
-        """Django's settings for the database at a libpq address."""
+    def to_django_database(self, dsn: str) -> dict[str, Any]:
+        """Return Django's settings for the database at a libpq address."""
         parts = conninfo_to_dict(dsn)
-        known = {name: name.upper() for name in ("user", "password", "host", "port")} | {"dbname": "NAME"}
-        options: dict[str, Any] = {key: value for key, value in parts.items() if key not in known}
-        # Short queries lose more to JIT than they win; a bitmap that fits need not be checked row by row; a statement
-        # that runs away must not hold a worker for ever. A scan of a whole table, and workers that start when it is
-        # large, would let a reader feel rows that are hidden.
+        django_names = {name: name.upper() for name in ("user", "password", "host", "port")} | {"dbname": "NAME"}
+        options: dict[str, Any] = {key: value for key, value in parts.items() if key not in django_names}
+        # JIT costs short queries more than it saves. With enough work_mem a bitmap stays exact, and its rows need no
+        # recheck. A runaway statement must not block a worker forever. Sequential scans, and parallel workers that
+        # start for large tables, would make a reader's latency depend on hidden rows.
         options["options"] = (
             "-c jit=off -c work_mem=32MB -c enable_seqscan=off -c max_parallel_workers_per_gather=0"
             f" -c statement_timeout={int(self.statement_timeout_seconds * 1000)}"
@@ -147,64 +147,69 @@ class Config(BaseSettings):
         options.setdefault("connect_timeout", 5)
         return {
             "ENGINE": "django.db.backends.postgresql",
-            # One thread keeps one connection: with so few threads a pool only costs (measurements, "HTTP servers").
+            # Each thread keeps one connection. With so few threads a pool only costs time (measurements, "HTTP
+            # servers").
             "CONN_MAX_AGE": None,
             "CONN_HEALTH_CHECKS": True,
             "OPTIONS": options,
-            **{django: str(parts[libpq]) for libpq, django in known.items() if parts.get(libpq)},
+            **{
+                django_name: str(parts[libpq_name])
+                for libpq_name, django_name in django_names.items()
+                if parts.get(libpq_name)
+            },
         }
 
     @property
-    def embedded(self) -> bool:
+    def is_embedded(self) -> bool:
         return self.database_url is None
 
     def ensure_home(self) -> Path:
-        with self.home_problems_explained():
+        with self.exit_on_home_errors():
             self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         return self.home
 
     @contextmanager
-    def home_problems_explained(self) -> Iterator[None]:
-        """End the program with one sentence if the block cannot use the home: a start needs it, and cannot go on."""
+    def exit_on_home_errors(self) -> Iterator[None]:
+        """Exit with one sentence if the block raises an OSError: no command can go on without the home."""
         try:
             yield
         except OSError as error:
-            raise SystemExit(home_problem(self.home, error)) from None
+            raise SystemExit(describe_home_error(self.home, error)) from None
 
-    def signing_key(self) -> str:
-        """The key that signs sessions and cursors: the operator's, else one made at the first start and kept."""
+    def load_signing_key(self) -> str:
+        """Return the key that signs sessions and cursors: the configured one, or one that the first start creates."""
         if self.secret_key is not None:
             return self.secret_key.get_secret_value()
         path = self.ensure_home() / "secret_key"
-        with self.home_problems_explained():
-            _write_once(path, secrets.token_urlsafe(48))
+        with self.exit_on_home_errors():
+            _create_private_file(path, secrets.token_urlsafe(48))
             key = path.read_text()
         if len(key) < MIN_KEY_LENGTH:
             raise SystemExit(f"{path} is cut short: remove it, and the next start makes another. Sessions end with it.")
         return key
 
 
-def home_problem(home: Path, error: OSError) -> str:
-    """One sentence for an operator: why `home` cannot be used, and what to do."""
-    where = f" ({error.filename})" if error.filename and str(error.filename) != str(home) else ""
+def describe_home_error(home: Path, error: OSError) -> str:
+    """Return one sentence for the operator: why `home` cannot be used, and how to fix it."""
+    location = f" ({error.filename})" if error.filename and str(error.filename) != str(home) else ""
     heading = f"MEMORYHUB_HOME={home} cannot be used"
     match error.errno:
         case errno.EEXIST | errno.ENOTDIR:
-            return f"{heading}: a file is in the place of a directory{where}. Set it to a directory of your own."
+            return f"{heading}: a file is in the place of a directory{location}. Set it to a directory of your own."
         case errno.EACCES | errno.EPERM:
-            return f"{heading}: user {os.geteuid()} lacks the permission{where}. Set it to a directory of your own."
+            return f"{heading}: user {os.geteuid()} lacks the permission{location}. Set it to a directory of your own."
         case errno.EROFS:
-            return f"{heading}: its file system is read-only{where}. Set it to a directory that can be written."
+            return f"{heading}: its file system is read-only{location}. Set it to a directory that can be written."
         case errno.ENOSPC | errno.EDQUOT:
-            return f"{heading}: its disk is full{where}. Make room there, or set it to a directory on another disk."
+            return f"{heading}: its disk is full{location}. Make room there, or set it to a directory on another disk."
         case _:
-            return f"{heading}: {error.strerror or type(error).__name__}{where}."
+            return f"{heading}: {error.strerror or type(error).__name__}{location}."
 
 
-def _write_once(path: Path, text: str) -> None:
-    """Write a private file unless there is one. A disk that is full leaves none."""
+def _create_private_file(path: Path, text: str) -> None:
+    """Write a private file if there is none. After a failed write, such as on a full disk, there is no file."""
     try:
-        file = open(path, "x", opener=_private)  # noqa: SIM115 - closed below
+        file = open(path, "x", opener=_open_private)  # noqa: SIM115 - closed below
     except FileExistsError:
         return
     try:
@@ -215,12 +220,12 @@ def _write_once(path: Path, text: str) -> None:
         raise
 
 
-def _private(path: str, flags: int) -> int:
+def _open_private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def load() -> Config:
-    """Read the environment. A setting that makes no sense ends the program with one sentence for each mistake."""
+def load_config() -> Config:
+    """Read the environment. Invalid settings end the program with one sentence for each mistake."""
     try:
         return Config()
     except ValidationError as error:

@@ -1,15 +1,15 @@
-"""The door for granian: Django, and before it what reads requests and lets callers take turns."""
+"""The RSGI application for granian: `memoryhub.front` before Django."""
 
 from django.conf import settings
 
 from memoryhub.wsgi import application as django
 
 
-def _application() -> object:
-    # Django is set up by now, which what follows needs to be imported.
+def _create_application() -> object:
+    # This import needs Django, which importing `memoryhub.wsgi` has set up.
     from memoryhub.front.application import Application  # noqa: PLC0415 - needs Django
 
-    return Application(django, threads=settings.MEMORYHUB.threads)
+    return Application(django, threads=settings.APP_CONFIG.threads)
 
 
-application = _application()
+application = _create_application()

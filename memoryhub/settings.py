@@ -6,22 +6,23 @@ from pathlib import Path
 import structlog
 from csp.constants import NONE, SELF
 
-from memoryhub import config, logs
+from memoryhub import config, logging
 from memoryhub.version import VERSION
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-MEMORYHUB = config.load()
+APP_CONFIG = config.load_config()
 
-SECRET_KEY = MEMORYHUB.signing_key()
-DEBUG = MEMORYHUB.debug
-ALLOWED_HOSTS = MEMORYHUB.allowed_hosts
+SECRET_KEY = APP_CONFIG.load_signing_key()
+DEBUG = APP_CONFIG.debug
+ALLOWED_HOSTS = APP_CONFIG.allowed_hosts
 
 INSTALLED_APPS = [
     "memoryhub.audit",
     "memoryhub.firewall",
     "memoryhub.memories",
     "memoryhub.conflicts",
-    "memoryhub.ops",
+    "memoryhub.access_log",
+    "memoryhub.operations",
     "memoryhub.api",
     "inspector",
     "inspector.apps.AdminConfig",
@@ -44,25 +45,25 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "memoryhub.api.middleware.RequestId",
-    "memoryhub.api.middleware.SecurityHeaders",
-    "memoryhub.api.middleware.ContentSecurityPolicy",
-    "memoryhub.api.middleware.ProblemDetails",
-    "memoryhub.api.middleware.OwnSite",
+    "memoryhub.middleware.RequestIdMiddleware",
+    "memoryhub.middleware.SecurityHeadersMiddleware",
+    "memoryhub.middleware.ContentSecurityPolicyMiddleware",
+    "memoryhub.middleware.ProblemDetailsMiddleware",
+    "memoryhub.middleware.FetchMetadataMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "memoryhub.api.middleware.Liveness",
-    "memoryhub.api.middleware.ConditionalRead",
-    "memoryhub.api.middleware.StatementTime",
+    "memoryhub.middleware.HealthCheckMiddleware",
+    "memoryhub.middleware.EtagMiddleware",
+    "memoryhub.middleware.StatementTimeoutMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "memoryhub.api.middleware.KnownCaller",
+    "memoryhub.middleware.CredentialCheckMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
-    "inspector.view_as.LookingAs",
+    "inspector.view_as.ViewAsMiddleware",
     "axes.middleware.AxesMiddleware",
 ]
 
@@ -86,7 +87,7 @@ TEMPLATES = [
 ]
 
 
-DATABASES = {"default": MEMORYHUB.django_database(MEMORYHUB.dsn)}
+DATABASES = {"default": APP_CONFIG.to_django_database(APP_CONFIG.dsn)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTHENTICATION_BACKENDS = [
@@ -99,20 +100,21 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 LOGIN_URL = "inspector:sign-in"
-LOGIN_REDIRECT_URL = "inspector:memories"
+LOGIN_REDIRECT_URL = "inspector:memory-list"
 LOGOUT_REDIRECT_URL = "inspector:sign-in"
 
-AXES_HANDLER = "memoryhub.firewall.lockout.Lockout"
+AXES_HANDLER = "memoryhub.firewall.lockout.LockoutHandler"
 AXES_FAILURE_LIMIT = 10
-# Longer than the longest delay between two attempts: else a person who waits for it would begin anew each time.
+# Longer than the longest delay between two attempts. Otherwise the failures of a person who waits would be forgotten,
+# and the delays would begin anew.
 AXES_COOLOFF_TIME = timedelta(hours=1)
-# X-Forwarded-For counts from trusted proxies only: else a client that writes it could be anybody.
-AXES_CLIENT_IP_CALLABLE = "memoryhub.firewall.lockout.client_address"
-AXES_LOCKOUT_CALLABLE = "inspector.views.session.locked_out"
+# Uses X-Forwarded-For from trusted proxies only. Otherwise a client could pretend to be at any address.
+AXES_CLIENT_IP_CALLABLE = "memoryhub.firewall.lockout.get_client_address"
+AXES_LOCKOUT_CALLABLE = "inspector.views.session.render_lockout"
 AXES_RESET_ON_SUCCESS = True
-# What is tried while the lock holds is not counted: one address alone must not lock an account for all others.
+# Attempts during a lockout are not counted: one address alone must not lock an account for everybody.
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
-# Who signed in is in the ledger, and what the tables of failures hold is nobody's reading.
+# Sign-ins are in the audit log, and nobody needs to read the tables of failures.
 AXES_DISABLE_ACCESS_LOG = True
 AXES_ENABLE_ACCESS_FAILURE_LOG = False
 AXES_ENABLE_ADMIN = False
@@ -123,16 +125,16 @@ USE_TZ = True
 USE_I18N = False
 
 STATIC_URL = "static/"
-STATIC_ROOT = MEMORYHUB.home / "static"
+STATIC_ROOT = APP_CONFIG.home / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
-# Without a collected manifest (tests, a checkout that never ran `serve`) the files are read where they lie.
+# Without a collected manifest (tests, a checkout that never ran `serve`) files are read from their source folders.
 WHITENOISE_USE_FINDERS = True
 
-DATA_UPLOAD_MAX_MEMORY_SIZE = MEMORYHUB.max_body_bytes
+DATA_UPLOAD_MAX_MEMORY_SIZE = APP_CONFIG.max_body_bytes
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 1_000
 
 REST_FRAMEWORK = {
@@ -143,11 +145,11 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["memoryhub.api.permissions.HasScope"],
     "DEFAULT_PARSER_CLASSES": ["memoryhub.api.parsers.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["memoryhub.api.renderers.OrjsonRenderer"],
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "memoryhub.api.renderers.AlwaysJson",
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "memoryhub.api.renderers.JsonOnlyNegotiation",
     "DEFAULT_METADATA_CLASS": None,
     "URL_FORMAT_OVERRIDE": None,
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "EXCEPTION_HANDLER": "memoryhub.api.handler.handle_exception",
+    "EXCEPTION_HANDLER": "memoryhub.api.exceptions.handle_exception",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
 }
 
@@ -162,14 +164,14 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "SCHEMA_PATH_PREFIX": "/api",
     "ENABLE_DJANGO_DEPLOY_CHECK": False,
-    # Else it would have to make up names for what is called the same and means something else.
+    # Otherwise drf-spectacular makes up names for enums of fields that share a name but not their values.
     "ENUM_NAME_OVERRIDES": {
         "StatusEnum": "memoryhub.memories.filters.FILTER_STATUSES",
         "StoredStatusEnum": "memoryhub.memories.models.STATUSES",
-        "ReceiptStatusEnum": "memoryhub.api.shapes.RECEIPT_STATUSES",
+        "ReceiptStatusEnum": "memoryhub.api.responses.RECEIPT_STATUSES",
         "MemberStatusEnum": ["active", "retired"],
         "ConflictStatusEnum": ["open", "decided"],
-        "ClassEnum": "memoryhub.conflicts.detector.CLASSES",
+        "ClassEnum": "memoryhub.conflicts.detector.compare.CLASSES",
     },
 }
 
@@ -193,19 +195,19 @@ SECURE_REFERRER_POLICY = "same-origin"
 SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
-SESSION_COOKIE_SECURE = MEMORYHUB.https
+SESSION_COOKIE_SECURE = APP_CONFIG.https
 CSRF_COOKIE_HTTPONLY = True
 CSRF_COOKIE_SAMESITE = "Lax"
-CSRF_COOKIE_SECURE = MEMORYHUB.https
-CSRF_FAILURE_VIEW = "inspector.views.errors.csrf_failure"
-if MEMORYHUB.https:
+CSRF_COOKIE_SECURE = APP_CONFIG.https
+CSRF_FAILURE_VIEW = "inspector.views.errors.render_csrf_failure"
+if APP_CONFIG.https:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SECURE_SSL_REDIRECT = True
     SECURE_HSTS_SECONDS = 31_536_000
     SECURE_HSTS_INCLUDE_SUBDOMAINS = True
     SECURE_HSTS_PRELOAD = True
 
-# On every answer, whoever gives it: a page, a problem, a file, Django itself.
+# Set on every response, whether it is a page, a problem, a file or an error page of Django.
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": X_FRAME_OPTIONS,
@@ -217,7 +219,7 @@ SECURITY_HEADERS = {
         " microphone=(), midi=(), payment=(), usb=()"
     ),
 }
-if MEMORYHUB.https:
+if APP_CONFIG.https:
     SECURITY_HEADERS["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains; preload"
 
 structlog.configure(
@@ -234,12 +236,12 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
-        # JSON escapes every control character, so hostile text cannot forge a line or drive a terminal.
+        # JSON escapes every control character, so hostile text cannot forge a log line or control a terminal.
         "json": {
             "()": "structlog.stdlib.ProcessorFormatter",
             "processors": [
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.ExceptionRenderer(logs.described),
+                structlog.processors.ExceptionRenderer(logging.render_exception),
                 structlog.processors.JSONRenderer(ensure_ascii=True),
             ],
             "foreign_pre_chain": [
@@ -252,12 +254,15 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": "WARNING"},
     "loggers": {
         "memoryhub": {"level": "INFO"},
-        # Every 4xx is already an answer; as a log line it would repeat what a hostile client sent.
+        # A response with 4xx needs no log line, which would repeat what a hostile client sent.
         "django.request": {"level": "ERROR"},
         "django.security": {"level": "ERROR"},
-        # Errors of the level ERROR, with a traceback, that any client can cause as often as it likes.
+        # Django logs these as errors with a traceback, and any client can cause them as often as it likes.
         "django.security.TooManyFieldsSent": {"level": "CRITICAL"},
         "django.security.RequestDataTooBig": {"level": "CRITICAL"},
         "axes": {"level": "ERROR"},
     },
 }
+
+# Triggers name no schema: a hub uses the first schema of its search_path, which need not be `public`.
+PGTRIGGER_SCHEMA = ""

@@ -1,18 +1,18 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from inspector.views.docs import docs
-from memoryhub.api.views import ReadyView
+from inspector.views.api_reference import api_docs
+from memoryhub.api.native.memories import ReadyView
 
 urlpatterns = [
-    path("api/docs", docs, name="docs"),
+    path("api/docs", api_docs, name="docs"),
     path("api/", include("memoryhub.api.urls")),
     path("ready", ReadyView.as_view(), name="ready"),
     path("admin/", admin.site.urls),
     path("", include("inspector.urls")),
 ]
 
-handler400 = "inspector.views.errors.bad_request"
-handler403 = "inspector.views.errors.forbidden"
-handler404 = "inspector.views.errors.not_found"
-handler500 = "inspector.views.errors.server_error"
+handler400 = "inspector.views.errors.render_bad_request"
+handler403 = "inspector.views.errors.render_forbidden"
+handler404 = "inspector.views.errors.render_not_found"
+handler500 = "inspector.views.errors.render_server_error"

@@ -1,4 +1,4 @@
-"""The door for a WSGI server."""
+"""The WSGI application."""
 
 import multiprocessing
 import os
@@ -8,20 +8,20 @@ from multiprocessing.process import BaseProcess
 from django.core.wsgi import get_wsgi_application
 
 
-def _belong_to(parent: BaseProcess) -> None:
-    # Ctrl-C reaches every process of the terminal's group: the parent alone decides when its workers stop.
+def _exit_with_parent(parent: BaseProcess) -> None:
+    # Ctrl-C signals every process of the terminal's group, but only the parent decides when its workers stop.
     os.setpgid(0, 0)
 
-    def leave_with_it() -> None:
+    def watch_parent() -> None:
         parent.join()
         os._exit(1)
 
-    # Without this a parent killed with -9 leaves workers that hold the port.
-    threading.Thread(target=leave_with_it, name="parent", daemon=True).start()
+    # Without this, the workers of a parent killed by SIGKILL would go on and hold the port.
+    threading.Thread(target=watch_parent, name="parent", daemon=True).start()
 
 
 if (parent := multiprocessing.parent_process()) is not None:
-    _belong_to(parent)
+    _exit_with_parent(parent)
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "memoryhub.settings")
 application = get_wsgi_application()

@@ -1,4 +1,4 @@
-"""Fixtures that every test may use; builders are in tests/builders.py."""
+"""Fixtures that every test may use; factories are in tests/factories.py."""
 
 import gc
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ from django.test import Client, TransactionTestCase
 from hypothesis import HealthCheck, settings
 from psycopg.pq import TransactionStatus
 
-from memoryhub.ops import reads
+from memoryhub.access_log import read_log
 
 # Nothing collects static files for tests, so there is no manifest to read their hashed names from.
 django_settings.STORAGES["staticfiles"]["BACKEND"] = "django.contrib.staticfiles.storage.StaticFilesStorage"
@@ -36,11 +36,11 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _flush_may_empty_the_memories() -> Iterator[None]:
+def _allow_flush_of_memories() -> Iterator[None]:
     """Between transactional tests the tables are truncated, which the append-only trigger would refuse."""
     teardown = TransactionTestCase._fixture_teardown  # type: ignore[attr-defined]
 
-    def allowed(_: TransactionTestCase) -> None:
+    def flush_with_triggers_ignored(_: TransactionTestCase) -> None:
         # A request that the browser did not wait for may still hold what is to be emptied, and hold out for longer.
         with connection.cursor() as cursor:
             cursor.execute(
@@ -48,59 +48,65 @@ def _flush_may_empty_the_memories() -> Iterator[None]:
                 " WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()"
             )
         # CASCADE, because knox's migrations make a table that refers to the users and has no model here.
-        with pgtrigger.ignore("memories.Memory:keep", "audit.AuditEntry:append_only", "conflicts.Decision:append_only"):
+        with pgtrigger.ignore(
+            "memories.Memory:forbid_truncate", "audit.AuditEntry:forbid_truncate", "conflicts.Decision:forbid_truncate"
+        ):
             call_command("flush", verbosity=0, interactive=False, allow_cascade=True)
 
-    TransactionTestCase._fixture_teardown = allowed  # type: ignore[attr-defined]
+    TransactionTestCase._fixture_teardown = flush_with_triggers_ignored  # type: ignore[attr-defined]
     yield
     TransactionTestCase._fixture_teardown = teardown  # type: ignore[attr-defined]
 
 
 @pytest.fixture(autouse=True)
-def _reads_are_written_when_they_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A thread that writes them later would do so in the database of another test: `reads.flush()` does it here."""
-    monkeypatch.setattr(reads, "_queue", reads.Queue(in_background=False))
+def _write_reads_on_flush(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread would write them later, in the database of another test: `read_log.flush_reads()` does it here."""
+    monkeypatch.setattr(read_log, "_writer", read_log.ReadLogWriter(is_background=False))
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _requests_stand_behind_the_wall() -> Iterator[None]:
+def _requests_use_row_security() -> Iterator[None]:
     """A request begins with no right to a row, as on the application's own connections, and must say who asks."""
 
-    def forget(**_: Any) -> None:
-        _tell_connection("")
+    def clear_writer_sources(**_: Any) -> None:
+        _set_writer_sources("")
 
-    def remember(**_: Any) -> None:
-        _tell_connection("*")
+    def allow_all_sources(**_: Any) -> None:
+        _set_writer_sources("*")
 
-    request_started.connect(forget, weak=False)
-    request_finished.connect(remember, weak=False)
+    request_started.connect(clear_writer_sources, weak=False)
+    request_finished.connect(allow_all_sources, weak=False)
     yield
-    request_started.disconnect(forget)
-    request_finished.disconnect(remember)
+    request_started.disconnect(clear_writer_sources)
+    request_finished.disconnect(allow_all_sources)
 
 
-def _tell_connection(writes_as: str) -> None:
+def _set_writer_sources(writer_sources: str) -> None:
     # Past Django, so that tests that count queries count the product's.
-    raw = connection.connection
-    if raw is not None and not raw.closed and raw.info.transaction_status is not TransactionStatus.INERROR:
+    raw_connection = connection.connection
+    if (
+        raw_connection is not None
+        and not raw_connection.closed
+        and raw_connection.info.transaction_status is not TransactionStatus.INERROR
+    ):
         # A connection that a test has cut is Django's to notice.
         with suppress(psycopg.OperationalError):
-            raw.execute("SELECT set_config('memoryhub.writes_as', %s, false)", [writes_as])
+            raw_connection.execute("SELECT set_config('memoryhub.writer_sources', %s, false)", [writer_sources])
 
 
-class Api:
+class ApiClient:
     """A caller of the API with one key."""
 
     def __init__(self, key: str | None) -> None:
         self.client = Client(headers={"Authorization": f"Bearer {key}"} if key else {})
 
-    def get(self, path: str, **parameters: Any) -> Any:
-        return self.client.get(path, parameters)
+    def get(self, path: str, **params: Any) -> Any:
+        return self.client.get(path, params)
 
     def post(self, path: str, body: Any, **options: Any) -> Any:
         return self.client.post(path, body, content_type="application/json", **options)
 
 
 @pytest.fixture
-def api() -> Callable[[str | None], Api]:
-    return Api
+def api() -> Callable[[str | None], ApiClient]:
+    return ApiClient

@@ -9,9 +9,9 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from memoryhub import config
-from memoryhub.config import Config, home_problem
+from memoryhub.config import Config, describe_home_error
 
-NONSENSE = [
+INVALID_SETTINGS = [
     ({"MEMORYHUB_PORT": "70000"}, "port"),
     ({"MEMORYHUB_PORT": "http"}, "port"),
     ({"MEMORYHUB_TIERS": " , "}, "MEMORYHUB_TIERS"),
@@ -25,46 +25,46 @@ NONSENSE = [
 ]
 
 
-@pytest.mark.parametrize(("variables", "named"), NONSENSE, ids=str)
-def test_a_setting_that_makes_no_sense_ends_the_start_with_one_sentence(variables, named, monkeypatch):
+@pytest.mark.parametrize(("variables", "setting_name"), INVALID_SETTINGS, ids=str)
+def test_a_setting_that_makes_no_sense_ends_the_start_with_one_sentence(variables, setting_name, monkeypatch):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
 
-    with pytest.raises(SystemExit) as stop:
-        config.load()
+    with pytest.raises(SystemExit) as exc_info:
+        config.load_config()
 
-    heading, *sentences = str(stop.value).splitlines()
+    heading, *sentences = str(exc_info.value).splitlines()
     assert heading == "memoryhub cannot start with these settings:"
-    assert [named in sentence for sentence in sentences] == [True]
+    assert [setting_name in sentence for sentence in sentences] == [True]
 
 
-def test_every_mistake_is_told_at_once(monkeypatch):
+def test_every_mistake_is_reported_at_once(monkeypatch):
     monkeypatch.setenv("MEMORYHUB_PORT", "-1")
     monkeypatch.setenv("MEMORYHUB_WORKERS", "none")
 
     with pytest.raises(SystemExit, match=r"port.*\n.*workers"):
-        config.load()
+        config.load_config()
 
 
 def test_the_secret_never_shows_in_the_complaint(monkeypatch):
     monkeypatch.setenv("MEMORYHUB_SECRET_KEY", "hunter2")
 
-    with pytest.raises(SystemExit) as stop:
-        config.load()
+    with pytest.raises(SystemExit) as exc_info:
+        config.load_config()
 
-    assert "hunter2" not in str(stop.value)
+    assert "hunter2" not in str(exc_info.value)
 
 
 def test_an_empty_variable_counts_as_unset(monkeypatch):
     monkeypatch.setenv("MEMORYHUB_PORT", "")
 
-    assert config.load().port == 8000
+    assert config.load_config().port == 8000
 
 
 def test_the_signing_key_is_made_once_and_is_private(tmp_path):
-    first = Config(home=tmp_path / "home").signing_key()
+    first = Config(home=tmp_path / "home").load_signing_key()
 
-    assert Config(home=tmp_path / "home").signing_key() == first
+    assert Config(home=tmp_path / "home").load_signing_key() == first
     assert (tmp_path / "home" / "secret_key").stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "home").stat().st_mode & 0o777 == 0o700
 
@@ -81,10 +81,10 @@ def test_a_signing_key_that_was_cut_short_is_not_signed_with(tmp_path):
     (tmp_path / "secret_key").write_text("")
 
     with pytest.raises(SystemExit, match="secret_key is cut short: remove it"):
-        Config(home=tmp_path).signing_key()
+        Config(home=tmp_path).load_signing_key()
 
 
-PROBLEMS = [
+HOME_PROBLEMS = [
     (errno.EROFS, "its file system is read-only"),
     (errno.ENOSPC, "its disk is full"),
     (errno.EDQUOT, "its disk is full"),
@@ -96,46 +96,49 @@ PROBLEMS = [
 ]
 
 
-@pytest.mark.parametrize(("number", "reason"), PROBLEMS)
-def test_each_reason_why_a_home_cannot_be_used_has_its_sentence(number, reason):
-    text = home_problem(Path("/srv/hub"), OSError(number, os.strerror(number), "/srv/hub/secret_key"))
+@pytest.mark.parametrize(("uid", "reason"), HOME_PROBLEMS)
+def test_each_reason_why_a_home_cannot_be_used_has_its_sentence(uid, reason):
+    text = describe_home_error(Path("/srv/hub"), OSError(uid, os.strerror(uid), "/srv/hub/secret_key"))
 
     assert text.startswith("MEMORYHUB_HOME=/srv/hub cannot be used: ")
     assert reason in text
     assert "(/srv/hub/secret_key)" in text
 
 
-USES_A_HOME = """
+USE_HOME_SCRIPT = """
 import os, sys
 from pathlib import Path
 from memoryhub.config import Config
-from memoryhub.ops import embedded
+from memoryhub.operations import embedded_postgres
 
 if os.geteuid() == 0:
     os.setgroups([]), os.setgid(65534), os.setuid(65534)
 config = Config(home=sys.argv[1], database_url=None)
 if sys.argv[2] == "signing_key":
-    config.signing_key()
+    config.load_signing_key()
 else:
-    with embedded.running(config):
+    with embedded_postgres.run_server(config):
         pass
 """
 
 
-@pytest.mark.parametrize("use", ["signing_key", "running"])
-def test_a_home_without_permission_is_one_sentence(use):
+@pytest.mark.parametrize("home_use", ["signing_key", "server"])
+def test_a_home_without_permission_is_one_sentence(home_use):
     folder = Path(tempfile.mkdtemp())
     folder.chmod(0o555)
     try:
-        done = subprocess.run(
-            [sys.executable, "-c", USES_A_HOME, str(folder / "home"), use], capture_output=True, text=True, check=False
+        process = subprocess.run(
+            [sys.executable, "-c", USE_HOME_SCRIPT, str(folder / "home"), home_use],
+            capture_output=True,
+            text=True,
+            check=False,
         )
     finally:
         folder.rmdir()
 
-    assert done.returncode == 1
-    assert len(done.stderr.splitlines()) == 1
-    assert f"MEMORYHUB_HOME={folder}/home cannot be used: user " in done.stderr
+    assert process.returncode == 1
+    assert len(process.stderr.splitlines()) == 1
+    assert f"MEMORYHUB_HOME={folder}/home cannot be used: user " in process.stderr
 
 
 @pytest.mark.parametrize("home", ["file", "file/below"])
@@ -143,7 +146,7 @@ def test_a_home_without_permission_is_one_sentence(use):
 def test_a_home_that_is_a_file_is_one_sentence_for_every_command(tmp_path, home, command):
     (tmp_path / "file").write_text("precious")
     variables = {name: value for name, value in os.environ.items() if not name.startswith(("MEMORYHUB_", "DATABASE_"))}
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "manage.py", command],
         env=variables | {"MEMORYHUB_HOME": str(tmp_path / home)},
         capture_output=True,
@@ -151,13 +154,13 @@ def test_a_home_that_is_a_file_is_one_sentence_for_every_command(tmp_path, home,
         check=False,
     )
 
-    assert done.returncode == 1
-    assert len(done.stderr.splitlines()) == 1
-    assert "a file is in the place of a directory" in done.stderr
+    assert process.returncode == 1
+    assert len(process.stderr.splitlines()) == 1
+    assert "a file is in the place of a directory" in process.stderr
 
 
 def test_manage_py_says_it_without_a_traceback():
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "manage.py", "check"],
         env=os.environ | {"MEMORYHUB_PORT": "eighty"},
         capture_output=True,
@@ -165,6 +168,6 @@ def test_manage_py_says_it_without_a_traceback():
         check=False,
     )
 
-    assert done.returncode == 1
-    assert "port" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert process.returncode == 1
+    assert "port" in process.stderr
+    assert "Traceback" not in process.stderr

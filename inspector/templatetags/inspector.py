@@ -1,4 +1,4 @@
-"""How values look. What is true about them is decided elsewhere."""
+"""Template tags and filters that format values."""
 
 import math
 from collections.abc import Iterable
@@ -10,115 +10,117 @@ from django.templatetags.static import static
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from inspector import text
-from inspector.moment import Standpoint, stand
-from inspector.search import life_of
-from memoryhub.firewall.types import ACTOR_TYPES, Scope, tier_order
-from memoryhub.memories.suspicion import masked, why_instructing
-from memoryhub.timetravel.text import Piece
+from inspector.presenters import safe_text
+from inspector.presenters.memory_search import build_subject_url
+from inspector.time_context import TimeContext, get_time_context
+from memoryhub.core.secrets import injection_reason, mask_secrets
+from memoryhub.firewall.clearance import ACTOR_TYPES, Scope, get_tier_order
+from memoryhub.timetravel.text_diff import DiffSegment
 
 register = template.Library()
 
 THEMES = ("auto", "light", "dark")
-EXCERPT = 420
-STEPS = (("year", 31_557_600), ("month", 2_629_800), ("day", 86_400), ("hour", 3_600), ("minute", 60))
+MAX_EXCERPT_CHARS = 420
+TIME_UNITS = (("year", 31_557_600), ("month", 2_629_800), ("day", 86_400), ("hour", 3_600), ("minute", 60))
 
 
-register.filter("hides_characters", text.hides_characters)
-register.filter("imitates_letters", text.imitates_letters)
-register.filter("why_instructing", why_instructing)
-register.filter("life_of", life_of)
-
-
-@register.filter
-def reveal(value: str, secrets_too: bool = False) -> SafeString:
-    """A text with nothing hidden in it but secrets, which are masked unless the page was asked for them."""
-    return text.reveal(value if secrets_too else masked(value))
+register.filter("has_hidden_characters", safe_text.has_hidden_characters)
+register.filter("has_homoglyphs", safe_text.has_homoglyphs)
+register.filter("injection_reason", injection_reason)
+register.filter("subject_url", build_subject_url)
 
 
 @register.filter
-def brief(value: str, limit: int = 120) -> str:
-    """The beginning of a name, for places of which a page has many. A secret in it is masked before it is cut."""
-    return text.shorten(masked(value), limit)
+def render_visible(value: str, is_unmasked: bool = False) -> SafeString:
+    """Render a text with hidden characters visible. Secrets are masked unless `is_unmasked`."""
+    return safe_text.render_visible(value if is_unmasked else mask_secrets(value))
+
+
+@register.filter
+def truncate_masked(value: str, limit: int = 120) -> str:
+    """Return the beginning of a name. Secrets are masked before the text is cut."""
+    return safe_text.shorten(mask_secrets(value), limit)
 
 
 @register.simple_tag
-def excerpt(content: str, sought: str = "") -> SafeString:
-    """The part of a content that a row shows, with what was sought for marked."""
-    return text.highlight(text.around(masked(content), sought, EXCERPT), sought)
+def excerpt(content: str, search_terms: str = "") -> SafeString:
+    """Return the part of a content that a row shows, with matches of `search_terms` marked."""
+    return safe_text.highlight(
+        safe_text.extract_excerpt(mask_secrets(content), search_terms, MAX_EXCERPT_CHARS), search_terms
+    )
 
 
 @register.simple_tag
-def reveal_example(codes: str) -> SafeString:
-    """Characters given by their numbers, as the inspector shows them."""
-    return text.reveal("".join(chr(int(code, 16)) for code in codes.split()))
+def render_visible_example(codes: str) -> SafeString:
+    """Render characters, given by their hexadecimal code points, like in a memory."""
+    return safe_text.render_visible("".join(chr(int(code, 16)) for code in codes.split()))
 
 
 @register.filter
-def shown_plainly(value: str) -> SafeString:
-    """A short form for places that hold no markup, such as a page's title."""
-    return format_html("{}", text.without_hidden(text.shorten(masked(value), 120)))
+def plain_text(value: str) -> SafeString:
+    """Return a short form for places without markup, such as a page title."""
+    return format_html("{}", safe_text.replace_hidden(safe_text.shorten(mask_secrets(value), 120)))
 
 
 @register.simple_tag(takes_context=True)
 def theme(context: template.Context) -> str:
-    """The theme of this browser. A cookie keeps it, so that the page comes in it from the first byte."""
+    """Return the theme from the browser's cookie, so that the server already renders the page in it."""
     request = context.get("request")
-    chosen = request.COOKIES.get("theme", "auto") if isinstance(request, HttpRequest) else "auto"
-    return chosen if chosen in THEMES else "auto"
+    cookie_theme = request.COOKIES.get("theme", "auto") if isinstance(request, HttpRequest) else "auto"
+    return cookie_theme if cookie_theme in THEMES else "auto"
 
 
 @register.simple_tag(takes_context=True)
-def may(context: template.Context, scope: str) -> bool:
-    """Whether whoever the page is made for may do that; a page that asks nobody anything is for nobody."""
+def has_scope(context: template.Context, scope: str) -> bool:
+    """Whether the request's principal has the scope; False on pages without a principal."""
     principal = getattr(context.get("request"), "principal", None)
-    return principal is not None and bool(principal.may(Scope(scope)))
+    return principal is not None and bool(principal.has_scope(Scope(scope)))
 
 
 @register.simple_tag(takes_context=True)
-def standpoint(context: template.Context) -> Standpoint:
-    """Where in time the page stands."""
+def page_time(context: template.Context) -> TimeContext:
+    """Return the time context of the page."""
     request = context.get("request")
-    return stand(request) if isinstance(request, HttpRequest) else Standpoint(asked={})
+    return get_time_context(request) if isinstance(request, HttpRequest) else TimeContext(instant_params={})
 
 
 @register.filter
-def at(here: Standpoint, url: str) -> str:
-    """`url`, looked at from here in time."""
-    return here.keep(url)
+def at_time(context: TimeContext, url: str) -> str:
+    """Add the instants of the page to `url`."""
+    return context.add_to_url(url)
 
 
 @register.simple_tag
 def icon(name: str, label: str = "") -> SafeString:
-    """A symbol of the sprite. With a label it is read out, without it is an ornament."""
+    """Return an icon of the sprite. A screen reader reads its label, and ignores it without one."""
     href = f"{static('img/icons.svg')}#{name}"
-    shown = format_html('<svg class="icon" aria-hidden="true"><use href="{}"/></svg>', href)
-    return format_html('{}<span class="visually-hidden">{}</span>', shown, label) if label else shown
+    svg = format_html('<svg class="icon" aria-hidden="true"><use href="{}"/></svg>', href)
+    return format_html('{}<span class="visually-hidden">{}</span>', svg, label) if label else svg
 
 
 @register.filter
 def tier_level(tier: str) -> int:
-    """How closed a tier is, from 0 to 3, however many tiers the operator has."""
-    order = tier_order()
+    """Return the position of a tier from 0 (most open) to 3 (most closed), for any number of tiers."""
+    order = get_tier_order()
     if tier not in order or len(order) == 1:
         return 0
     return math.ceil(order.index(tier) / (len(order) - 1) * 3)
 
 
 @register.simple_tag
-def icon_of_tier(tier: str) -> SafeString:
+def tier_icon(tier: str) -> SafeString:
     return icon(f"tier-{tier_level(tier)}")
 
 
 @register.simple_tag
-def icon_of_actor(actor_type: str) -> SafeString:
+def actor_icon(actor_type: str) -> SafeString:
     return icon(actor_type if actor_type in ACTOR_TYPES else "help")
 
 
 @register.simple_tag
-def swap(url: str, show: str = "") -> SafeString:
-    """An `href` that htmx follows by swapping the list alone."""
-    scroll = " show:window:top" if show else ""
+def htmx_link(url: str, scroll_to: str = "") -> SafeString:
+    """Return an `href` that htmx follows by swapping the list only."""
+    scroll = " show:window:top" if scroll_to else ""
     return format_html(
         'href="{0}" hx-get="{0}" hx-target="#results" hx-swap="outerHTML{1}" hx-push-url="true"'
         ' hx-indicator="#progress"',
@@ -128,10 +130,10 @@ def swap(url: str, show: str = "") -> SafeString:
 
 
 @register.simple_tag
-def copy_button(label: str, text: str = "", *, from_url: str = "", secrets_too: bool = False) -> SafeString:
-    """Copies `text`, or the content of the memory at `from_url`. It needs JavaScript, and without is not there."""
-    text = text if secrets_too else masked(text)
-    # A parser turns CR into LF unless it is written as a reference.
+def copy_button(label: str, text: str = "", *, from_url: str = "", is_unmasked: bool = False) -> SafeString:
+    """Return a button that copies `text`, or the content at `from_url`. It is hidden without JavaScript."""
+    text = text if is_unmasked else mask_secrets(text)
+    # HTML parsers turn a literal CR into LF, but not a character reference.
     raw = format_html_join(format_html("&#{};", 13), "{}", ((line,) for line in text.split("\r")))
     source = format_html('data-copy-from="{}"', from_url) if from_url else format_html('data-copy="{}"', raw)
     sprite = static("img/icons.svg")
@@ -146,66 +148,70 @@ def copy_button(label: str, text: str = "", *, from_url: str = "", secrets_too: 
 
 
 @register.filter
-def exact(moment: datetime) -> str:
-    return f"{moment.day} {moment:%b} {moment.year:04d}, {moment:%H:%M}"
+def format_datetime(instant: datetime) -> str:
+    return f"{instant.day} {instant:%b} {instant.year:04d}, {instant:%H:%M}"
 
 
 @register.simple_tag
-def relative(moment: datetime) -> SafeString:
-    """How long ago, with the exact instant for machines and for who points at it."""
-    utc = moment.astimezone(UTC)
+def relative_time(instant: datetime) -> SafeString:
+    """Return how long ago an instant was, with the exact instant in `datetime` and `title`."""
+    utc = instant.astimezone(UTC)
     return format_html(
         '<time datetime="{}" title="{} UTC" data-relative>{}</time>',
         utc.isoformat().replace("+00:00", "Z"),
         utc.isoformat(sep=" ").replace("+00:00", ""),
-        _ago((datetime.now(UTC) - utc).total_seconds()),
+        _format_ago((datetime.now(UTC) - utc).total_seconds()),
     )
 
 
 @register.filter
 def alphabetical(values: Iterable[str]) -> list[str]:
-    """Sets of names in an order that is the same in every process."""
+    """Sort a set of names, so that the order is the same in every process."""
     return sorted(values)
 
 
 @register.filter
-def thousands(number: int) -> str:
-    return f"{number:,}"
+def thousands(count: int) -> str:
+    return f"{count:,}"
 
 
 @register.simple_tag
-def diff(pieces: Iterable[Piece]) -> SafeString:
-    return format_html_join("", "{}", ((_piece(piece),) for piece in pieces))
+def render_diff(segments: Iterable[DiffSegment]) -> SafeString:
+    return format_html_join("", "{}", ((_render_segment(segment),) for segment in segments))
 
 
 @register.simple_tag
-def differing(pieces: Iterable[Piece]) -> SafeString:
-    """A value with what sets it apart from another one marked: neither of them is the older one."""
-    return format_html_join("", "{}", ((_apart(piece),) for piece in pieces))
+def mark_differences(segments: Iterable[DiffSegment]) -> SafeString:
+    """Mark the differences to another value without deletions: neither value is older."""
+    return format_html_join("", "{}", ((_render_marked_segment(segment),) for segment in segments))
 
 
-def _apart(piece: Piece) -> SafeString:
-    return format_html("<mark>{}</mark>", text.reveal(piece.text)) if piece.kind == "new" else _piece(piece)
+def _render_marked_segment(segment: DiffSegment) -> SafeString:
+    return (
+        format_html("<mark>{}</mark>", safe_text.render_visible(segment.text))
+        if segment.kind == "inserted"
+        else _render_segment(segment)
+    )
 
 
-def _piece(piece: Piece) -> SafeString:
-    match piece.kind:
-        case "new":
-            return format_html("<ins>{}</ins>", text.reveal(piece.text))
-        case "gone":
-            return format_html("<del>{}</del>", text.reveal(piece.text))
-        case "skipped":
-            return format_html('<span class="diff__skipped">{}</span>', piece.text)
+def _render_segment(segment: DiffSegment) -> SafeString:
+    match segment.kind:
+        case "inserted":
+            return format_html("<ins>{}</ins>", safe_text.render_visible(segment.text))
+        case "deleted":
+            return format_html("<del>{}</del>", safe_text.render_visible(segment.text))
+        case "elided":
+            return format_html('<span class="diff__elided">{}</span>', segment.text)
         case _:
-            return text.reveal(piece.text)
+            return safe_text.render_visible(segment.text)
 
 
-def _ago(seconds: float) -> str:
-    unit, length = next(((unit, length) for unit, length in STEPS if abs(seconds) >= length), ("", 1))
-    number = int(abs(seconds) // length)
+def _format_ago(seconds: float) -> str:
+    unit, length = next(((unit, length) for unit, length in TIME_UNITS if abs(seconds) >= length), ("", 1))
+    count = int(abs(seconds) // length)
     if not unit:
         return "just now"
-    if unit == "day" and number == 1:
+    if unit == "day" and count == 1:
         return "yesterday" if seconds > 0 else "tomorrow"
-    words = f"{number} {unit}{'s' if number > 1 else ''}"
-    return f"{words} ago" if seconds > 0 else f"in {words}"
+    duration = f"{count} {unit}{'s' if count > 1 else ''}"
+    return f"{duration} ago" if seconds > 0 else f"in {duration}"

@@ -1,4 +1,4 @@
-"""The queue of conflicts, and one of them: looked at, claimed, decided."""
+"""The conflict queue, and the page of a group: claim it, resolve it, resolve similar ones."""
 
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -12,355 +12,404 @@ from django.urls import reverse
 from django.utils.http import urlencode
 from django.views.decorators.http import require_POST, require_safe
 
-from inspector import moment, values
-from inspector.access import PageRequest, reader
-from inspector.deciding import UNDO_REASON, DecideForm
-from inspector.queue import EVERY, LIMIT, Queue, of_key
-from inspector.views.decisions import LAST, last, may_judge, shown
-from memoryhub.conflicts import claims, classes, decide, decisions, groups, keys, similar
-from memoryhub.conflicts.choices import REFUSALS, Choice, Wish
-from memoryhub.conflicts.claims import Taken
-from memoryhub.conflicts.groups import Group
-from memoryhub.conflicts.keys import Key
-from memoryhub.conflicts.neighbours import following
-from memoryhub.firewall.types import Scope
-from memoryhub.memories import relabel
-from memoryhub.memories.envelope import Rejected
-from memoryhub.memories.filters import BadQuery
-from memoryhub.ops import reads
+from inspector import time_context
+from inspector.auth import InspectorRequest, reader_required
+from inspector.forms.resolve_form import UNDO_REASON, ResolveForm
+from inspector.presenters import conflict_group
+from inspector.presenters.conflict_queue import ALL, PAGE_SIZE, ConflictQueue, build_group_filters
+from inspector.views.decisions import LAST_DECISION_SESSION_KEY, build_decision_row, get_last_decision, may_curate
+from memoryhub.access_log import read_log
+from memoryhub.conflicts.decisions import claims, decision_queries, resolve
+from memoryhub.conflicts.decisions.claims import ClaimedByOtherError
+from memoryhub.conflicts.decisions.resolution_requests import REFUSAL_MESSAGES, Resolution, ResolutionRequest
+from memoryhub.conflicts.groups import class_counts, group_keys, groups, similar
+from memoryhub.conflicts.groups.group_keys import GroupKey
+from memoryhub.conflicts.groups.groups import Group
+from memoryhub.conflicts.groups.neighbors import find_next_group_id
+from memoryhub.firewall.clearance import Scope
+from memoryhub.memories.filters import InvalidQueryError
+from memoryhub.memories.writes import classify
+from memoryhub.memories.writes.envelope import OperationRejectedError
 
-LAST_REASON = "conflicts.reason"
-CLAIMED = "conflicts.claimed"
-HEADING = "#group-title"
-NARROW = ("subject", "collection")
-STATUSES = {
+LAST_REASON_SESSION_KEY = "conflicts.last_reason"
+CLAIMED_SESSION_KEY = "conflicts.claimed_group"
+HEADING_ANCHOR = "#group-title"
+KEY_FIELDS = ("subject", "collection")
+STATUS_BY_CODE = {
     "above_clearance": HTTPStatus.FORBIDDEN,
-    "claimed": HTTPStatus.CONFLICT,
+    "claimed_by_other": HTTPStatus.CONFLICT,
     "not_found": HTTPStatus.CONFLICT,
     "stale": HTTPStatus.CONFLICT,
-    "would_open": HTTPStatus.FORBIDDEN,
+    "would_widen_visibility": HTTPStatus.FORBIDDEN,
 }
 
 
 @require_safe
-@reader
-def conflicts(request: PageRequest) -> HttpResponse:
-    queue, by = Queue(request.GET), request.principal
-    asked = {"limit": LIMIT, **queue.given}
+@reader_required
+def conflict_list(request: InspectorRequest) -> HttpResponse:
+    queue, principal = ConflictQueue(request.GET), request.principal
+    params = {"limit": PAGE_SIZE, **queue.param_values}
     try:
-        filters = queue.filters(by.clearance)
-        page = groups.page(filters, reader=by, parameters=asked)
-    except BadQuery as error:
-        return _list(request, {"queue": Queue(request.GET, error.errors)})
-    if queue.is_untidy and not request.htmx:
+        filters = queue.build_filters(principal.clearance)
+        page = groups.list_page(filters, principal=principal, params=params)
+    except InvalidQueryError as error:
+        return _render_list(request, {"queue": ConflictQueue(request.GET, error.errors)})
+    if queue.is_form_submission and not request.htmx:
         return HttpResponseRedirect(queue.url)
-    moment.stand(request, filters.moment)
-    reads.asked(request, by=by, memory_ids=[memory["memory_id"] for one in page.groups for memory in one.members])
-    held = claims.held([one.key for one in page.groups], by=by)
-    lines = [{**values.line(one), "url": queue.of(one.id), "claim": held.get(one.key)} for one in page.groups]
-    counted = classes.counts(queue.filters(by.clearance, class_=None, status=None))
-    decided = classes.counts(queue.filters(by.clearance, class_=None, status="decided"))
+    time_context.get_time_context(request, filters.point_in_time)
+    read_log.log_request_read(
+        request,
+        principal=principal,
+        memory_ids=[memory["memory_id"] for group in page.groups for memory in group.members],
+    )
+    claims_by_key = claims.list_claims([group.key for group in page.groups], principal=principal)
+    rows = [
+        {
+            **conflict_group.build_queue_row(group),
+            "url": queue.group_url(group.id),
+            "claim": claims_by_key.get(group.key),
+        }
+        for group in page.groups
+    ]
+    open_counts = class_counts.count_by_class(queue.build_filters(principal.clearance, class_=None, status=None))
+    decided_counts = class_counts.count_by_class(
+        queue.build_filters(principal.clearance, class_=None, status="decided")
+    )
     context = {
         "queue": queue,
-        "lines": lines,
-        "older_url": queue.after(page.next_cursor),
-        "tabs": queue.tabs(_numbers(counted)),
-        "progress": {**_progress(queue, counted, decided), **_mine(request)},
-        "last": last(request, queue),
+        "rows": rows,
+        "older_url": queue.next_page_url(page.next_cursor),
+        "tabs": queue.build_tabs(_format_counts(open_counts)),
+        "progress": {**_build_progress(queue, open_counts, decided_counts), **_build_my_progress(request)},
+        "last": get_last_decision(request, queue),
         "undo_reason": UNDO_REASON,
-        "me": by.name,
+        "own_name": principal.name,
     }
-    return _list(request, context)
+    return _render_list(request, context)
 
 
-def _list(request: PageRequest, context: dict[str, Any]) -> HttpResponse:
-    """The whole page, or for htmx the part that it swaps: that one with its errors inside, for htmx drops a 400."""
-    whole = not request.htmx or request.htmx.history_restore_request
-    bad = bool(context["queue"].errors)
-    context = {"section": "conflicts", "tabs": context["queue"].tabs({}), **context}
-    status = HTTPStatus.BAD_REQUEST if bad and whole else HTTPStatus.OK
-    return render(request, "conflicts/list.html" if whole else "conflicts/list.html#results", context, status=status)
+def _render_list(request: InspectorRequest, context: dict[str, Any]) -> HttpResponse:
+    """Render the page, or for htmx its partial, then with status 200 even on errors: htmx does not swap a 400."""
+    is_full_page = not request.htmx or request.htmx.history_restore_request
+    has_errors = bool(context["queue"].errors)
+    context = {"section": "conflicts", "tabs": context["queue"].build_tabs({}), **context}
+    status = HTTPStatus.BAD_REQUEST if has_errors and is_full_page else HTTPStatus.OK
+    return render(
+        request, "conflicts/list.html" if is_full_page else "conflicts/list.html#results", context, status=status
+    )
 
 
-def _numbers(counted: classes.Counts) -> dict[str, str]:
-    more = "+" if counted.capped else ""
-    return {name: f"{number:,}{more}" for name, number in _of_each(counted)}
+def _format_counts(counts: class_counts.ClassCounts) -> dict[str, str]:
+    suffix = "+" if counts.is_capped else ""
+    return {name: f"{count:,}{suffix}" for name, count in _list_counts(counts)}
 
 
-def _of_each(counted: classes.Counts) -> list[tuple[str, int]]:
-    return [*counted.numbers.items(), (EVERY, counted.total)]
+def _list_counts(counts: class_counts.ClassCounts) -> list[tuple[str, int]]:
+    return [*counts.by_class.items(), (ALL, counts.total)]
 
 
-def _progress(queue: Queue, counted: classes.Counts, decided: classes.Counts) -> dict[str, Any]:
-    """How much of what the queue shows, open or not, is decided."""
-    left, done = (dict(_of_each(each))[queue.klass] for each in (counted, decided))
-    return {"done": done, "of": done + left, "is_capped": counted.capped or decided.capped}
+def _build_progress(
+    queue: ConflictQueue, open_counts: class_counts.ClassCounts, decided_counts: class_counts.ClassCounts
+) -> dict[str, Any]:
+    """Return how many groups of the queue are decided, out of open and decided ones."""
+    open_count, decided_count = (
+        dict(_list_counts(counts))[queue.conflict_class] for counts in (open_counts, decided_counts)
+    )
+    return {
+        "decided": decided_count,
+        "total": decided_count + open_count,
+        "is_capped": open_counts.is_capped or decided_counts.is_capped,
+    }
 
 
-def _mine(request: PageRequest) -> dict[str, Any]:
-    """How many decisions the reader has made today, of those that hold still."""
+def _build_my_progress(request: InspectorRequest) -> dict[str, Any]:
+    """Count the reader's own decisions of today that are not undone."""
     today = datetime.now(UTC).date().isoformat()
-    asked = QueryDict(urlencode({"principal": request.principal.name, "from": today, "limit": "200"}))
-    made = decisions.page(asked, reader=request.principal)
-    number = sum(told.outcome != "undo" and not told.undone_by for told in made.decisions)
-    url = f"{reverse('inspector:decisions')}?{urlencode({'principal': request.principal.name, 'from': today})}"
-    return {"mine": number, "is_more": made.has_more, "url": url}
+    params = QueryDict(urlencode({"principal": request.principal.name, "from": today, "limit": "200"}))
+    decision_page = decision_queries.list_page(params, principal=request.principal)
+    count = sum(decision.outcome != "undo" and not decision.undone_by_id for decision in decision_page.decisions)
+    url = f"{reverse('inspector:decision-list')}?{urlencode({'principal': request.principal.name, 'from': today})}"
+    return {"my_decisions": count, "has_more": decision_page.has_more, "url": url}
 
 
 @require_safe
-@reader
-def conflict(request: PageRequest, group_id: str) -> HttpResponse:
-    return _page(request, group_id)
+@reader_required
+def conflict_detail(request: InspectorRequest, group_id: str) -> HttpResponse:
+    return _render_group(request, group_id)
 
 
-def _page(
-    request: PageRequest,
+def _render_group(
+    request: InspectorRequest,
     group_id: str,
     *,
-    form: DecideForm | None = None,
-    refused: Rejected | None = None,
+    form: ResolveForm | None = None,
+    rejection: OperationRejectedError | None = None,
 ) -> HttpResponse:
-    key, queue, by = _key(group_id), Queue.behind(request.GET), request.principal
+    key, queue, principal = _decode_key(group_id), ConflictQueue.from_link(request.GET), request.principal
     try:
-        filters = of_key(key, moment.instants(request.GET), by.clearance)
-        here = moment.stand(request, filters.moment)
-        found = groups.group(filters, group_id)
-    except BadQuery as error:
+        filters = build_group_filters(key, time_context.parse_instants(request.GET), principal.clearance)
+        page_time = time_context.get_time_context(request, filters.point_in_time)
+        group = groups.get_group(filters, group_id)
+    except InvalidQueryError as error:
         raise BadRequest(str(error)) from error
-    known_at = filters.moment.known_at
-    told = decisions.about([key], clearance=by.clearance)[key]
-    history = [one for one in told if known_at is None or one.recorded_at <= known_at]
-    if found is None and not history:
+    known_at = filters.point_in_time.known_at
+    group_decisions = decision_queries.list_for_keys([key], clearance=principal.clearance)[key]
+    history = [decision for decision in group_decisions if known_at is None or decision.recorded_at <= known_at]
+    if group is None and not history:
         raise Http404
-    members = found.members if found else []
-    reads.asked(request, by=by, memory_ids=[memory["memory_id"] for memory in members])
-    form = form or DecideForm(QueryDict(), last_reason=str(request.session.get(LAST_REASON, "")))
-    form.errors = refused.errors if refused else {}
-    made = last(request, queue)
-    may_decide = may_judge(request) and here.is_now and found is not None and found.status == "open"
+    members = group.members if group else []
+    read_log.log_request_read(request, principal=principal, memory_ids=[memory["memory_id"] for memory in members])
+    form = form or ResolveForm(QueryDict(), last_reason=str(request.session.get(LAST_REASON_SESSION_KEY, "")))
+    form.errors = rejection.errors if rejection else {}
+    last_decision = get_last_decision(request, queue)
+    may_decide = may_curate(request) and page_time.is_now and group is not None and group.status == "open"
     context = {
         "section": "conflicts",
-        "about": dict(zip(keys.COLUMNS, key, strict=False)),
+        "about": dict(zip(group_keys.KEY_COLUMNS, key, strict=False)),
         "id": group_id,
         "queue": queue,
-        "group": found,
-        "values": [],
-        **(_explained(found, form) if found else {}),
+        "group": group,
+        "cards": [],
+        **(_build_explanation_context(group, form) if group else {}),
         "form": form,
         "may_decide": may_decide,
-        "refused": refused,
-        "meanwhile": _meanwhile(history, form) if refused and refused.code != "invalid_value" else None,
-        "claim": claims.held([key], by=by).get(key),
-        "me": by.name,
-        "history": [shown(told) for told in history],
-        "newest": history[0].decision_id if history else "",
-        "next_url": _from(_following(request, queue, key), group_id) if here.is_now else "",
-        "previous_url": _previous(request, queue, group_id),
-        "last": made if made and made["told"].id != group_id else None,
-        "may_undo": may_judge(request) and here.is_now,
+        "rejection": rejection,
+        "concurrent": _find_concurrent_decision(history, form)
+        if rejection and rejection.code != "invalid_value"
+        else None,
+        "claim": claims.list_claims([key], principal=principal).get(key),
+        "own_name": principal.name,
+        "decisions": [build_decision_row(decision) for decision in history],
+        "newest_decision": history[0].decision_id if history else "",
+        "next_url": _add_previous_group(_get_next_group_url(request, queue, key), group_id) if page_time.is_now else "",
+        "previous_url": _get_previous_group_url(request, queue, group_id),
+        "last": last_decision if last_decision and last_decision["decision"].id != group_id else None,
+        "may_undo": may_curate(request) and page_time.is_now,
         "undo_reason": UNDO_REASON,
-        "json_url": here.keep(reverse("api:conflict", args=[group_id])),
+        "json_url": page_time.add_to_url(reverse("api:conflict-detail", args=[group_id])),
     }
-    status = STATUSES.get(refused.code, HTTPStatus.BAD_REQUEST) if refused else HTTPStatus.OK
+    status = STATUS_BY_CODE.get(rejection.code, HTTPStatus.BAD_REQUEST) if rejection else HTTPStatus.OK
     return render(request, "conflicts/group.html", context, status=status)
 
 
-def _explained(found: Group, form: DecideForm) -> dict[str, Any]:
-    shown_values = values.values(found)
-    pairs, more = values.pairs(found)
+def _build_explanation_context(group: Group, form: ResolveForm) -> dict[str, Any]:
+    cards = conflict_group.build_value_cards(group)
+    pairs, more_pairs = conflict_group.build_pair_views(group)
     return {
-        "values": [(value, form.fields_of(value)) for value in shown_values],
-        "more_values": found.value_count - len(shown_values),
-        "klass": found.klass,
-        "klass_words": values.CLASS_WORDS[found.klass],
-        "since": values.since(found),
+        "cards": [(card, form.build_value_fields(card)) for card in cards],
+        "more_values": group.value_count - len(cards),
+        "conflict_class": group.conflict_class,
+        "class_description": conflict_group.CLASS_DESCRIPTIONS[group.conflict_class],
+        "disputed_since": conflict_group.get_disputed_since(group),
         "pairs": pairs,
-        "more_pairs": more,
-        "merged": form.merged(shown_values[0]),
-        "has_secrets": any(value.has_secrets for value in shown_values),
+        "more_pairs": more_pairs,
+        "merged": form.get_merged_content(cards[0]),
+        "has_secrets": any(card.has_secrets for card in cards),
     }
 
 
 @require_POST
-@reader
-def decide_one(request: PageRequest, group_id: str) -> HttpResponse:
-    _judge(request)
-    key, queue = _key(group_id), Queue.behind(request.GET)
-    form = DecideForm(request.POST, last_reason=str(request.session.get(LAST_REASON, "")))
+@reader_required
+def resolve_conflict(request: InspectorRequest, group_id: str) -> HttpResponse:
+    _require_curate(request)
+    key, queue = _decode_key(group_id), ConflictQueue.from_link(request.GET)
+    form = ResolveForm(request.POST, last_reason=str(request.session.get(LAST_REASON_SESSION_KEY, "")))
     try:
-        wish = Wish(key=key, evidence=form.evidence, choice=relabel.read(form.given, Choice))
-        outcome = decide.decide(wish, by=request.principal, route=_route(request), request_id=request.request_id)
-    except Rejected as refused:
-        return _page(request, group_id, form=form, refused=refused)
-    request.session[LAST] = str(outcome.decision_id)
-    request.session[LAST_REASON] = wish.choice.reason
-    onwards = _following(request, queue, key, from_the_start=True)
-    return HttpResponseRedirect(_from(onwards, group_id) + HEADING if onwards else queue.url)
+        resolution_request = ResolutionRequest(
+            key=key, evidence=form.evidence, resolution=classify.parse_body(form.resolution_data, Resolution)
+        )
+        result = resolve.resolve(
+            resolution_request,
+            principal=request.principal,
+            route=_get_route_name(request),
+            request_id=request.request_id,
+        )
+    except OperationRejectedError as error:
+        return _render_group(request, group_id, form=form, rejection=error)
+    request.session[LAST_DECISION_SESSION_KEY] = str(result.decision_id)
+    request.session[LAST_REASON_SESSION_KEY] = resolution_request.resolution.reason
+    next_url = _get_next_group_url(request, queue, key, wrap_around=True)
+    return HttpResponseRedirect(_add_previous_group(next_url, group_id) + HEADING_ANCHOR if next_url else queue.url)
 
 
 @require_POST
-@reader
-def claim(request: PageRequest, group_id: str) -> HttpResponse:
-    """Claim a group, and give back the one that was claimed before: whoever goes on is done with it."""
-    _judge(request)
-    key, queue = _key(group_id), Queue.behind(request.GET)
-    found = groups.group(of_key(key, {}, request.principal.clearance), group_id)
-    if found is None:
+@reader_required
+def claim_conflict(request: InspectorRequest, group_id: str) -> HttpResponse:
+    """Claim a group, and release the previous claim of this session."""
+    _require_curate(request)
+    key, queue = _decode_key(group_id), ConflictQueue.from_link(request.GET)
+    group = groups.get_group(build_group_filters(key, {}, request.principal.clearance), group_id)
+    if group is None:
         raise Http404
-    if found.status == "decided":
-        return _claim_shown(request, group_id, queue, is_decided=True)
-    before = request.session.get(CLAIMED)
-    if before and before != group_id:
-        claims.release([_key(before)], by=request.principal)
+    if group.status == "decided":
+        return _render_claim(request, group_id, queue, is_decided=True)
+    previous_group_id = request.session.get(CLAIMED_SESSION_KEY)
+    if previous_group_id and previous_group_id != group_id:
+        claims.release_claims([_decode_key(previous_group_id)], principal=request.principal)
     try:
-        held = claims.claim(key, by=request.principal)
-        request.session[CLAIMED] = group_id
-    except Taken as taken:
-        held = taken.held
-    return _claim_shown(request, group_id, queue, claim=held)
+        group_claim = claims.take_claim(key, principal=request.principal)
+        request.session[CLAIMED_SESSION_KEY] = group_id
+    except ClaimedByOtherError as error:
+        group_claim = error.holder
+    return _render_claim(request, group_id, queue, claim=group_claim)
 
 
-def _claim_shown(request: PageRequest, group_id: str, queue: Queue, **told: Any) -> HttpResponse:
+def _render_claim(request: InspectorRequest, group_id: str, queue: ConflictQueue, **extra_context: Any) -> HttpResponse:
     if not request.htmx:
-        return HttpResponseRedirect(queue.of(group_id))
-    context = {"me": request.principal.name, "id": group_id, "queue": queue, "is_claimed_now": True, **told}
+        return HttpResponseRedirect(queue.group_url(group_id))
+    context = {
+        "own_name": request.principal.name,
+        "id": group_id,
+        "queue": queue,
+        "is_claim_fresh": True,
+        **extra_context,
+    }
     return render(request, "conflicts/group.html#claim", context)
 
 
 @require_POST
-@reader
-def like(request: PageRequest, group_id: str) -> HttpResponse:
-    """The same decision for other groups: first what they are, then, if `apply` is sent, of those that are ticked."""
-    _judge(request)
-    key, queue = _key(group_id), Queue.behind(request.GET)
-    form = DecideForm(request.POST)
-    found = groups.group(of_key(key, {}, request.principal.clearance), group_id)
-    if found is None:
+@reader_required
+def similar_conflicts(request: InspectorRequest, group_id: str) -> HttpResponse:
+    """Preview the same resolution for similar groups; with `apply`, resolve the selected ones."""
+    _require_curate(request)
+    key, queue = _decode_key(group_id), ConflictQueue.from_link(request.GET)
+    form = ResolveForm(request.POST)
+    group = groups.get_group(build_group_filters(key, {}, request.principal.clearance), group_id)
+    if group is None:
         raise Http404
     try:
-        choice = relabel.read(form.given, Choice)
+        resolution = classify.parse_body(form.resolution_data, Resolution)
         if "apply" in request.POST:
-            return _applied(request, choice, queue)
-        likes = similar.like(found, choice, by=request.principal)
-    except Rejected as refused:
-        return _page(request, group_id, form=form, refused=refused)
-    kept = found.values[_place_of(found, form.choice)] if choice.outcome == "keep_one" else None
-    shown_groups = [similar.Like(group=found, kept=kept), *likes.found]
-    reads.asked(
+            return _apply_to_similar(request, resolution, queue)
+        similar_groups = similar.find_similar(group, resolution, principal=request.principal)
+    except OperationRejectedError as error:
+        return _render_group(request, group_id, form=form, rejection=error)
+    kept_value = group.values[_find_value_index(group, form.choice)] if resolution.outcome == "keep_one" else None
+    previewed_groups = [similar.SimilarGroup(group=group, kept_value=kept_value), *similar_groups.groups]
+    read_log.log_request_read(
         request,
-        by=request.principal,
-        memory_ids=[memory["memory_id"] for one in shown_groups for memory in one.group.members],
+        principal=request.principal,
+        memory_ids=[
+            memory["memory_id"] for similar_group in previewed_groups for memory in similar_group.group.members
+        ],
     )
     context = {
         "section": "conflicts",
         "id": group_id,
         "queue": queue,
         "form": form,
-        "choice": choice,
-        "about": dict(zip(keys.COLUMNS, key, strict=False)),
-        "lines": [{**values.compared(one), "url": queue.of(one.group.id)} for one in shown_groups],
-        "number": len(likes.found),
-        "looked_at": likes.looked_at,
-        "is_all": likes.is_all,
+        "resolution": resolution,
+        "about": dict(zip(group_keys.KEY_COLUMNS, key, strict=False)),
+        "rows": [
+            {**conflict_group.build_similar_row(similar_group), "url": queue.group_url(similar_group.group.id)}
+            for similar_group in previewed_groups
+        ],
+        "similar_count": len(similar_groups.groups),
+        "examined": similar_groups.examined_count,
+        "is_complete": similar_groups.is_complete,
     }
     return render(request, "conflicts/similar.html", context)
 
 
-def _place_of(found: Group, memory_id: str) -> int:
+def _find_value_index(group: Group, memory_id: str) -> int:
     return next(
-        place
-        for place, support in enumerate(found.values)
-        if any(str(memory["memory_id"]) == memory_id for memory in support.memories)
+        index
+        for index, value in enumerate(group.values)
+        if any(str(memory["memory_id"]) == memory_id for memory in value.memories)
     )
 
 
-def _applied(request: PageRequest, choice: Choice, queue: Queue) -> HttpResponse:
+def _apply_to_similar(request: InspectorRequest, resolution: Resolution, queue: ConflictQueue) -> HttpResponse:
     data = request.POST
-    wishes = [
-        Wish(
-            key=_key(one),
-            evidence=data.get(f"evidence-{one}", ""),
-            choice=similar.choice_for(choice, _memory_id(data.get(f"keep-{one}", ""))),
+    resolution_requests = [
+        ResolutionRequest(
+            key=_decode_key(group_id),
+            evidence=data.get(f"evidence-{group_id}", ""),
+            resolution=similar.adapt_resolution(resolution, _parse_memory_id(data.get(f"keep-{group_id}", ""))),
         )
-        for one in dict.fromkeys(data.getlist("group"))
-    ][: similar.MOST_FOUND + 1]
-    outcomes = decide.decide_all(wishes, by=request.principal, route=_route(request), request_id=request.request_id)
-    request.session[LAST_REASON] = choice.reason
-    done = [outcome for outcome in outcomes if not outcome.refusal]
+        for group_id in dict.fromkeys(data.getlist("group"))
+    ][: similar.MAX_SIMILAR + 1]
+    results = resolve.resolve_many(
+        resolution_requests, principal=request.principal, route=_get_route_name(request), request_id=request.request_id
+    )
+    request.session[LAST_REASON_SESSION_KEY] = resolution.reason
+    resolved = [result for result in results if not result.refusal]
     context = {
         "section": "conflicts",
         "queue": queue,
-        "next_url": _following(request, queue, None),
-        "done": [_outcome(outcome, queue) for outcome in done],
-        "left": [_outcome(outcome, queue) for outcome in outcomes if outcome.refusal],
-        "decision_ids": [outcome.decision_id for outcome in done],
+        "next_url": _get_next_group_url(request, queue, None),
+        "resolved": [_build_result_row(result, queue) for result in resolved],
+        "skipped": [_build_result_row(result, queue) for result in results if result.refusal],
+        "decision_ids": [result.decision_id for result in resolved],
         "undo_reason": UNDO_REASON,
     }
     return render(request, "conflicts/applied.html", context)
 
 
-def _outcome(outcome: decide.Outcome, queue: Queue) -> dict[str, Any]:
+def _build_result_row(result: resolve.ResolutionResult, queue: ConflictQueue) -> dict[str, Any]:
     return {
-        "about": dict(zip(keys.COLUMNS, outcome.key, strict=False)),
-        "url": queue.of(keys.id_of(*outcome.key)),
-        "outcome": outcome,
-        "why": REFUSALS.get(outcome.refusal, ""),
+        "about": dict(zip(group_keys.KEY_COLUMNS, result.key, strict=False)),
+        "url": queue.group_url(group_keys.encode_id(*result.key)),
+        "result": result,
+        "refusal": REFUSAL_MESSAGES.get(result.refusal, ""),
     }
 
 
-def _memory_id(text: str) -> UUID:
+def _parse_memory_id(text: str) -> UUID:
     try:
         return UUID(text)
     except ValueError:
         return UUID(int=0)
 
 
-def _meanwhile(history: list[decisions.Told], form: DecideForm) -> dict[str, Any]:
-    """What has happened since the page was made that the form was sent from."""
-    seen = form.data.get("newest", "")
-    newest = history[0] if history and str(history[0].decision_id) != seen else None
-    return {"decision": shown(newest) if newest else None}
+def _find_concurrent_decision(history: list[decision_queries.DecisionRecord], form: ResolveForm) -> dict[str, Any]:
+    """Return the decision that was made after the form was rendered, if there is one."""
+    newest_id_in_form = form.data.get("newest_decision", "")
+    newest_decision = history[0] if history and str(history[0].decision_id) != newest_id_in_form else None
+    return {"decision": build_decision_row(newest_decision) if newest_decision else None}
 
 
-def _following(request: PageRequest, queue: Queue, key: Key | None, *, from_the_start: bool = False) -> str:
-    """The address of the next open group of the queue, with `from_the_start` also before this one; "" without one."""
-    # The cursor is a key, which has as many parts as the groups that follow it.
-    scope = {} if key is None else {"scope": "namespace" if len(key) > len(NARROW) else None}
+def _get_next_group_url(
+    request: InspectorRequest, queue: ConflictQueue, key: GroupKey | None, *, wrap_around: bool = False
+) -> str:
+    """Return the address of the next open group, or "". With `wrap_around` continue at the start of the queue."""
+    # The cursor is a key: it must have as many parts as the keys of the groups that follow.
+    scope = {} if key is None else {"scope": "namespace" if len(key) > len(KEY_FIELDS) else None}
     try:
-        filters = queue.filters(request.principal.clearance, status=None, **scope)
-    except BadQuery:
+        filters = queue.build_filters(request.principal.clearance, status=None, **scope)
+    except InvalidQueryError:
         return ""
-    found = following(filters, key, reader=request.principal)
-    if found is None and from_the_start:
-        found = following(filters, None, reader=request.principal)
-    return queue.of(found) if found else ""
+    next_group_id = find_next_group_id(filters, key, principal=request.principal)
+    if next_group_id is None and wrap_around:
+        next_group_id = find_next_group_id(filters, None, principal=request.principal)
+    return queue.group_url(next_group_id) if next_group_id else ""
 
 
-def _previous(request: PageRequest, queue: Queue, group_id: str) -> str:
-    """The group from which the reader came here."""
-    before = request.GET.get("came_from", "")
+def _get_previous_group_url(request: InspectorRequest, queue: ConflictQueue, group_id: str) -> str:
+    """Return the address of the group from which the reader came."""
+    previous_group_id = request.GET.get("from_group", "")
     try:
-        keys.key_of(before)
+        group_keys.decode_id(previous_group_id)
     except ValueError:
         return ""
-    return queue.of(before) if before != group_id else ""
+    return queue.group_url(previous_group_id) if previous_group_id != group_id else ""
 
 
-def _from(url: str, group_id: str) -> str:
-    """The address of a group that one comes to from another."""
-    return f"{url}{'&' if '?' in url else '?'}{urlencode({'came_from': group_id})}" if url else ""
+def _add_previous_group(url: str, group_id: str) -> str:
+    """Add to a group's address the group from which the reader comes."""
+    return f"{url}{'&' if '?' in url else '?'}{urlencode({'from_group': group_id})}" if url else ""
 
 
-def _key(group_id: str) -> Key:
+def _decode_key(group_id: str) -> GroupKey:
     try:
-        return keys.key_of(group_id)
+        return group_keys.decode_id(group_id)
     except ValueError:
         raise Http404 from None
 
 
-def _judge(request: PageRequest) -> None:
-    request.principal.require(Scope.INSPECT)
+def _require_curate(request: InspectorRequest) -> None:
+    request.principal.require_scopes(Scope.CURATE)
 
 
-def _route(request: PageRequest) -> str:
+def _get_route_name(request: InspectorRequest) -> str:
     return request.resolver_match.view_name if request.resolver_match else ""

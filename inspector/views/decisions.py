@@ -1,4 +1,4 @@
-"""The decisions about conflicts: who decided what, when and why; each with a way back."""
+"""Decisions about conflicts: who decided, what, when and why; and their undo."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -13,222 +13,239 @@ from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST, require_safe
 
-from inspector import fields
-from inspector.access import PageRequest, reader
-from inspector.deciding import OUTCOMES, UNDO_REASON, roles
-from inspector.moment import as_parameter
-from inspector.queue import Queue, of_key
-from inspector.search import NONE, asked, empty
-from memoryhub.conflicts import decide, decisions, groups
-from memoryhub.conflicts.choices import REFUSALS
-from memoryhub.conflicts.decisions import Told
-from memoryhub.firewall.types import Scope
-from memoryhub.memories.envelope import Rejected
-from memoryhub.memories.filters import FORM, BadQuery
-from memoryhub.ops import reads
+from inspector.auth import InspectorRequest, reader_required
+from inspector.forms.resolve_form import OUTCOME_LABELS, UNDO_REASON, map_memory_roles
+from inspector.presenters import memory_fields
+from inspector.presenters.conflict_queue import ConflictQueue, build_group_filters
+from inspector.presenters.memory_search import EMPTY_VALUE_LABEL, list_empty_params, parse_params
+from inspector.time_context import format_iso_instant
+from memoryhub.access_log import read_log
+from memoryhub.conflicts.decisions import decision_queries, resolve
+from memoryhub.conflicts.decisions.decision_queries import DecisionRecord
+from memoryhub.conflicts.decisions.resolution_requests import REFUSAL_MESSAGES
+from memoryhub.conflicts.groups import groups
+from memoryhub.firewall.clearance import Scope
+from memoryhub.memories.filters import FORM_PARAM, InvalidQueryError
+from memoryhub.memories.writes.envelope import OperationRejectedError
 
-LAST = "conflicts.decided"
-"""Where the session keeps the id of what was decided last in it."""
-AT_ONCE = 1_000
-OF_A_MEMORY = 5
-LABELS = {
+LAST_DECISION_SESSION_KEY = "conflicts.last_decision"
+"""Session key for the id of the last decision of this session."""
+MAX_UNDO_BATCH = 1_000
+MAX_DECISIONS_PER_MEMORY = 5
+FIELD_LABELS = {
     "q": "Reason contains",
     "principal": "Who",
-    "in_force": "In force",
+    "in_force": "Active",
     "memory_id": "Memory",
     "from": "From (UTC)",
     "to": "Before (UTC)",
 }
 HINTS = {"principal": "user:ada", "memory_id": "the id of a memory", "from": "2026-10-03", "to": "2026-10-04"}
-SHOWN = ("q", "subject", "collection", "outcome", "principal", "in_force", "from", "to")
-OPTIONS = {"outcome": list(OUTCOMES.items()), "in_force": [("true", "yes"), ("false", "no")]}
+FILTER_FIELDS = ("q", "subject", "collection", "outcome", "principal", "in_force", "from", "to")
+FIELD_OPTIONS = {"outcome": list(OUTCOME_LABELS.items()), "in_force": [("true", "yes"), ("false", "no")]}
 
 
 @require_safe
-@reader
-def ledger(request: PageRequest) -> HttpResponse:
-    params = asked(request.GET)
-    if FORM in request.GET:
-        return HttpResponseRedirect(_address(params))
+@reader_required
+def decision_list(request: InspectorRequest) -> HttpResponse:
+    params = parse_params(request.GET)
+    if FORM_PARAM in request.GET:
+        return HttpResponseRedirect(_build_url(params))
     errors: dict[str, list[str]] = {}
-    context: dict[str, Any] = {"section": "conflicts", "is_deep": "cursor" in params}
+    context: dict[str, Any] = {"section": "conflicts", "is_later_page": "cursor" in params}
     try:
-        found = decisions.page(params, reader=request.principal)
-    except BadQuery as error:
+        decision_page = decision_queries.list_page(params, principal=request.principal)
+    except InvalidQueryError as error:
         errors = error.errors
     else:
-        reads.asked(request, by=request.principal, memory_ids=_memories(found.decisions))
+        read_log.log_request_read(
+            request, principal=request.principal, memory_ids=_list_memory_ids(decision_page.decisions)
+        )
         context |= {
-            "lines": [shown(told) for told in found.decisions],
-            "older_url": _address(params, cursor=found.next_cursor) if found.next_cursor else "",
-            "newest_url": _address(params, cursor=None),
+            "rows": [build_decision_row(decision) for decision in decision_page.decisions],
+            "older_url": _build_url(params, cursor=decision_page.next_cursor) if decision_page.next_cursor else "",
+            "newest_url": _build_url(params, cursor=None),
         }
     context |= {
-        "fields": [_field(name, params, errors) for name in SHOWN],
-        "hidden": [(name, value) for name, value in params.items() if value and name not in (*SHOWN, "cursor")],
-        "empty": empty(params),
-        "errors": [f"{name} {' '.join(said)}" for name, said in errors.items()],
-        "is_narrowed": any(name in params for name in decisions.FILTERS),
-        "json_url": _address(params, view="api:decisions"),
+        "fields": [_build_field(name, params, errors) for name in FILTER_FIELDS],
+        "hidden": [(name, value) for name, value in params.items() if value and name not in (*FILTER_FIELDS, "cursor")],
+        "empty_params": list_empty_params(params),
+        "errors": [f"{name} {' '.join(field_messages)}" for name, field_messages in errors.items()],
+        "is_narrowed": any(name in params for name in decision_queries.FILTERS),
+        "json_url": _build_url(params, view="api:decision-list"),
     }
     return render(request, "decisions/list.html", context, status=HTTPStatus.BAD_REQUEST if errors else HTTPStatus.OK)
 
 
 @require_safe
-@reader
-def decision(request: PageRequest, decision_id: UUID) -> HttpResponse:
-    return _page(request, decision_id)
+@reader_required
+def decision_detail(request: InspectorRequest, decision_id: UUID) -> HttpResponse:
+    return _render_decision(request, decision_id)
 
 
-def _page(request: PageRequest, decision_id: UUID, *, errors: Sequence[str] = (), status: int = 200) -> HttpResponse:
-    told = decisions.one(decision_id, reader=request.principal)
-    if told is None:
+def _render_decision(
+    request: InspectorRequest, decision_id: UUID, *, errors: Sequence[str] = (), status: int = 200
+) -> HttpResponse:
+    decision = decision_queries.get_decision(decision_id, principal=request.principal)
+    if decision is None:
         raise Http404
-    # What the memories say is told as far as they still belong to the group; of the others the ids.
-    found = groups.group(of_key(told.key, {}, request.principal.clearance), told.id)
-    known = {memory["memory_id"]: memory for memory in (found.members if found else [])}
-    reads.asked(request, by=request.principal, memory_ids=_memories([told]))
-    became = roles(told)
+    # Contents are shown for memories that still belong to the group; for all others only the ids.
+    group = groups.get_group(build_group_filters(decision.key, {}, request.principal.clearance), decision.id)
+    members_by_id = {memory["memory_id"]: memory for memory in (group.members if group else [])}
+    read_log.log_request_read(request, principal=request.principal, memory_ids=_list_memory_ids([decision]))
+    roles_by_memory = map_memory_roles(decision)
     context = {
         "section": "conflicts",
-        "line": shown(told),
+        "row": build_decision_row(decision),
         "memories": [
             {
                 "memory_id": memory_id,
-                "role": became.get(memory_id, ""),
-                "memory": fields.shown(known[memory_id]) if memory_id in known else None,
-                "validity": told.validity.get(str(memory_id), {}),
+                "role": roles_by_memory.get(memory_id, ""),
+                "memory": memory_fields.mask_memory(members_by_id[memory_id]) if memory_id in members_by_id else None,
+                "validity": decision.validity.get(str(memory_id), {}),
             }
-            for memory_id in told.memory_ids
+            for memory_id in decision.memory_ids
         ],
         "errors": errors,
-        "may_undo": may_judge(request) and told.outcome != "undo" and not told.undone_by,
+        "may_undo": may_curate(request) and decision.outcome != "undo" and not decision.undone_by_id,
         "undo_reason": request.POST.get("reason", UNDO_REASON),
-        "json_url": reverse("api:decision", args=[decision_id]),
+        "json_url": reverse("api:decision-detail", args=[decision_id]),
     }
     return render(request, "decisions/page.html", context, status=status)
 
 
 @require_POST
-@reader
-def undo(request: PageRequest) -> HttpResponse:
+@reader_required
+def undo_decisions(request: InspectorRequest) -> HttpResponse:
     """Undo one decision, or several that were made together."""
-    request.principal.require(Scope.INSPECT)
-    ids = _ids(request.POST.getlist("decision"))
+    request.principal.require_scopes(Scope.CURATE)
+    ids = _parse_ids(request.POST.getlist("decision"))
     match = request.resolver_match
     try:
-        done = decide.undo(
+        results = resolve.undo_decisions(
             ids,
-            by=request.principal,
+            principal=request.principal,
             reason=request.POST.get("reason", ""),
             route=match.view_name if match else "",
             request_id=request.request_id,
         )
-    except Rejected as refused:
-        return _refused(
-            request, ids, [f"{name.capitalize()} {' '.join(said)}" for name, said in refused.errors.items()]
+    except OperationRejectedError as error:
+        return _build_refusal_response(
+            request,
+            ids,
+            [f"{name.capitalize()} {' '.join(field_messages)}" for name, field_messages in error.errors.items()],
         )
-    undone = [one for one in done if not one.refusal]
-    if len(ids) == 1 and not undone:
-        return _refused(request, ids, [REFUSALS[done[0].refusal]])
-    request.session.pop(LAST, None)
-    restored = sum(len(one.restored) for one in undone)
-    memories = f"{restored:,} memor{'y is' if restored == 1 else 'ies are'} in force again."
-    left = f" {len(done) - len(undone):,} were left as they are." if len(undone) < len(done) else ""
-    messages.success(request, f"Undone. {memories}{left}")
-    return HttpResponseRedirect(_back(request))
+    undone_results = [result for result in results if not result.refusal]
+    if len(ids) == 1 and not undone_results:
+        return _build_refusal_response(request, ids, [REFUSAL_MESSAGES[results[0].refusal]])
+    request.session.pop(LAST_DECISION_SESSION_KEY, None)
+    restored_count = sum(len(result.restored_ids) for result in undone_results)
+    restored_text = f"{restored_count:,} memor{'y is' if restored_count == 1 else 'ies are'} active again."
+    skipped_text = (
+        f" {len(results) - len(undone_results):,} were left as they are." if len(undone_results) < len(results) else ""
+    )
+    messages.success(request, f"Undone. {restored_text}{skipped_text}")
+    return HttpResponseRedirect(_get_return_url(request))
 
 
-def _refused(request: PageRequest, ids: Sequence[UUID], errors: Sequence[str]) -> HttpResponse:
+def _build_refusal_response(request: InspectorRequest, ids: Sequence[UUID], errors: Sequence[str]) -> HttpResponse:
     if len(ids) == 1:
-        return _page(request, ids[0], errors=errors, status=HTTPStatus.CONFLICT)
-    for sentence in errors:
-        messages.error(request, sentence)
-    return HttpResponseRedirect(_back(request))
+        return _render_decision(request, ids[0], errors=errors, status=HTTPStatus.CONFLICT)
+    for message in errors:
+        messages.error(request, message)
+    return HttpResponseRedirect(_get_return_url(request))
 
 
-def _back(request: PageRequest) -> str:
-    back = request.POST.get("next", "")
-    is_ours = url_has_allowed_host_and_scheme(back, {request.get_host()}, require_https=request.is_secure())
-    return back if is_ours else reverse("inspector:decisions")
+def _get_return_url(request: InspectorRequest) -> str:
+    return_url = request.POST.get("next", "")
+    is_own_host = url_has_allowed_host_and_scheme(return_url, {request.get_host()}, require_https=request.is_secure())
+    return return_url if is_own_host else reverse("inspector:decision-list")
 
 
-def _ids(given: Sequence[str]) -> list[UUID]:
+def _parse_ids(texts: Sequence[str]) -> list[UUID]:
     try:
-        return list(dict.fromkeys(UUID(text) for text in given[:AT_ONCE]))
+        return list(dict.fromkeys(UUID(text) for text in texts[:MAX_UNDO_BATCH]))
     except ValueError:
         raise Http404 from None
 
 
-def may_judge(request: PageRequest) -> bool:
-    return request.principal.may(Scope.INSPECT) and not request.principal.viewer
+def may_curate(request: InspectorRequest) -> bool:
+    return request.principal.has_scope(Scope.CURATE) and not request.principal.viewer
 
 
-def last(request: PageRequest, queue: Queue) -> dict[str, Any] | None:
-    """What was decided last in this session, unless it was undone, with the way back to its group."""
-    held = request.session.get(LAST)
-    told = decisions.one(UUID(held), reader=request.principal) if held and may_judge(request) else None
-    if told is None or told.undone_by:
+def get_last_decision(request: InspectorRequest, queue: ConflictQueue) -> dict[str, Any] | None:
+    """Return the last decision of this session with the way back to its group; None if it was undone."""
+    decision_id = request.session.get(LAST_DECISION_SESSION_KEY)
+    decision = (
+        decision_queries.get_decision(UUID(decision_id), principal=request.principal)
+        if decision_id and may_curate(request)
+        else None
+    )
+    if decision is None or decision.undone_by_id:
         return None
-    return {**shown(told), "back": queue.of(told.id)}
+    return {**build_decision_row(decision), "back": queue.group_url(decision.id)}
 
 
-def of_memory(request: PageRequest, memory_id: UUID, known_at: datetime | None) -> dict[str, Any]:
-    """The decisions that a memory took part in, for its page."""
-    asked = _asking(memory_id=str(memory_id), limit=str(OF_A_MEMORY))
+def build_memory_decisions(request: InspectorRequest, memory_id: UUID, known_at: datetime | None) -> dict[str, Any]:
+    """Return the decisions about a memory, for its page."""
+    params = _build_params(memory_id=str(memory_id), limit=str(MAX_DECISIONS_PER_MEMORY))
     if known_at:
-        asked["to"] = as_parameter(known_at)
-    found = decisions.page(asked, reader=request.principal)
-    asked.pop("limit")
-    return {"lines": [shown(told) for told in found.decisions], "all_url": _address(asked), "is_cut": found.has_more}
-
-
-def shown(told: Told) -> dict[str, Any]:
-    """A decision as pages tell it."""
+        params["to"] = format_iso_instant(known_at)
+    decision_page = decision_queries.list_page(params, principal=request.principal)
+    params.pop("limit")
     return {
-        "told": told,
-        "words": OUTCOMES[told.outcome],
-        "about": {"subject": told.subject, "collection": told.collection},
-        "url": reverse("inspector:decision", args=[told.decision_id]),
-        "group_url": reverse("inspector:conflict", args=[told.id]),
-        "principal_url": _address(_asking(principal=told.principal)),
-        "run_url": _address(_asking(run=str(told.run))) if told.run else "",
-        "state": _state(told),
+        "rows": [build_decision_row(decision) for decision in decision_page.decisions],
+        "all_url": _build_url(params),
+        "is_truncated": decision_page.has_more,
     }
 
 
-def _state(told: Told) -> str:
-    if told.outcome == "undo":
+def build_decision_row(decision: DecisionRecord) -> dict[str, Any]:
+    """Return a decision as a row of a page."""
+    return {
+        "decision": decision,
+        "outcome_label": OUTCOME_LABELS[decision.outcome],
+        "about": {"subject": decision.subject, "collection": decision.collection},
+        "url": reverse("inspector:decision-detail", args=[decision.decision_id]),
+        "group_url": reverse("inspector:conflict-detail", args=[decision.id]),
+        "principal_url": _build_url(_build_params(principal=decision.principal)),
+        "run_url": _build_url(_build_params(run_id=str(decision.run_id))) if decision.run_id else "",
+        "state": _get_decision_state(decision),
+    }
+
+
+def _get_decision_state(decision: DecisionRecord) -> str:
+    if decision.outcome == "undo":
         return ""
-    if told.undone_by:
+    if decision.undone_by_id:
         return "undone"
-    return "in force" if told.is_in_force else "deferral over"
+    return "active" if decision.is_in_force else "snooze over"
 
 
-def _memories(found: Sequence[Told]) -> list[UUID]:
-    return list(dict.fromkeys(memory_id for told in found for memory_id in told.memory_ids))
+def _list_memory_ids(decision_records: Sequence[DecisionRecord]) -> list[UUID]:
+    return list(dict.fromkeys(memory_id for decision in decision_records for memory_id in decision.memory_ids))
 
 
-def _field(name: str, params: QueryDict, errors: dict[str, list[str]]) -> dict[str, Any]:
+def _build_field(name: str, params: QueryDict, errors: dict[str, list[str]]) -> dict[str, Any]:
     return {
         "name": name,
-        "label": LABELS.get(name, name.capitalize()),
+        "label": FIELD_LABELS.get(name, name.capitalize()),
         "value": params.get(name, ""),
-        "hint": NONE if name in empty(params) else HINTS.get(name, ""),
-        "options": OPTIONS.get(name, []),
+        "hint": EMPTY_VALUE_LABEL if name in list_empty_params(params) else HINTS.get(name, ""),
+        "options": FIELD_OPTIONS.get(name, []),
         "error": " ".join(errors.get(name, [])),
     }
 
 
-def _asking(**values: str) -> QueryDict:
+def _build_params(**values: str) -> QueryDict:
     params = QueryDict(mutable=True)
     params.update(values)
     return params
 
 
-def _address(params: QueryDict, *, view: str = "inspector:decisions", **changed: str | None) -> str:
-    found = params.copy()
-    for name, value in changed.items():
-        found.setlist(name, [] if value is None else [value])
-    query = found.urlencode()
+def _build_url(params: QueryDict, *, view: str = "inspector:decision-list", **changes: str | None) -> str:
+    url_params = params.copy()
+    for name, value in changes.items():
+        url_params.setlist(name, [] if value is None else [value])
+    query = url_params.urlencode()
     return reverse(view) + (f"?{query}" if query else "")

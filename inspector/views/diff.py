@@ -1,4 +1,4 @@
-"""What changed between two instants, side by side."""
+"""The diff between two instants, side by side."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -11,190 +11,214 @@ from django.urls import reverse
 from django.utils.http import urlencode
 from django.views.decorators.http import require_safe
 
-from inspector import fields
-from inspector.access import PageRequest, reader
-from inspector.search import LABELS, NONE, WORDS, asked, empty
+from inspector.auth import InspectorRequest, reader_required
+from inspector.presenters import memory_fields
+from inspector.presenters.memory_search import (
+    EMPTY_VALUE_LABEL,
+    FIELD_LABELS,
+    FILTER_PHRASES,
+    list_empty_params,
+    parse_params,
+)
+from memoryhub.access_log import read_log
 from memoryhub.memories.facets import FacetValue
-from memoryhub.memories.filters import FORM, BadQuery
-from memoryhub.memories.records import Record
-from memoryhub.ops import reads
+from memoryhub.memories.filters import FORM_PARAM, InvalidQueryError
+from memoryhub.memories.records import MemoryRecord
 from memoryhub.timetravel import diff as diffs
-from memoryhub.timetravel import text
+from memoryhub.timetravel import text_diff
 from memoryhub.timetravel.diff import Change, Diff
 
-INPUTS = ("since", "until", "subject", "source", "q")
-NAMES = {"since": "Since (UTC)", "until": "Until (UTC)", "q": "Content contains"}
+INPUT_FIELDS = ("since", "until", "subject", "source", "q")
+DIFF_FIELD_LABELS = {"since": "Since (UTC)", "until": "Until (UTC)", "q": "Content contains"}
 HINTS = {"since": "2026-10-03", "until": "now", "subject": "any", "source": "any"}
-AXES = {
-    "known": ("Record time", "What the hub knew: each memory as it stood at both instants."),
-    "event": ("Event time", "What had happened: the value believed of each subject and collection at both instants."),
+AXIS_LABELS = {
+    "record": ("Record time", "What the hub knew: each memory as it stood at both instants."),
+    "event": ("Event time", "What had happened: the current value of each subject and collection at both instants."),
 }
 PRESETS = (
     ("the last hour", timedelta(hours=1)),
     ("the last day", timedelta(days=1)),
     ("the last 7 days", timedelta(days=7)),
 )
-EVER = {"known": "1970-01-01", "event": "0001-01-01"}
+EARLIEST_BY_AXIS = {"record": "1970-01-01", "event": "0001-01-01"}
 
 
 @require_safe
-@reader
-def diff(request: PageRequest) -> HttpResponse:
-    params = asked(request.GET)
-    if FORM in request.GET and not request.htmx:
-        return HttpResponseRedirect(_address(params))
+@reader_required
+def diff_page(request: InspectorRequest) -> HttpResponse:
+    params = parse_params(request.GET)
+    if FORM_PARAM in request.GET and not request.htmx:
+        return HttpResponseRedirect(_build_url(params))
     if "since" not in params:
-        return _answer(request, params, {})
+        return _render_page(request, params, {})
     try:
-        found = diffs.diff(params, reader=request.principal)
-    except BadQuery as error:
-        return _answer(request, params, {"errors": error.errors})
-    reads.asked(request, by=request.principal, memory_ids=found.memory_ids)
-    return _answer(request, params, _shown(found, params))
+        diff_result = diffs.compute_diff(params, principal=request.principal)
+    except InvalidQueryError as error:
+        return _render_page(request, params, {"errors": error.errors})
+    read_log.log_request_read(request, principal=request.principal, memory_ids=diff_result.memory_ids)
+    return _render_page(request, params, _build_result_context(diff_result, params))
 
 
-def _answer(request: PageRequest, params: QueryDict, context: dict[str, Any]) -> HttpResponse:
-    """The whole page, or for htmx the part that it swaps: that one with its errors inside, for htmx drops a 400."""
+def _render_page(request: InspectorRequest, params: QueryDict, context: dict[str, Any]) -> HttpResponse:
+    """Render the page, or for htmx its partial, then with status 200 even on errors: htmx does not swap a 400."""
     errors: Mapping[str, list[str]] = context.get("errors", {})
-    axis = params.get("axis", "known")
+    axis = params.get("axis", "record")
     context = {
         "section": "diff",
-        "asked": params,
-        "empty": empty(params),
-        "is_deep": "cursor" in params,
-        "newest_url": _address(params),
-        "json_url": _address(params, "api:diff"),
-        "inputs": [_input(name, params, errors) for name in INPUTS],
-        "axes": [(name, *words, name == axis) for name, words in AXES.items()],
-        "hidden": [(name, value) for name, values in params.lists() if _is_hidden(name) for value in values if value],
-        "presets": _presets(params),
-        "chips": _chips(params),
-        "sentences": [f"{name} {' '.join(said)}" for name, said in errors.items()],
+        "params": params,
+        "empty_params": list_empty_params(params),
+        "is_later_page": "cursor" in params,
+        "newest_url": _build_url(params),
+        "json_url": _build_url(params, "api:diff"),
+        "inputs": [_build_input(name, params, errors) for name in INPUT_FIELDS],
+        "axes": [(name, *labels, name == axis) for name, labels in AXIS_LABELS.items()],
+        "hidden": [
+            (name, value) for name, values in params.lists() if _is_hidden_field(name) for value in values if value
+        ],
+        "presets": _build_presets(params),
+        "active_filters": _list_active_filters(params),
+        "error_messages": [f"{name} {' '.join(field_messages)}" for name, field_messages in errors.items()],
         **context,
     }
-    whole = not request.htmx or request.htmx.history_restore_request
-    status = HTTPStatus.BAD_REQUEST if errors and whole else HTTPStatus.OK
-    return render(request, "diff/page.html" if whole else "diff/page.html#results", context, status=status)
+    is_full_page = not request.htmx or request.htmx.history_restore_request
+    status = HTTPStatus.BAD_REQUEST if errors and is_full_page else HTTPStatus.OK
+    return render(request, "diff/page.html" if is_full_page else "diff/page.html#results", context, status=status)
 
 
-def _shown(found: Diff, params: QueryDict) -> dict[str, Any]:
-    counts = found.counts.for_people()
+def _build_result_context(diff_result: Diff, params: QueryDict) -> dict[str, Any]:
+    counts = diff_result.counts.with_secrets_masked()
     return {
         "is_answered": True,
-        "since": found.question.since,
-        "until": found.question.until,
+        "since": diff_result.query.since,
+        "until": diff_result.query.until,
         "is_until_now": "until" not in params,
-        "clipped": found.question.moment.clipped,
-        "changes": [_change(change, found) for change in found.changes],
-        "older_url": _address(params, cursor=found.next_cursor) if found.next_cursor else "",
+        "clipped": diff_result.query.point_in_time.clipped,
+        "changes": [_build_change(change, diff_result) for change in diff_result.changes],
+        "older_url": _build_url(params, cursor=diff_result.next_cursor) if diff_result.next_cursor else "",
         "total": counts.total,
-        "capped": counts.capped,
+        "is_capped": counts.is_capped,
         "groups": [
-            _group("change", "Kinds", [FacetValue(kind, number) for kind, number in counts.kinds.items()], params),
-            _group("subject", "Subjects", counts.subjects, params),
-            _group("source", "Sources", counts.sources, params),
+            _build_facet_group(
+                "change", "Kinds", [FacetValue(kind, count) for kind, count in counts.kinds.items()], params
+            ),
+            _build_facet_group("subject", "Subjects", counts.subjects, params),
+            _build_facet_group("source", "Sources", counts.sources, params),
         ],
     }
 
 
-def _change(change: Change, found: Diff) -> dict[str, Any]:
-    before, after = (end and fields.shown(end) for end in (change.before, change.after))
-    told = fields.changes_between(before, after) if before and after else []
-    pieces: list[text.Piece] = []
+def _build_change(change: Change, diff_result: Diff) -> dict[str, Any]:
+    before, after = (end and memory_fields.mask_memory(end) for end in (change.before, change.after))
+    field_changes = memory_fields.compare_fields(before, after) if before and after else []
+    segments: list[text_diff.DiffSegment] = []
     if before and after and before["content"] != after["content"]:
-        pieces = fields.short(text.words_changed(before["content"], after["content"], most=found.most_words))
-    said = {change.label for change in told} | {"content"}
+        segments = memory_fields.truncate_segments(
+            text_diff.diff_for_display(before["content"], after["content"], max_tokens=diff_result.max_words_per_change)
+        )
+    compared_fields = {change.label for change in field_changes} | {"content"}
     return {
         "kinds": change.kinds,
-        "at": change.at,
+        "changed_at": change.changed_at,
         "memory": after or before,
-        "url": _memory_url(after or before or {}, found, is_before=after is None),
-        "ends": [_end("Before", before, pieces, "new", found), _end("After", after, pieces, "gone", found)],
-        "fields": told,
-        "besides": [name for name in change.fields if name not in said],
+        "url": _build_memory_url(after or before or {}, diff_result, is_before=after is None),
+        "ends": [
+            _build_end("Before", before, segments, "inserted", diff_result),
+            _build_end("After", after, segments, "deleted", diff_result),
+        ],
+        "fields": field_changes,
+        "other_fields": [name for name in change.fields if name not in compared_fields],
         "has_secrets": any(end and end["has_secrets"] for end in (before, after)),
     }
 
 
-def _end(title: str, memory: Record | None, pieces: list[text.Piece], hidden: str, found: Diff) -> dict[str, Any]:
+def _build_end(
+    title: str, memory: MemoryRecord | None, segments: list[text_diff.DiffSegment], hidden_kind: str, diff_result: Diff
+) -> dict[str, Any]:
     return {
         "title": title,
         "memory": memory,
-        "pieces": [piece for piece in pieces if piece.kind != hidden],
-        "url": _memory_url(memory, found, is_before=title == "Before") if memory else "",
+        "segments": [segment for segment in segments if segment.kind != hidden_kind],
+        "url": _build_memory_url(memory, diff_result, is_before=title == "Before") if memory else "",
     }
 
 
-def _memory_url(memory: Record, found: Diff, *, is_before: bool) -> str:
-    """The memory's page as of that end."""
-    axis = "as_of" if found.question.filters.is_of_events else "known_at"
-    instant = found.question.since if is_before else found.question.until
+def _build_memory_url(memory: MemoryRecord, diff_result: Diff, *, is_before: bool) -> str:
+    """Return the memory's page at that end of the diff."""
+    axis = "as_of" if diff_result.query.filters.is_event_axis else "known_at"
+    instant = diff_result.query.since if is_before else diff_result.query.until
     query = urlencode({axis: instant.astimezone(UTC).isoformat().replace("+00:00", "Z")})
-    return f"{reverse('inspector:memory', args=[memory['memory_id']])}?{query}"
+    return f"{reverse('inspector:memory-detail', args=[memory['memory_id']])}?{query}"
 
 
-def _group(name: str, title: str, values: list[FacetValue], params: QueryDict) -> dict[str, Any]:
+def _build_facet_group(name: str, title: str, values: list[FacetValue], params: QueryDict) -> dict[str, Any]:
     return {
         "name": name,
         "title": title,
         "values": [
             {
-                "value": one.value,
-                "count": one.count,
-                "is_active": params.get(name) == one.value,
-                "url": _with(params, name, None if params.get(name) == one.value else one.value),
+                "value": facet_value.value,
+                "count": facet_value.count,
+                "is_active": params.get(name) == facet_value.value,
+                "url": _build_url_replacing(
+                    params, name, None if params.get(name) == facet_value.value else facet_value.value
+                ),
             }
-            for one in values
+            for facet_value in values
         ],
     }
 
 
-def _presets(params: QueryDict) -> list[tuple[str, str]]:
+def _build_presets(params: QueryDict) -> list[tuple[str, str]]:
     now = datetime.now(UTC)
-    lately = [(words, (now - ago).strftime("%Y-%m-%dT%H:%M:%SZ")) for words, ago in PRESETS]
-    ever = EVER.get(params.get("axis", "known"), EVER["known"])
-    until_now = params.copy()
-    until_now.pop("until", None)
-    return [(words, _address(until_now, since=since)) for words, since in [*lately, ("everything", ever)]]
+    recent_presets = [(label, (now - duration).strftime("%Y-%m-%dT%H:%M:%SZ")) for label, duration in PRESETS]
+    earliest = EARLIEST_BY_AXIS.get(params.get("axis", "record"), EARLIEST_BY_AXIS["record"])
+    params_until_now = params.copy()
+    params_until_now.pop("until", None)
+    return [
+        (label, _build_url(params_until_now, since=since))
+        for label, since in [*recent_presets, ("everything", earliest)]
+    ]
 
 
-def _chips(params: QueryDict) -> list[dict[str, str]]:
-    chips = []
+def _list_active_filters(params: QueryDict) -> list[dict[str, str]]:
+    active_filters = []
     for name, values in params.lists():
-        for value in values if name not in ("since", "until", "axis", *diffs.PARAMETERS) else ():
-            left = params.copy()
-            left.setlist(name, [held for held in values if held != value])
-            words = "kind is" if name == "change" else WORDS.get(name, f"{name} is")
-            chips.append({"words": words, "value": value or NONE, "url": _address(left)})
-    return chips
+        for value in values if name not in ("since", "until", "axis", *diffs.PAGE_PARAMS) else ():
+            remaining_params = params.copy()
+            remaining_params.setlist(name, [other_value for other_value in values if other_value != value])
+            phrase = "kind is" if name == "change" else FILTER_PHRASES.get(name, f"{name} is")
+            active_filters.append(
+                {"phrase": phrase, "value": value or EMPTY_VALUE_LABEL, "url": _build_url(remaining_params)}
+            )
+    return active_filters
 
 
-def _is_hidden(name: str) -> bool:
-    return name not in (*INPUTS, "axis", "cursor")
+def _is_hidden_field(name: str) -> bool:
+    return name not in (*INPUT_FIELDS, "axis", "cursor")
 
 
-def _input(name: str, params: QueryDict, errors: Mapping[str, list[str]]) -> dict[str, Any]:
+def _build_input(name: str, params: QueryDict, errors: Mapping[str, list[str]]) -> dict[str, Any]:
     return {
         "name": name,
-        "label": NAMES.get(name) or LABELS.get(name, name.capitalize()),
+        "label": DIFF_FIELD_LABELS.get(name) or FIELD_LABELS.get(name, name.capitalize()),
         "value": params.get(name, ""),
-        "hint": NONE if name in empty(params) else HINTS.get(name, ""),
+        "hint": EMPTY_VALUE_LABEL if name in list_empty_params(params) else HINTS.get(name, ""),
         "error": " ".join(errors.get(name, [])),
     }
 
 
-def _with(params: QueryDict, name: str, value: str | None) -> str:
-    """The first page of this diff with another value of one parameter; None leaves it out."""
-    found = params.copy()
-    found.setlist(name, [] if value is None else [value])
-    return _address(found)
+def _build_url_replacing(params: QueryDict, name: str, value: str | None) -> str:
+    """Return the first page of this diff with another value of one parameter; None removes it."""
+    new_params = params.copy()
+    new_params.setlist(name, [] if value is None else [value])
+    return _build_url(new_params)
 
 
-def _address(params: QueryDict, view: str = "inspector:diff", **changed: str) -> str:
-    """The first page of this diff, with some of what it asks for in another way."""
-    found = params.copy()
-    found.pop("cursor", None)
-    for name, value in changed.items():
-        found[name] = value
-    query = found.urlencode()
+def _build_url(params: QueryDict, view: str = "inspector:diff", **changes: str) -> str:
+    """Return the first page of this diff with some parameters replaced."""
+    url_params = params.copy()
+    url_params.pop("cursor", None)
+    for name, value in changes.items():
+        url_params[name] = value
+    query = url_params.urlencode()
     return reverse(view) + (f"?{query}" if query else "")

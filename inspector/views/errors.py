@@ -1,4 +1,4 @@
-"""Pages for what went wrong. They ask nobody anything: it may be the database that failed."""
+"""Error pages. They do not access the database, because it may be the cause of the error."""
 
 import sys
 from collections.abc import Mapping
@@ -7,12 +7,12 @@ import structlog
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from memoryhub.faults import INTERNAL, fault_of, sqlstate_of
+from memoryhub.core.errors import INTERNAL, classify_error, find_sqlstate
 
 log = structlog.get_logger("inspector")
 
 
-def page(
+def render_error_page(
     request: HttpRequest, status: int, title: str, text: str, *, headers: Mapping[str, str] | None = None
 ) -> HttpResponse:
     context = {
@@ -28,12 +28,14 @@ def page(
     return response
 
 
-def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return page(request, 400, "That address cannot be answered", "It asks in a way that this page does not understand.")
+def render_bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return render_error_page(
+        request, 400, "That address cannot be answered", "It asks in a way that this page does not understand."
+    )
 
 
-def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return page(
+def render_forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return render_error_page(
         request,
         403,
         "Not for this account",
@@ -41,8 +43,8 @@ def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
     )
 
 
-def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    return page(
+def render_csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    return render_error_page(
         request,
         403,
         "This form has expired",
@@ -50,16 +52,16 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     )
 
 
-def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return page(request, 404, "Nothing here", "There is no such page or memory, or none that you may see.")
+def render_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return render_error_page(request, 404, "Nothing here", "There is no such page or memory, or none that you may see.")
 
 
-def server_error(request: HttpRequest) -> HttpResponse:
-    """The page for an exception: "not now" where the database is the reason, else "our fault"."""
+def render_server_error(request: HttpRequest) -> HttpResponse:
+    """Render the page for an exception: "Not now" if the database is unavailable, else "Something went wrong"."""
     error = sys.exception()
-    fault = fault_of(error) if error else INTERNAL
+    error_info = classify_error(error) if error else INTERNAL
     request_id = getattr(request, "request_id", "")
-    log.error("page failed", code=fault.code, sqlstate=error and sqlstate_of(error), request_id=request_id)
-    title = "Not now" if fault.status == 503 else "Something went wrong"
-    headers = {"Retry-After": str(fault.retry_after_seconds)} if fault.retry_after_seconds else {}
-    return page(request, max(fault.status, 500), title, fault.detail, headers=headers)
+    log.error("page failed", code=error_info.code, sqlstate=error and find_sqlstate(error), request_id=request_id)
+    title = "Not now" if error_info.status == 503 else "Something went wrong"
+    headers = {"Retry-After": str(error_info.retry_after_seconds)} if error_info.retry_after_seconds else {}
+    return render_error_page(request, max(error_info.status, 500), title, error_info.detail, headers=headers)

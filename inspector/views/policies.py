@@ -1,4 +1,4 @@
-"""Policies: written, tried on the open groups, carried out step by step, and taken back."""
+"""Policies: write, dry-run, run step by step, and undo them."""
 
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -11,259 +11,294 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from inspector.access import PageRequest, reader
-from inspector.policy_form import TITLES, PolicyForm
-from memoryhub.conflicts import policies, prospects, runs
-from memoryhub.conflicts.keys import id_of
+from inspector.auth import InspectorRequest, reader_required
+from inspector.forms.policy_form import RULE_TITLES, PolicyForm
+from memoryhub.access_log import read_log
+from memoryhub.conflicts.groups.group_keys import encode_id
 from memoryhub.conflicts.models import Policy, PolicyRun
-from memoryhub.conflicts.prospects import LEFT, Prospect, ProspectPage
-from memoryhub.firewall.types import Scope
-from memoryhub.memories.envelope import Rejected
-from memoryhub.memories.filters import BadQuery
-from memoryhub.ops import reads
+from memoryhub.conflicts.policies import policies, policy_evaluation, policy_runs
+from memoryhub.conflicts.policies.policy_evaluation import SKIP_REASONS, EvaluationPage, GroupEvaluation
+from memoryhub.firewall.clearance import Scope
+from memoryhub.memories.filters import InvalidQueryError
+from memoryhub.memories.writes.envelope import OperationRejectedError
 
-PAGE = 50
-COUNTED = 500
-"""Groups that are counted on with at once, for the totals of a dry run."""
-RUNS = 10
-STATUSES = {"not_found": HTTPStatus.NOT_FOUND, "other_reach": HTTPStatus.FORBIDDEN}
+PAGE_SIZE = 50
+COUNT_BATCH_SIZE = 500
+"""Number of groups per request that counts the totals of a dry run."""
+MAX_RUNS = 10
+STATUS_BY_CODE = {"not_found": HTTPStatus.NOT_FOUND, "clearance_differs": HTTPStatus.FORBIDDEN}
 
 
-class Whence(TypedDict):
+class AuditContext(TypedDict):
     route: str
     request_id: str
 
 
 @require_safe
-@reader
-def listed(request: PageRequest) -> HttpResponse:
-    _judge(request)
-    page = runs.page(QueryDict(f"limit={RUNS}"), reader=request.principal)
-    found = [_policy(policy) for policy in policies.newest(request.principal)]
-    return _page(request, "list", {"policies": found, "runs": page.runs})
+@reader_required
+def policy_list(request: InspectorRequest) -> HttpResponse:
+    _require_curate(request)
+    page = policy_runs.list_page(QueryDict(f"limit={MAX_RUNS}"), principal=request.principal)
+    policy_rows = [_build_policy_row(policy) for policy in policies.list_current(request.principal)]
+    return _render_page(request, "list", {"policies": policy_rows, "runs": page.runs})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@reader
-def new(request: PageRequest) -> HttpResponse:
-    _govern(request)
-    return _written(request, None)
+@reader_required
+def create_policy(request: InspectorRequest) -> HttpResponse:
+    _require_admin(request)
+    return _save_or_render(request, None)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@reader
-def policy(request: PageRequest, policy_id: UUID) -> HttpResponse:
-    _judge(request)
-    versions = policies.versions(policy_id, request.principal)
+@reader_required
+def policy_detail(request: InspectorRequest, policy_id: UUID) -> HttpResponse:
+    _require_curate(request)
+    versions = policies.list_versions(policy_id, request.principal)
     if request.method == "POST":
-        _govern(request)
+        _require_admin(request)
     if not versions:
         raise Http404
-    return _written(request, versions[0], versions)
+    return _save_or_render(request, versions[0], versions)
 
 
 @require_safe
-@reader
-def dry_run(request: PageRequest, policy_id: UUID) -> HttpResponse:
-    _judge(request)
-    tried = _one(request, policy_id)
-    counted = request.GET.get("count", "")
+@reader_required
+def dry_run_policy(request: InspectorRequest, policy_id: UUID) -> HttpResponse:
+    _require_curate(request)
+    policy = _get_policy(request, policy_id)
+    count_cursor = request.GET.get("count_cursor", "")
     try:
-        page = prospects.page(
-            tried,
-            reader=request.principal,
-            limit=COUNTED if counted else PAGE,
-            cursor=counted or request.GET.get("cursor", ""),
+        page = policy_evaluation.list_page(
+            policy,
+            principal=request.principal,
+            limit=COUNT_BATCH_SIZE if count_cursor else PAGE_SIZE,
+            cursor=count_cursor or request.GET.get("cursor", ""),
         )
-    except BadQuery:
-        # It was of an earlier version of the policy.
+    except InvalidQueryError:
+        # The cursor belongs to an earlier version of the policy.
         return HttpResponseRedirect(reverse("inspector:policy-dry-run", args=[policy_id]))
-    context = {"policy": _policy(tried), **_totals(page), "next_cursor": page.next_cursor}
-    if counted:
-        return _page(request, "dry-run", context, part="totals" if request.htmx else "")
-    said = prospects.contents([each.keep for each in page.prospects if each.keep], request.principal)
-    reads.asked(request, by=request.principal, memory_ids=list(said))
-    groups = [_prospect(each, said.get(each.keep, "") if each.keep else "") for each in page.prospects]
-    return _page(request, "dry-run", {**context, "groups": groups, "is_deep": "cursor" in request.GET})
+    context = {"policy": _build_policy_row(policy), **_build_totals_context(page), "next_cursor": page.next_cursor}
+    if count_cursor:
+        return _render_page(request, "dry-run", context, partial_name="totals" if request.htmx else "")
+    contents = policy_evaluation.load_contents(
+        [group_evaluation.keep for group_evaluation in page.evaluations if group_evaluation.keep], request.principal
+    )
+    read_log.log_request_read(request, principal=request.principal, memory_ids=list(contents))
+    groups = [
+        _build_evaluation_row(
+            group_evaluation, contents.get(group_evaluation.keep, "") if group_evaluation.keep else ""
+        )
+        for group_evaluation in page.evaluations
+    ]
+    return _render_page(request, "dry-run", {**context, "groups": groups, "is_later_page": "cursor" in request.GET})
 
 
 @require_POST
-@reader
-def start(request: PageRequest, policy_id: UUID) -> HttpResponse:
-    _govern(request)
+@reader_required
+def start_run(request: InspectorRequest, policy_id: UUID) -> HttpResponse:
+    _require_admin(request)
     try:
-        run = runs.start(policy_id, by=request.principal, **_whence(request))
-        run = runs.go_on(run.run_id, by=request.principal, **_whence(request))
-    except Rejected as refused:
-        return _refused(request, refused, reverse("inspector:policy", args=[policy_id]))
-    place = _place(run)
+        run = policy_runs.start_run(policy_id, principal=request.principal, **_get_audit_context(request))
+        run = policy_runs.advance_run(run.run_id, principal=request.principal, **_get_audit_context(request))
+    except OperationRejectedError as error:
+        return _build_refusal_response(request, error, reverse("inspector:policy-detail", args=[policy_id]))
+    run_url = _build_run_url(run)
     if not request.htmx:
-        return HttpResponseRedirect(place)
-    answer = _page(request, "run", _run(request, run, is_going=True), part="progress")
-    answer["HX-Push-Url"] = place
-    return answer
+        return HttpResponseRedirect(run_url)
+    response = _render_page(
+        request, "run", _build_run_context(request, run, is_advancing=True), partial_name="progress"
+    )
+    response["HX-Push-Url"] = run_url
+    return response
 
 
 @require_safe
-@reader
-def run_page(request: PageRequest, run_id: UUID) -> HttpResponse:
-    _judge(request)
-    run = runs.one(run_id, request.principal)
+@reader_required
+def run_detail(request: InspectorRequest, run_id: UUID) -> HttpResponse:
+    _require_curate(request)
+    run = policy_runs.get_run(run_id, request.principal)
     if run is None:
         raise Http404
-    return _page(request, "run", _run(request, run))
+    return _render_page(request, "run", _build_run_context(request, run))
 
 
 @require_POST
-@reader
-def go_on(request: PageRequest, run_id: UUID) -> HttpResponse:
-    _govern(request)
+@reader_required
+def advance_run(request: InspectorRequest, run_id: UUID) -> HttpResponse:
+    _require_admin(request)
     try:
-        run = runs.go_on(run_id, by=request.principal, **_whence(request))
-    except Rejected as refused:
-        return _refused(request, refused, reverse("inspector:policy-run", args=[run_id]))
+        run = policy_runs.advance_run(run_id, principal=request.principal, **_get_audit_context(request))
+    except OperationRejectedError as error:
+        return _build_refusal_response(request, error, reverse("inspector:policy-run-detail", args=[run_id]))
     if request.htmx:
-        return _page(request, "run", _run(request, run, is_going=True), part="progress")
-    return HttpResponseRedirect(_place(run))
+        return _render_page(
+            request, "run", _build_run_context(request, run, is_advancing=True), partial_name="progress"
+        )
+    return HttpResponseRedirect(_build_run_url(run))
 
 
 @require_POST
-@reader
-def undo(request: PageRequest, run_id: UUID) -> HttpResponse:
-    _govern(request)
+@reader_required
+def undo_run(request: InspectorRequest, run_id: UUID) -> HttpResponse:
+    _require_admin(request)
     reason = request.POST.get("reason", "")
     try:
-        step = runs.undo(run_id, by=request.principal, reason=reason, **_whence(request))
-    except Rejected as refused:
-        return _refused(request, refused, reverse("inspector:policy-run", args=[run_id]))
-    context = {**_run(request, step.run), "reason": reason, "is_undoing": not step.is_finished, "step": step}
+        step = policy_runs.undo_step(run_id, principal=request.principal, reason=reason, **_get_audit_context(request))
+    except OperationRejectedError as error:
+        return _build_refusal_response(request, error, reverse("inspector:policy-run-detail", args=[run_id]))
+    context = {
+        **_build_run_context(request, step.run),
+        "reason": reason,
+        "is_undoing": not step.is_finished,
+        "step": step,
+    }
     if request.htmx:
-        return _page(request, "run", context, part="undoing")
+        return _render_page(request, "run", context, partial_name="undoing")
     if not step.is_finished:
-        return _page(request, "run", context)
-    messages.success(request, f"{step.run.undone:,} decisions of the run are undone. Their groups are open again.")
-    return HttpResponseRedirect(_place(step.run))
+        return _render_page(request, "run", context)
+    messages.success(
+        request, f"{step.run.decisions_undone:,} decisions of the run are undone. Their groups are open again."
+    )
+    return HttpResponseRedirect(_build_run_url(step.run))
 
 
-def _judge(request: PageRequest) -> None:
-    request.principal.require(Scope.INSPECT)
+def _require_curate(request: InspectorRequest) -> None:
+    request.principal.require_scopes(Scope.CURATE)
 
 
-def _govern(request: PageRequest) -> None:
-    request.principal.require(Scope.ADMIN)
+def _require_admin(request: InspectorRequest) -> None:
+    request.principal.require_scopes(Scope.ADMIN)
 
 
-def _written(request: PageRequest, stands: Policy | None, versions: Sequence[Policy] = ()) -> HttpResponse:
-    form, status = PolicyForm.of_policy(stands), HTTPStatus.OK
+def _save_or_render(
+    request: InspectorRequest, current_policy: Policy | None, versions: Sequence[Policy] = ()
+) -> HttpResponse:
+    form, status = PolicyForm.from_policy(current_policy), HTTPStatus.OK
     if request.method == "POST":
-        form = PolicyForm.of_data(request.POST)
+        form = PolicyForm.from_data(request.POST)
         try:
-            made = _save(request, form, stands)
-        except Rejected as refused:
-            form.errors, status = refused.errors, _status(refused)
+            saved_policy = _save_policy(request, form, current_policy)
+        except OperationRejectedError as error:
+            form.errors, status = error.errors, _get_refusal_status(error)
         else:
-            messages.success(request, f"Version {made.version} holds now.")
-            return HttpResponseRedirect(reverse("inspector:policy", args=[made.policy_id]))
+            messages.success(request, f"Version {saved_policy.version} holds now.")
+            return HttpResponseRedirect(reverse("inspector:policy-detail", args=[saved_policy.policy_id]))
     context = {
         "form": form,
-        "policy": stands and _policy(stands),
-        "versions": [_policy(version) for version in versions],
-        "runs": runs.of_policy(stands.policy_id, request.principal, RUNS) if stands else [],
-        "may_govern": request.principal.may(Scope.ADMIN),
+        "policy": current_policy and _build_policy_row(current_policy),
+        "versions": [_build_policy_row(version) for version in versions],
+        "runs": policy_runs.list_for_policy(current_policy.policy_id, request.principal, MAX_RUNS)
+        if current_policy
+        else [],
+        "may_admin": request.principal.has_scope(Scope.ADMIN),
     }
-    return _page(request, "policy", context, status=status)
+    return _render_page(request, "policy", context, status=status)
 
 
-def _save(request: PageRequest, form: PolicyForm, stands: Policy | None) -> Policy:
-    draft = policies.read(form.told)
-    policy_id = stands.policy_id if stands else None
-    return policies.save(draft, by=request.principal, policy_id=policy_id, version=form.version, **_whence(request))
+def _save_policy(request: InspectorRequest, form: PolicyForm, current_policy: Policy | None) -> Policy:
+    policy_input = policies.parse_input(form.values)
+    policy_id = current_policy.policy_id if current_policy else None
+    return policies.save_version(
+        policy_input,
+        principal=request.principal,
+        policy_id=policy_id,
+        version=form.version,
+        **_get_audit_context(request),
+    )
 
 
-def _one(request: PageRequest, policy_id: UUID) -> Policy:
-    found = policies.one(policy_id, request.principal)
-    if found is None:
+def _get_policy(request: InspectorRequest, policy_id: UUID) -> Policy:
+    policy = policies.get_current(policy_id, request.principal)
+    if policy is None:
         raise Http404
-    return found
+    return policy
 
 
-def _page(
-    request: PageRequest, name: str, context: dict[str, Any], *, part: str = "", status: HTTPStatus = HTTPStatus.OK
+def _render_page(
+    request: InspectorRequest,
+    name: str,
+    context: dict[str, Any],
+    *,
+    partial_name: str = "",
+    status: HTTPStatus = HTTPStatus.OK,
 ) -> HttpResponse:
-    template = f"policies/{name}.html{'#' if part else ''}{part}"
+    template = f"policies/{name}.html{'#' if partial_name else ''}{partial_name}"
     return render(request, template, {"section": "conflicts", **context}, status=status)
 
 
-def _refused(request: PageRequest, refused: Rejected, back: str) -> HttpResponse:
-    """What is refused is said on the page that it came from; htmx, which drops a 403, goes there as well."""
-    if refused.code == "not_found":
+def _build_refusal_response(request: InspectorRequest, error: OperationRejectedError, return_url: str) -> HttpResponse:
+    """Show the refusal on the page of the form. htmx does not swap a 403, so it is redirected there as well."""
+    if error.code == "not_found":
         raise Http404
-    for said in refused.errors.items():
-        messages.error(request, " ".join([said[0].capitalize(), *said[1]]).strip())
-    answer = HttpResponse() if request.htmx else HttpResponseRedirect(back)
+    for field_error in error.errors.items():
+        messages.error(request, " ".join([field_error[0].capitalize(), *field_error[1]]).strip())
+    response = HttpResponse() if request.htmx else HttpResponseRedirect(return_url)
     if request.htmx:
-        answer["HX-Redirect"] = back
-    return answer
+        response["HX-Redirect"] = return_url
+    return response
 
 
-def _status(refused: Rejected) -> HTTPStatus:
-    return HTTPStatus.CONFLICT if refused.code == "stale" else STATUSES.get(refused.code, HTTPStatus.BAD_REQUEST)
+def _get_refusal_status(error: OperationRejectedError) -> HTTPStatus:
+    return HTTPStatus.CONFLICT if error.code == "stale" else STATUS_BY_CODE.get(error.code, HTTPStatus.BAD_REQUEST)
 
 
-def _policy(found: Policy) -> dict[str, Any]:
+def _build_policy_row(policy: Policy) -> dict[str, Any]:
     return {
-        **policies.as_json(found),
-        "titles": [(TITLES[rule["rule"]], rule.get("sources", [])) for rule in found.rules],
-        "url": reverse("inspector:policy", args=[found.policy_id]),
-        "dry_run_url": reverse("inspector:policy-dry-run", args=[found.policy_id]),
-        "run_url": reverse("inspector:policy-start", args=[found.policy_id]),
+        **policies.to_json(policy),
+        "titles": [(RULE_TITLES[rule["rule"]], rule.get("sources", [])) for rule in policy.rules],
+        "url": reverse("inspector:policy-detail", args=[policy.policy_id]),
+        "dry_run_url": reverse("inspector:policy-dry-run", args=[policy.policy_id]),
+        "run_url": reverse("inspector:policy-run-create", args=[policy.policy_id]),
     }
 
 
-def _totals(page: ProspectPage) -> dict[str, Any]:
+def _build_totals_context(page: EvaluationPage) -> dict[str, Any]:
     return {
         "totals": page.totals,
-        "by_rule": [(TITLES[rule], number) for rule, number in sorted(page.totals.decided.items())],
-        "why_left": [(LEFT[why], number) for why, number in sorted(page.totals.left.items())],
+        "by_rule": [(RULE_TITLES[rule], count) for rule, count in sorted(page.totals.decided_by_rule.items())],
+        "by_skip_reason": [
+            (SKIP_REASONS[skip_reason], count) for skip_reason, count in sorted(page.totals.skipped_by_reason.items())
+        ],
     }
 
 
-def _prospect(each: Prospect, said: str) -> dict[str, Any]:
-    subject, collection = each.key
+def _build_evaluation_row(group_evaluation: GroupEvaluation, content: str) -> dict[str, Any]:
+    subject, collection = group_evaluation.key
     return {
-        "url": reverse("inspector:conflict", args=[id_of(*each.key)]),
+        "url": reverse("inspector:conflict-detail", args=[encode_id(*group_evaluation.key)]),
         "subject": subject,
         "collection": collection,
-        "klass": each.klass,
-        "value_count": each.value_count,
-        "memory_count": each.memory_count,
-        "value": said,
-        "title": TITLES.get(each.rule, ""),
-        "words": each.words,
-        "left": LEFT.get(each.left, ""),
+        "conflict_class": group_evaluation.conflict_class,
+        "value_count": group_evaluation.value_count,
+        "memory_count": group_evaluation.memory_count,
+        "value": content,
+        "title": RULE_TITLES.get(group_evaluation.rule, ""),
+        "explanation": group_evaluation.explanation,
+        "skip_reason": SKIP_REASONS.get(group_evaluation.skip_reason, ""),
     }
 
 
-def _run(request: PageRequest, run: PolicyRun, *, is_going: bool = False) -> dict[str, Any]:
-    """A run as its page shows it; of how many groups, if the dry run before it has counted them."""
-    may_go_on = runs.may_go_on(run, request.principal)
-    known = request.POST.get("of", "")
-    of = int(known) if known.isascii() and known.isdecimal() and len(known) < 12 else 0
+def _build_run_context(request: InspectorRequest, run: PolicyRun, *, is_advancing: bool = False) -> dict[str, Any]:
+    """Return the context of a run's page. `group_total` is known if the dry run has counted the groups."""
+    may_advance = policy_runs.can_advance(run, request.principal)
+    total_text = request.POST.get("group_total", "")
+    group_total = int(total_text) if total_text.isascii() and total_text.isdecimal() and len(total_text) < 12 else 0
     return {
         "run": run,
-        "policy": _policy(run.policy),
-        "of": max(of, run.seen) if of or run.finished else 0,
-        "may_go_on": may_go_on,
-        "is_going": is_going and may_go_on,
-        "may_govern": request.principal.may(Scope.ADMIN),
-        "in_force": max(run.decided - run.undone, 0),
+        "policy": _build_policy_row(run.policy),
+        "group_total": max(group_total, run.groups_seen) if group_total or run.finished_at else 0,
+        "may_advance": may_advance,
+        "is_advancing": is_advancing and may_advance,
+        "may_admin": request.principal.has_scope(Scope.ADMIN),
+        "not_undone": max(run.decisions_made - run.decisions_undone, 0),
     }
 
 
-def _place(run: PolicyRun) -> str:
-    return reverse("inspector:policy-run", args=[run.run_id])
+def _build_run_url(run: PolicyRun) -> str:
+    return reverse("inspector:policy-run-detail", args=[run.run_id])
 
 
-def _whence(request: PageRequest) -> Whence:
+def _get_audit_context(request: InspectorRequest) -> AuditContext:
     match = request.resolver_match
     return {"route": match.view_name if match else "", "request_id": request.request_id}

@@ -1,4 +1,4 @@
-"""Signing in and out, and how this browser likes its pages."""
+"""Sign in, sign out, and choose a theme."""
 
 import math
 from typing import Any
@@ -12,83 +12,89 @@ from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from inspector.access import PageRequest, reader, tell_ledger
+from inspector.auth import InspectorRequest, audit_request, reader_required
 from inspector.templatetags.inspector import THEMES
 from inspector.views import errors
-from memoryhub.firewall import deeds, lockout
-from memoryhub.firewall.principals import account_of, nobody, principal_of
+from memoryhub.firewall import audit_events, lockout
+from memoryhub.firewall.principals import anonymous_principal, find_user_principal_name, resolve_principal
 
 YEAR_SECONDS = 365 * 24 * 60 * 60
 
 
-class SignIn(LoginView):
+class SignInView(LoginView):
     template_name = "session/sign-in.html"
     redirect_authenticated_user = True
 
     def form_valid(self, form: AuthenticationForm) -> HttpResponse:
-        with deeds.together():
+        with audit_events.atomic():
             response = super().form_valid(form)
-            tell_ledger(self.request, "session.sign_in", by=principal_of(form.get_user()))
+            audit_request(self.request, "session.sign_in", principal=resolve_principal(form.get_user()))
         lockout.remember_browser(response, form.get_user().get_username())
         return response
 
     def form_invalid(self, form: AuthenticationForm) -> HttpResponse:
-        # Counted by django-axes: a name and a password were tried, and no lock held already.
+        # Set by django-axes if it checked a name and password, and not if the browser was locked out already.
         if getattr(self.request, "axes_failures_since_start", None) is not None:
-            with deeds.together():
-                # No name that is no account's: people type their passwords there, and others whatever they like.
-                account = account_of(form.cleaned_data["username"])
-                tell_ledger(self.request, "session.refused", by=nobody(), details={"account": account})
+            with audit_events.atomic():
+                # Record the name only if it is that of an account: people type passwords and anything else into this
+                # field.
+                account_name = find_user_principal_name(form.cleaned_data["username"])
+                audit_request(
+                    self.request,
+                    "session.login_failed",
+                    principal=anonymous_principal(),
+                    details={"account": account_name},
+                )
         return super().form_invalid(form)
 
 
-class SignOut(LogoutView):
+class SignOutView(LogoutView):
     http_method_names = ["post"]
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        with deeds.together():
+        with audit_events.atomic():
             if request.user.is_authenticated:
-                tell_ledger(request, "session.sign_out", by=principal_of(request.user))
+                audit_request(request, "session.sign_out", principal=resolve_principal(request.user))
             response: HttpResponse = super().post(request, *args, **kwargs)
         return response
 
 
-# Also of those who are signed in already, whom the view sends on whatever they ask.
-sign_in = require_http_methods(["GET", "HEAD", "POST"])(SignIn.as_view())
-sign_out = SignOut.as_view()
+# The decorator also restricts the methods of signed-in users, whom the view redirects for any method.
+sign_in = require_http_methods(["GET", "HEAD", "POST"])(SignInView.as_view())
+sign_out = SignOutView.as_view()
 
 
-def locked_out(request: HttpRequest, _response: Any, credentials: dict[str, Any] | None) -> HttpResponse:
-    """What django-axes answers after too many wrong passwords."""
-    seconds = lockout.seconds_to_wait(request, credentials)
-    return errors.page(
+def render_lockout(request: HttpRequest, _response: Any, credentials: dict[str, Any] | None) -> HttpResponse:
+    """Render the response of django-axes after too many wrong passwords."""
+    seconds = lockout.get_wait_seconds(request, credentials)
+    return errors.render_error_page(
         request,
         429,
         "Too many attempts",
-        f"The password was wrong too often. Wait {_duration(seconds)}, or ask your administrator."
+        f"The password was wrong too often. Wait {_format_duration(seconds)}, or ask your administrator."
         " In a browser in which you signed in before, attempts from elsewhere do not count.",
         headers={"Retry-After": str(seconds)},
     )
 
 
-def _duration(seconds: int) -> str:
+def _format_duration(seconds: int) -> str:
     return f"{seconds} second{pluralize(seconds)}" if seconds < 120 else f"{math.ceil(seconds / 60)} minutes"
 
 
 @require_POST
-def theme(request: HttpRequest) -> HttpResponse:
-    """Keep a theme in a cookie and go back to where it was chosen."""
-    back = request.POST.get("next", "")
-    is_ours = url_has_allowed_host_and_scheme(back, {request.get_host()}, require_https=request.is_secure())
-    response = HttpResponseRedirect(back if is_ours else reverse("inspector:memories"))
-    chosen = request.POST.get("theme")
-    if chosen in THEMES:
-        # Read by the page's own script too: it holds no secret.
-        response.set_cookie("theme", chosen, max_age=YEAR_SECONDS, samesite="Lax", secure=request.is_secure())
+def set_theme(request: HttpRequest) -> HttpResponse:
+    """Store a theme in a cookie and go back to the page."""
+    return_url = request.POST.get("next", "")
+    is_own_host = url_has_allowed_host_and_scheme(return_url, {request.get_host()}, require_https=request.is_secure())
+    response = HttpResponseRedirect(return_url if is_own_host else reverse("inspector:memory-list"))
+    theme_name = request.POST.get("theme")
+    if theme_name in THEMES:
+        # Not HttpOnly: the page's script reads it, and it holds no secret.
+        response.set_cookie("theme", theme_name, max_age=YEAR_SECONDS, samesite="Lax", secure=request.is_secure())
     return response
 
 
 @require_safe
-@reader
-def help_page(request: PageRequest) -> HttpResponse:
+@reader_required
+def help_page(request: InspectorRequest) -> HttpResponse:
     return render(request, "help/page.html", {"section": "help"})

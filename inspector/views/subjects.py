@@ -1,4 +1,4 @@
-"""The life of one subject."""
+"""The timeline of one subject."""
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
@@ -12,127 +12,168 @@ from django.urls import reverse
 from django.utils.http import urlencode
 from django.views.decorators.http import require_safe
 
-from inspector import decided, fields, lanes, moment
-from inspector.access import PageRequest, reader
-from inspector.moment import Standpoint
-from inspector.search import address, kept, known
-from memoryhub.memories.filters import BadQuery, MomentFilterSet
-from memoryhub.memories.text import why_not_storable
-from memoryhub.ops import reads
-from memoryhub.timetravel.life import MOST_KEYS, MOST_VERSIONS, Life, Spell, life
+from inspector import time_context
+from inspector.auth import InspectorRequest, reader_required
+from inspector.presenters import memory_fields, subject_chart, subject_decisions
+from inspector.presenters.memory_search import build_back_query, build_list_url, parse_list_params
+from inspector.time_context import TimeContext
+from memoryhub.access_log import read_log
+from memoryhub.core.storable_text import unstorable_reason
+from memoryhub.memories.filters import InvalidQueryError, PointInTimeFilterSet
+from memoryhub.timetravel.subject_history import (
+    MAX_COLLECTIONS,
+    MAX_VERSIONS,
+    SubjectHistory,
+    ValuePeriod,
+    get_subject_history,
+)
 
-FIRST_OF_A_TABLE = 50
+MAX_ROWS_SHOWN = 50
 
 
 @require_safe
-@reader
-def subject(request: PageRequest, subject: str) -> HttpResponse:
+@reader_required
+def subject_detail(request: InspectorRequest, subject: str) -> HttpResponse:
     try:
-        filters = MomentFilterSet(request.GET, clearance=request.principal.clearance, besides=("list", "whole"))
-    except BadQuery as error:
+        filters = PointInTimeFilterSet(
+            request.GET, clearance=request.principal.clearance, extra_params=("back", "full")
+        )
+    except InvalidQueryError as error:
         raise BadRequest(str(error)) from error
-    here = moment.stand(request, filters.moment)
-    found = None if why_not_storable(subject) else life(subject, filters)
-    if found is None:
+    page_time = time_context.get_time_context(request, filters.point_in_time)
+    history = None if unstorable_reason(subject) else get_subject_history(subject, filters)
+    if history is None:
         raise Http404
-    told = {spell.record["memory_id"]: None for spell in found.spells}
-    reads.asked(request, by=request.principal, memory_ids=list(told))
-    deeds = decided.deeds(found, request.principal.clearance, filters.moment.known_at)
-    found = _masked(found)
-    listed = known(QueryDict(request.GET.get("list", "")))
-    spells = found.spells
-    is_whole = "whole" in request.GET
-    held = found.held_at(filters.moment.as_of)
-    rows = _rows(spells if is_whole else spells[:FIRST_OF_A_TABLE], filters, here, listed, decided.by_their_ids(deeds))
+    memory_ids = {period.record["memory_id"]: None for period in history.periods}
+    read_log.log_request_read(request, principal=request.principal, memory_ids=list(memory_ids))
+    decision_entries = subject_decisions.list_subject_decisions(
+        history, request.principal.clearance, filters.point_in_time.known_at
+    )
+    history = _mask_history(history)
+    list_params = parse_list_params(QueryDict(request.GET.get("back", "")))
+    periods = history.periods
+    is_full = "full" in request.GET
+    current_keys = history.current_at(filters.point_in_time.as_of)
+    rows = _build_rows(
+        periods if is_full else periods[:MAX_ROWS_SHOWN],
+        filters,
+        page_time,
+        list_params,
+        subject_decisions.index_decision_ids(decision_entries),
+    )
     context = {
         "section": "memories",
-        "here": here,
+        "page_time": page_time,
         "subject": subject,
-        "life": found,
-        "deeds": deeds,
-        "rows": [{**row, **_standing(row["spell"], held)} for row in rows],
-        "number": len(spells),
-        "is_cut": not is_whole and len(spells) > FIRST_OF_A_TABLE,
-        "most": MOST_VERSIONS,
-        "most_keys": MOST_KEYS,
-        "drawing": None if found.is_empty else lanes.draw(found, filters.moment.as_of, decided.instants(deeds)),
-        "as_of": filters.moment.as_of,
-        "kept": kept(listed, here.asked),
-        "is_listed": bool(listed),
-        "list_url": here.keep(address(listed)),
-        "all_url": here.keep(address(_about(subject))),
-        "json_url": _as_json(subject, here),
-        "whole_url": "?" + urlencode({"list": listed.urlencode(), "whole": "1", **here.asked}),
-        **_steps(found, filters, here),
+        "history": history,
+        "decisions": decision_entries,
+        "rows": [{**row, **_build_row_status(row["period"], current_keys)} for row in rows],
+        "period_count": len(periods),
+        "is_truncated": not is_full and len(periods) > MAX_ROWS_SHOWN,
+        "max_versions": MAX_VERSIONS,
+        "max_collections": MAX_COLLECTIONS,
+        "chart": None
+        if history.is_empty
+        else subject_chart.build_subject_chart(
+            history, filters.point_in_time.as_of, subject_decisions.collect_decision_times(decision_entries)
+        ),
+        "as_of": filters.point_in_time.as_of,
+        "back_query": build_back_query(list_params, page_time.instant_params),
+        "is_listed": bool(list_params),
+        "list_url": page_time.add_to_url(build_list_url(list_params)),
+        "all_url": page_time.add_to_url(build_list_url(_build_subject_params(subject))),
+        "json_url": _build_json_url(subject, page_time),
+        "full_url": "?" + urlencode({"back": list_params.urlencode(), "full": "1", **page_time.instant_params}),
+        **_build_step_context(history, filters, page_time),
     }
     return render(request, "subjects/page.html", context)
 
 
-def _rows(
-    spells: Sequence[Spell],
-    filters: MomentFilterSet,
-    here: Standpoint,
-    listed: QueryDict,
+def _build_rows(
+    periods: Sequence[ValuePeriod],
+    filters: PointInTimeFilterSet,
+    page_time: TimeContext,
+    list_params: QueryDict,
     decisions: Mapping[UUID | None, UUID],
 ) -> list[dict[str, Any]]:
-    as_of = filters.moment.as_of
+    as_of = filters.point_in_time.as_of
     rows = []
-    for spell in spells:
-        is_later = as_of is not None and spell.start > as_of
-        at_its_start = _as_of(here, moment.as_parameter(spell.start))
+    for period in periods:
+        is_later = as_of is not None and period.start > as_of
+        instants_at_start = _replace_as_of(page_time, time_context.format_iso_instant(period.start))
         rows.append(
             {
-                "spell": spell,
-                "memory": spell.record,
-                "url": moment.changed(here.here, at_its_start),
+                "period": period,
+                "memory": period.record,
+                "url": time_context.replace_instants(page_time.page_url, instants_at_start),
                 "is_later": is_later,
-                # Where it was not there yet, its page is that of its own beginning.
-                "kept": kept(listed, at_its_start if is_later else here.asked),
-                "is_linked": spell.kind != "replaced",
-                "decision": decisions.get(spell.decision),
+                # A memory that is not known yet at the page's instant is linked at the start of its period.
+                "back_query": build_back_query(
+                    list_params, instants_at_start if is_later else page_time.instant_params
+                ),
+                "is_linked": period.kind != "superseded",
+                "decision": decisions.get(period.decision_id),
             }
         )
     return rows
 
 
-def _standing(spell: Spell, held: Set[tuple[UUID, int]]) -> dict[str, Any]:
-    """What a version is at the moment, and until when it was what its kind says: of a key one value is believed."""
-    if spell.kind == "believed" and spell.key not in held:
-        return {"standing": "superseded", "until": spell.end or spell.spans[0][1]}
-    return {"standing": spell.kind, "until": spell.end}
+def _build_row_status(period: ValuePeriod, current_keys: Set[tuple[UUID, int]]) -> dict[str, Any]:
+    """Return the status of a version now, and the end of its period. Only one value of a key is current."""
+    if period.kind == "current" and period.version_key not in current_keys:
+        return {"status": "superseded", "until": period.end or period.intervals[0][1]}
+    return {"status": period.kind, "until": period.end}
 
 
-def _as_of(here: Standpoint, instant: str) -> dict[str, str]:
-    """The instants of this page with another one of event time; without one, up to the latest event."""
-    known_at = {name: value for name, value in here.asked.items() if name == "known_at"}
-    return {**({"as_of": instant} if instant else {}), **known_at}
+def _replace_as_of(page_time: TimeContext, instant: str) -> dict[str, str]:
+    """Return the instants of this page with another `as_of`; "" removes it."""
+    known_at_param = {name: value for name, value in page_time.instant_params.items() if name == "known_at"}
+    return {**({"as_of": instant} if instant else {}), **known_at_param}
 
 
-def _steps(found: Life, filters: MomentFilterSet, here: Standpoint) -> dict[str, Any]:
-    steps = lanes.steps(found.events, filters.moment.as_of)
+def _build_step_context(
+    history: SubjectHistory, filters: PointInTimeFilterSet, page_time: TimeContext
+) -> dict[str, Any]:
+    steps = subject_chart.build_event_steps(history.event_times, filters.point_in_time.as_of)
 
-    def url(instant: str | None) -> str | None:
-        return None if instant is None else moment.changed(here.here, _as_of(here, instant))
+    def build_step_url(instant: str | None) -> str | None:
+        return (
+            None
+            if instant is None
+            else time_context.replace_instants(page_time.page_url, _replace_as_of(page_time, instant))
+        )
 
-    return {"steps": steps, "previous_url": url(steps.previous), "following_url": url(steps.following)}
+    return {
+        "steps": steps,
+        "previous_url": build_step_url(steps.previous_instant),
+        "next_url": build_step_url(steps.next_instant),
+    }
 
 
-def _masked(found: Life) -> Life:
-    """The same as pages show it: without its secrets."""
-    keys = [
-        replace(key, spells=[replace(spell, record=fields.shown(spell.record)) for spell in key.spells])
-        for key in found.keys
+def _mask_history(history: SubjectHistory) -> SubjectHistory:
+    """Return the history with secrets masked."""
+    collections = [
+        replace(
+            collection_history,
+            periods=[
+                replace(period, record=memory_fields.mask_memory(period.record))
+                for period in collection_history.periods
+            ],
+        )
+        for collection_history in history.collections
     ]
-    return replace(found, keys=keys, believed=list(map(fields.shown, found.believed)))
+    return replace(
+        history, collections=collections, current_values=list(map(memory_fields.mask_memory, history.current_values))
+    )
 
 
-def _about(subject: str) -> QueryDict:
+def _build_subject_params(subject: str) -> QueryDict:
     params = QueryDict(mutable=True)
     params["subject"] = subject
     return params
 
 
-def _as_json(subject: str, here: Standpoint) -> str:
-    if here.is_now:
-        return f"{reverse('api:memories')}?{urlencode({'subject': subject})}"
-    return f"{reverse('api:timetravel')}?{urlencode({'view': 'state', 'subject': subject, **here.asked})}"
+def _build_json_url(subject: str, page_time: TimeContext) -> str:
+    if page_time.is_now:
+        return f"{reverse('api:memory-list')}?{urlencode({'subject': subject})}"
+    return f"{reverse('api:timetravel')}?{urlencode({'view': 'state', 'subject': subject, **page_time.instant_params})}"

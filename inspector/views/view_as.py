@@ -1,4 +1,4 @@
-"""Choosing whom to look as, and looking as oneself again."""
+"""Choose a target for view as, and end view as."""
 
 from urllib.parse import urlsplit
 
@@ -10,67 +10,70 @@ from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_http_methods, require_POST
 
-from inspector.access import PageRequest, person
-from inspector.view_as import about
-from memoryhub.firewall import view_as as offered
-from memoryhub.firewall.types import Scope
-from memoryhub.memories.suspicion import masked
-from memoryhub.memories.text import why_not_storable
+from inspector.auth import InspectorRequest, user_required
+from inspector.view_as import get_audit_context
+from memoryhub.core.secrets import mask_secrets
+from memoryhub.core.storable_text import unstorable_reason
+from memoryhub.firewall import view_as as view_as_targets
+from memoryhub.firewall.clearance import Scope
 
-TITLES = {"clearance": "Clearances", "user": "Users", "key": "API keys"}
-LONGEST_SOUGHT = 255
+KIND_TITLES = {"clearance": "Clearances", "user": "Users", "key": "API keys"}
+MAX_SEARCH_CHARS = 255
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@person(Scope.VIEW_AS)
-def view_as(request: PageRequest) -> HttpResponse:
-    return _start(request) if request.method == "POST" else _offer(request)
+@user_required(Scope.VIEW_AS)
+def view_as_page(request: InspectorRequest) -> HttpResponse:
+    return _start_view_as(request) if request.method == "POST" else _render_targets(request)
 
 
 @require_POST
-@person()
-def stop(request: PageRequest) -> HttpResponse:
-    if offered.kept_in(request.session):
-        offered.stop(request.session, by=request.principal, **about(request))
+@user_required()
+def stop_view_as(request: InspectorRequest) -> HttpResponse:
+    if view_as_targets.current_target_name(request.session):
+        view_as_targets.stop_view_as(request.session, principal=request.principal, **get_audit_context(request))
         messages.success(request, "You see as yourself again.")
-    return HttpResponseRedirect(_back(request))
+    return HttpResponseRedirect(_get_return_url(request))
 
 
-def _start(request: PageRequest) -> HttpResponse:
-    target = offered.target(request.POST.get("as", ""), request.principal)
+def _start_view_as(request: InspectorRequest) -> HttpResponse:
+    target = view_as_targets.get_target(request.POST.get("as", ""), request.principal)
     if target is None:
         raise Http404
-    offered.start(request.session, target, by=request.principal, **about(request))
-    return HttpResponseRedirect(reverse("inspector:memories"))
+    view_as_targets.start_view_as(request.session, target, principal=request.principal, **get_audit_context(request))
+    return HttpResponseRedirect(reverse("inspector:memory-list"))
 
 
-def _offer(request: PageRequest) -> HttpResponse:
-    sought = request.GET.get("q", "")
-    if not set(request.GET) <= {"q"} or len(sought) > LONGEST_SOUGHT or why_not_storable(sought):
+def _render_targets(request: InspectorRequest) -> HttpResponse:
+    search_terms = request.GET.get("q", "")
+    if not set(request.GET) <= {"q"} or len(search_terms) > MAX_SEARCH_CHARS or unstorable_reason(search_terms):
         raise BadRequest("This page knows the parameter q.")
-    found = offered.targets(request.principal, sought=sought)
-    if sought:
-        # A part of what is masked finds nothing.
-        found = {kind: [each for each in of_kind if masked(each.name) == each.name] for kind, of_kind in found.items()}
+    targets_by_kind = view_as_targets.list_targets(request.principal, search_terms=search_terms)
+    if search_terms:
+        # Names with secrets are masked, so a search must not find them by their masked part.
+        targets_by_kind = {
+            kind: [target for target in kind_targets if mask_secrets(target.name) == target.name]
+            for kind, kind_targets in targets_by_kind.items()
+        }
     groups = [
         {
             "kind": kind,
-            "title": TITLES[kind],
-            "targets": targets[: offered.MOST_OFFERED],
-            "has_more": len(targets) > offered.MOST_OFFERED,
+            "title": KIND_TITLES[kind],
+            "targets": targets[: view_as_targets.MAX_TARGETS],
+            "has_more": len(targets) > view_as_targets.MAX_TARGETS,
         }
-        for kind, targets in found.items()
+        for kind, targets in targets_by_kind.items()
         if targets
     ]
-    return render(request, "view_as/page.html", {"section": "view-as", "sought": sought, "groups": groups})
+    return render(request, "view_as/page.html", {"section": "view-as", "search_terms": search_terms, "groups": groups})
 
 
-def _back(request: PageRequest) -> str:
-    """Where it was stopped; without a cursor, which is nobody else's."""
-    back = request.POST.get("next", "")
-    if not url_has_allowed_host_and_scheme(back, {request.get_host()}, require_https=request.is_secure()):
-        return reverse("inspector:memories")
-    parts = urlsplit(back)
+def _get_return_url(request: InspectorRequest) -> str:
+    """Return the page on which view as was ended, without its cursor, which is only valid for the target."""
+    return_url = request.POST.get("next", "")
+    if not url_has_allowed_host_and_scheme(return_url, {request.get_host()}, require_https=request.is_secure()):
+        return reverse("inspector:memory-list")
+    parts = urlsplit(return_url)
     query = QueryDict(parts.query, mutable=True)
     query.pop("cursor", None)
     return parts._replace(query=query.urlencode()).geturl()

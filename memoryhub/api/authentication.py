@@ -1,4 +1,4 @@
-"""Keys in `Authorization: Bearer`, else the inspector's session (with CSRF, for what changes something)."""
+"""Authentication by a key in `Authorization: Bearer`, or by the inspector's session (with CSRF checks on changes)."""
 
 import re
 from typing import Any
@@ -8,10 +8,10 @@ from django.utils import timezone
 from knox.auth import TokenAuthentication
 from rest_framework import authentication, exceptions
 
-from memoryhub.api.problems import Problem
+from memoryhub.api.problems import ProblemError
 from memoryhub.firewall.models import ApiKey
 
-_KEY = re.compile(rb"[A-Za-z0-9_]{16,200}", re.ASCII)
+_KEY_PATTERN = re.compile(rb"[A-Za-z0-9_]{16,200}", re.ASCII)
 
 
 class KeyAuthentication(TokenAuthentication):
@@ -19,29 +19,29 @@ class KeyAuthentication(TokenAuthentication):
 
     def authenticate(self, request: Any) -> tuple[User, ApiKey] | None:
         header = authentication.get_authorization_header(request)
-        # A header that is there and no key of ours is refused: a session cookie beside it must not let it pass.
+        # Refuse an Authorization header of another scheme: the request must not fall back to its session cookie.
         if header and not header.lower().startswith(b"bearer "):
             raise exceptions.AuthenticationFailed
-        found: tuple[User, ApiKey] | None = super().authenticate(request)
-        return found
+        credentials: tuple[User, ApiKey] | None = super().authenticate(request)
+        return credentials
 
     def authenticate_credentials(self, token: bytes) -> tuple[User, ApiKey]:
-        if not _KEY.fullmatch(token):
+        if not _KEY_PATTERN.fullmatch(token):
             raise exceptions.AuthenticationFailed
         user, key = super().authenticate_credentials(token)
         return user, key
 
     def validate_user(self, key: ApiKey) -> tuple[User, ApiKey]:
-        """knox asks here once the secret is known to be right: its holder may be told why the key is refused."""
+        """Check revocation and expiry. knox calls this after the secret matched, so the holder may learn the reason."""
         if key.revoked_at is not None:
-            raise Problem(401, "key_revoked", "This key was revoked.", headers=self._challenge())
+            raise ProblemError(401, "key_revoked", "This key was revoked.", headers=self._challenge())
         if key.expiry is not None and key.expiry <= timezone.now():
-            raise Problem(401, "key_expired", "This key has expired.", headers=self._challenge())
-        valid: tuple[User, ApiKey] = super().validate_user(key)
-        return valid
+            raise ProblemError(401, "key_expired", "This key has expired.", headers=self._challenge())
+        credentials: tuple[User, ApiKey] = super().validate_user(key)
+        return credentials
 
     def _cleanup_token(self, key: ApiKey) -> bool:
-        """Whether to pass over the key before its secret is compared: never, `validate_user` judges it."""
+        """Return False: knox must not skip an expired key before its secret is compared; `validate_user` refuses it."""
         return False
 
     def _challenge(self) -> dict[str, str]:

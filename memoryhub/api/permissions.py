@@ -4,47 +4,49 @@ from typing import Any
 
 from rest_framework import exceptions, permissions
 
-from memoryhub.firewall import wall
-from memoryhub.firewall.principals import principal_of
-from memoryhub.firewall.types import Principal
+from memoryhub.firewall import rls
+from memoryhub.firewall.clearance import Principal
+from memoryhub.firewall.principals import resolve_principal
 
 Handler = Callable[..., Any]
 
 
-def principal(request: Any) -> Principal:
-    """Who is asking, looked up once for each request."""
-    inner = request._request
-    if not hasattr(inner, "principal"):
-        # A session that looks as somebody else does so here, too; a key is always itself.
-        looking = None if request.auth else getattr(inner, "looking", None)
-        inner.principal = looking.principal if looking else principal_of(request.user, request.auth)
-    found: Principal = inner.principal
-    return found
+def get_principal(request: Any) -> Principal:
+    """Return the principal of a request; it is resolved once per request."""
+    django_request = request._request
+    if not hasattr(django_request, "principal"):
+        # View as also applies to a session's API requests. A key always acts as itself.
+        view_as_target = None if request.auth else getattr(django_request, "view_as", None)
+        django_request.principal = (
+            view_as_target.principal if view_as_target else resolve_principal(request.user, request.auth)
+        )
+    current_principal: Principal = django_request.principal
+    return current_principal
 
 
-def walled(handler: Handler) -> Handler:
-    """A handler of a view within a transaction in which the database shows what the caller may see."""
+def rls_scoped(handler: Handler) -> Handler:
+    """Decorate a view method: run it in a transaction under row security with the caller's clearance."""
 
     @wraps(handler)
-    def inside(view: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
-        with wall.behind(principal(request).clearance):
+    def scoped_handler(view: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
+        with rls.as_reader(get_principal(request).clearance):
             return handler(view, request, *args, **kwargs)
 
-    return inside
+    return scoped_handler
 
 
 class HasScope(permissions.BasePermission):
-    """Each view names the scope that each of its methods needs: `scopes = {"GET": Scope.READ}`."""
+    """Check the scope that a view requires for each method: `scopes = {"GET": Scope.READ}`."""
 
     def has_permission(self, request: Any, view: Any) -> bool:
         if not request.user.is_authenticated:
             raise exceptions.NotAuthenticated
         method = "GET" if request.method == "HEAD" else request.method
-        # DRF asks for permission before it looks for a handler; a method without a scope has none.
+        # DRF checks permissions before it looks for a handler, so methods that the view does not support arrive here.
         if method not in view.scopes:
             raise exceptions.MethodNotAllowed(method)
-        asking = principal(request)
-        if asking.viewer and method != "GET":
+        principal = get_principal(request)
+        if principal.viewer and method != "GET":
             return False
-        asking.require(view.scopes[method])
+        principal.require_scopes(view.scopes[method])
         return True

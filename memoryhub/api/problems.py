@@ -1,4 +1,4 @@
-"""Errors are data: every one leaves the API as RFC 9457 `application/problem+json`."""
+"""Errors of the API as RFC 9457 `application/problem+json`."""
 
 from http import HTTPStatus
 from typing import Any
@@ -9,16 +9,16 @@ from django.db import DatabaseError, InterfaceError
 from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
 from rest_framework import exceptions
 
-from memoryhub.faults import INTERNAL, Fault, OutcomeUnknown, fault_of
-from memoryhub.firewall.types import MissingScopeError
-from memoryhub.memories.envelope import Errors
-from memoryhub.memories.filters import BadQuery
+from memoryhub.core.errors import INTERNAL, CommitOutcomeUnknownError, ErrorInfo, classify_error
+from memoryhub.firewall.clearance import MissingScopeError
+from memoryhub.memories.filters import InvalidQueryError
+from memoryhub.memories.writes.envelope import Errors
 
 CONTENT_TYPE = "application/problem+json"
 
 
-class Problem(Exception):
-    """An answer that is not a success: HTTP status, stable code, one sentence, errors by field, and what else helps."""
+class ProblemError(Exception):
+    """An error response: HTTP status, stable code, one sentence, errors by field, headers and extra members."""
 
     def __init__(
         self,
@@ -28,7 +28,7 @@ class Problem(Exception):
         *,
         errors: Errors | None = None,
         headers: dict[str, str] | None = None,
-        told: dict[str, Any] | None = None,
+        extra: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status
@@ -36,68 +36,68 @@ class Problem(Exception):
         self.detail = detail
         self.errors = errors
         self.headers = headers or {}
-        self.told = told or {}
+        self.extra = extra or {}
 
-    def document(self, request_id: str) -> dict[str, Any]:
-        body: dict[str, Any] = {
+    def to_json(self, request_id: str) -> dict[str, Any]:
+        document: dict[str, Any] = {
             "type": "about:blank",
             "title": HTTPStatus(self.status).phrase,
             "status": self.status,
             "code": self.code,
             "detail": self.detail,
             "request_id": request_id,
-            **self.told,
+            **self.extra,
         }
-        return body if self.errors is None else {**body, "errors": self.errors}
+        return document if self.errors is None else {**document, "errors": self.errors}
 
-    def response(self, request: HttpRequest) -> HttpResponse:
-        body = orjson.dumps(self.document(request_id_of(request)), option=orjson.OPT_UTC_Z)
+    def to_response(self, request: HttpRequest) -> HttpResponse:
+        body = orjson.dumps(self.to_json(get_request_id(request)), option=orjson.OPT_UTC_Z)
         return HttpResponse(body, status=self.status, content_type=CONTENT_TYPE, headers=self.headers)
 
-    def text(self) -> HttpResponse:
-        """The same for people, where no page can be made."""
+    def to_text_response(self) -> HttpResponse:
+        """Return the error as plain text, for routes where no page can be rendered."""
         return HttpResponse(f"{self.detail}\n", status=self.status, content_type="text/plain", headers=self.headers)
 
 
-def request_id_of(request: Any) -> str:
+def get_request_id(request: Any) -> str:
     return str(getattr(request, "request_id", ""))
 
 
-def problem_of(error: BaseException) -> Problem:
+def problem_from_exception(error: BaseException) -> ProblemError:
     match error:
-        case Problem():
+        case ProblemError():
             return error
-        case BadQuery():
-            return Problem(400, error.code, "The query string cannot be answered.", errors=error.errors)
+        case InvalidQueryError():
+            return ProblemError(400, error.code, "The query string cannot be answered.", errors=error.errors)
         case Http404():
             return not_found()
         case MissingScopeError():
-            return Problem(403, "forbidden", str(error))
+            return ProblemError(403, "forbidden", str(error))
         case PermissionDenied():
-            return of_status(403)
+            return problem_from_status(403)
         case RequestDataTooBig():
-            return of_status(413)
+            return problem_from_status(413)
         case SuspiciousOperation() | BadRequest() | UnreadablePostError():
-            return of_status(400)
+            return problem_from_status(400)
         case exceptions.APIException():
-            return _of_framework(error)
-        case DatabaseError() | InterfaceError() | OutcomeUnknown():
-            return of_fault(fault_of(error))
+            return _problem_from_drf(error)
+        case DatabaseError() | InterfaceError() | CommitOutcomeUnknownError():
+            return problem_from_error_info(classify_error(error))
         case _:
-            return of_fault(INTERNAL)
+            return problem_from_error_info(INTERNAL)
 
 
-def of_fault(fault: Fault) -> Problem:
-    headers = {"Retry-After": str(fault.retry_after_seconds)} if fault.retry_after_seconds else {}
-    return Problem(fault.status, fault.code, fault.detail, headers=headers)
+def problem_from_error_info(error_info: ErrorInfo) -> ProblemError:
+    headers = {"Retry-After": str(error_info.retry_after_seconds)} if error_info.retry_after_seconds else {}
+    return ProblemError(error_info.status, error_info.code, error_info.detail, headers=headers)
 
 
-def not_found() -> Problem:
-    """What is missing and what is hidden are the same answer."""
-    return Problem(404, "not_found", "There is nothing here that this caller may see.")
+def not_found() -> ProblemError:
+    """Return the problem for memories that are missing or hidden: the two must not be distinguishable."""
+    return ProblemError(404, "not_found", "There is nothing here that this caller may see.")
 
 
-_FRAMEWORK = {
+_DRF_ERRORS = {
     401: ("unauthorized", "A valid key is needed: Authorization: Bearer <key>."),
     403: ("forbidden", "This caller may not do that."),
     405: ("method_not_allowed", "This route does not know that method."),
@@ -105,13 +105,13 @@ _FRAMEWORK = {
 }
 
 
-def _of_framework(error: exceptions.APIException) -> Problem:
-    code, detail = _FRAMEWORK.get(error.status_code, ("bad_request", "The request cannot be understood."))
+def _problem_from_drf(error: exceptions.APIException) -> ProblemError:
+    code, detail = _DRF_ERRORS.get(error.status_code, ("bad_request", "The request cannot be understood."))
     challenge = getattr(error, "auth_header", None)
-    return Problem(error.status_code, code, detail, headers={"WWW-Authenticate": challenge} if challenge else None)
+    return ProblemError(error.status_code, code, detail, headers={"WWW-Authenticate": challenge} if challenge else None)
 
 
-_PLAIN = {
+_DJANGO_ERRORS = {
     400: ("bad_request", "The request cannot be understood."),
     403: ("forbidden", "This caller may not do that."),
     404: ("not_found", "There is nothing here that this caller may see."),
@@ -120,7 +120,9 @@ _PLAIN = {
 }
 
 
-def of_status(status: int) -> Problem:
-    """The problem for an answer that Django itself gave."""
-    code, detail = _PLAIN.get(status, (INTERNAL.code, INTERNAL.detail) if status >= 500 else ("error", "Refused."))
-    return Problem(status, code, detail)
+def problem_from_status(status: int) -> ProblemError:
+    """Return the problem that replaces an error response of Django itself."""
+    code, detail = _DJANGO_ERRORS.get(
+        status, (INTERNAL.code, INTERNAL.detail) if status >= 500 else ("error", "Refused.")
+    )
+    return ProblemError(status, code, detail)

@@ -14,12 +14,12 @@ class OrjsonRenderer(BaseRenderer):
         return b"" if data is None else orjson.dumps(data, option=orjson.OPT_UTC_Z)
 
 
-class AlwaysJson(BaseContentNegotiation):
-    """The API speaks JSON whatever a client says it accepts: a browser that follows a link gets its answer, too."""
+class JsonOnlyNegotiation(BaseContentNegotiation):
+    """Answer in JSON whatever the Accept header says, so that a browser that follows a link gets its answer, too."""
 
     def select_parser(self, request: Any, parsers: Any) -> Any:
-        given = request.content_type.split(";")[0].strip().lower()
-        return next((parser for parser in parsers if parser.media_type == given), None)
+        media_type = request.content_type.split(";")[0].strip().lower()
+        return next((parser for parser in parsers if parser.media_type == media_type), None)
 
     def select_renderer(self, request: Any, renderers: Any, format_suffix: str | None = None) -> Any:
         return renderers[0], renderers[0].media_type

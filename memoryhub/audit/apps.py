@@ -4,4 +4,4 @@ from django.apps import AppConfig
 class AuditConfig(AppConfig):
     name = "memoryhub.audit"
     label = "audit"
-    verbose_name = "Who did and who read what"
+    verbose_name = "Audit log"

@@ -1,4 +1,4 @@
-"""Reading the whole ledger and checking that every entry is the one that was appended."""
+"""Verify the audit log: read all of it and check that every entry is the one that was appended."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -6,107 +6,109 @@ from typing import Any
 
 from django.db import connection
 
-from memoryhub.audit.ledger import Head, digest
+from memoryhub.audit.log import ChainHead, compute_entry_hash
 
-CHUNK = 2_000
+BATCH_SIZE = 2_000
 _COLUMNS = (
-    "seq", "at", "principal", "action", "route", "query", "memory_ids", "details", "request_id", "reach_tiers",
-    "reach_blocked", "reach_required", "reach_namespaces", "previous_hash", "hash",
+    "seq", "occurred_at", "principal", "action", "route", "query", "memory_ids", "details", "request_id",
+    "clearance_tiers", "clearance_blocked_labels", "clearance_required_labels", "clearance_namespaces",
+    "previous_hash", "hash",
 )  # fmt: skip
 Row = dict[str, Any]
 
 
-class Broken(Exception):
-    """The first entry that is not as it was appended, and what is wrong with it."""
+class ChainBrokenError(Exception):
+    """The first entry that differs from what was appended, and how it differs."""
 
-    def __init__(self, seq: int, what: str) -> None:
-        super().__init__(f"entry {seq:,} {what}")
+    def __init__(self, seq: int, problem: str) -> None:
+        super().__init__(f"entry {seq:,} {problem}")
         self.seq = seq
 
 
-def verify(kept: Mapping[int, str] | None = None, *, is_hub_in_use: bool = False) -> Head:
-    """The last entry of a ledger that is whole. Raises Broken.
+def verify_chain(known_hashes: Mapping[int, str] | None = None, *, is_hub_in_use: bool = False) -> ChainHead:
+    """Verify the whole audit log and return its last entry. Raises ChainBrokenError for the first broken entry.
 
-    `kept` holds hashes (hexadecimal, by seq) that were written down elsewhere: whoever can rewrite the whole chain and
-    its head is found out by these alone. A hub in use has appended entries, so that a ledger without any is broken.
-    Asked in a transaction that sees every entry.
+    `known_hashes` maps seq to hashes (hexadecimal) that were written down elsewhere: only they reveal that somebody
+    rewrote the whole chain and its head. A hub in use has appended entries, so with `is_hub_in_use` an empty audit log
+    is broken. The caller's transaction must see every entry.
     """
-    kept = kept or {}
-    last, head = Head(), _head_of_nothing()
-    for row, head_at_start in _stream():
-        last, head = _follow(last, row, kept), head_at_start
-    _ends_here(last, Head(seq=max(kept)) if kept else Head(), "what was kept")
+    known_hashes = known_hashes or {}
+    last_entry, head = ChainHead(), _head_of_empty_log()
+    for row, head_at_start in _iter_rows():
+        last_entry, head = _check_next(last_entry, row, known_hashes), head_at_start
+    _check_end(last_entry, ChainHead(seq=max(known_hashes)) if known_hashes else ChainHead(), "the known hashes say")
     if head is None:
-        raise Broken(last.seq, "is the last, and the head that should say so is gone")
-    _ends_here(last, head, "the head")
-    if is_hub_in_use and last.seq == 0:
-        raise Broken(1, "is missing: there are memories, decisions or keys, and the ledger is empty")
-    if head.seq < last.seq:
-        raise Broken(head.seq + 1, "was inserted after the head")
-    if head.hash != last.hash:
-        raise Broken(last.seq, "is not the one that the head tells of")
-    return last
+        raise ChainBrokenError(last_entry.seq, "is the last, and the head that should say so is gone")
+    _check_end(last_entry, head, "the head says")
+    if is_hub_in_use and last_entry.seq == 0:
+        raise ChainBrokenError(1, "is missing: there are memories, decisions or keys, and the audit log is empty")
+    if head.seq < last_entry.seq:
+        raise ChainBrokenError(head.seq + 1, "was inserted after the head")
+    if head.hash != last_entry.hash:
+        raise ChainBrokenError(last_entry.seq, "is not the one that the head records")
+    return last_entry
 
 
-def export() -> Iterator[str]:
-    """Every entry as JSON, in order, as its hash was computed and with it."""
-    for row, _ in _stream():
+def export_entries() -> Iterator[str]:
+    """Yield every entry as JSON, in order, in the form that was hashed and with its hash."""
+    for row, _ in _iter_rows():
         yield json.dumps({**row, "details": json.loads(row["details"])}, separators=(",", ":"))
 
 
-def _follow(last: Head, row: Row, kept: Mapping[int, str]) -> Head:
-    """The head after `row`, which comes next."""
-    seq, told = row["seq"], bytes.fromhex(row["hash"])
-    if seq > last.seq + 1:
-        raise Broken(last.seq + 1, "is missing")
-    if seq <= last.seq:
-        raise Broken(seq, "was inserted")
-    if _hash_of(row) != told:
-        raise Broken(seq, "was changed")
-    if row["previous_hash"] != last.hash.hex():
-        raise Broken(seq, "does not follow the entry before it")
-    if kept.get(seq, row["hash"]) != row["hash"]:
-        raise Broken(seq, "is not the one that was kept: it, or one before it, was written anew")
-    return Head(seq=seq, hash=told)
+def _check_next(last_entry: ChainHead, row: Row, known_hashes: Mapping[int, str]) -> ChainHead:
+    """Check `row`, the entry after `last_entry`, and return the head after it."""
+    seq, stored_hash = row["seq"], bytes.fromhex(row["hash"])
+    if seq > last_entry.seq + 1:
+        raise ChainBrokenError(last_entry.seq + 1, "is missing")
+    if seq <= last_entry.seq:
+        raise ChainBrokenError(seq, "was inserted")
+    if _recompute_hash(row) != stored_hash:
+        raise ChainBrokenError(seq, "was changed")
+    if row["previous_hash"] != last_entry.hash.hex():
+        raise ChainBrokenError(seq, "does not follow the entry before it")
+    if known_hashes.get(seq, row["hash"]) != row["hash"]:
+        raise ChainBrokenError(seq, "is not the one in the known hashes: it, or one before it, was written anew")
+    return ChainHead(seq=seq, hash=stored_hash)
 
 
-def _hash_of(row: Row) -> bytes | None:
+def _recompute_hash(row: Row) -> bytes | None:
     content = {name: value for name, value in row.items() if name != "hash"}
     try:
-        return digest({**content, "details": json.loads(row["details"])})
+        return compute_entry_hash({**content, "details": json.loads(row["details"])})
     except (ValueError, RecursionError):
-        # Nothing that was appended looks like that.
+        # No appended entry looks like this.
         return None
 
 
-def _ends_here(last: Head, wanted: Head, who: str) -> None:
-    if wanted.seq > last.seq:
-        raise Broken(last.seq + 1, f"is missing: {who} says that there are {wanted.seq:,}")
+def _check_end(last_entry: ChainHead, expected_head: ChainHead, witness: str) -> None:
+    if expected_head.seq > last_entry.seq:
+        raise ChainBrokenError(last_entry.seq + 1, f"is missing: {witness} that there are {expected_head.seq:,}")
 
 
-def _stream() -> Iterator[tuple[Row, Head | None]]:
-    """Every entry, with the head as it was when the reading began."""
+def _iter_rows() -> Iterator[tuple[Row, ChainHead | None]]:
+    """Yield every entry, with the head as it was when the query began."""
     with connection.chunked_cursor() as cursor:
-        cursor.execute(_ENTRIES)
-        while found := cursor.fetchmany(CHUNK):
-            for *values, seq, last in found:
+        cursor.execute(_ENTRIES_SQL)
+        while rows := cursor.fetchmany(BATCH_SIZE):
+            for *values, seq, head_hash in rows:
                 row = dict(zip(_COLUMNS, values, strict=True))
-                yield row, None if seq is None else Head(seq=seq, hash=bytes(last))
+                yield row, None if seq is None else ChainHead(seq=seq, hash=bytes(head_hash))
 
 
-def _head_of_nothing() -> Head | None:
-    """The head of a ledger that has no entries; of none at all, too."""
+def _head_of_empty_log() -> ChainHead | None:
+    """Return the stored head if there are no entries; the default head if there are entries or no stored head."""
     with connection.cursor() as cursor:
-        cursor.execute(_HEAD_OF_NOTHING)
-        found = cursor.fetchone()
-    return Head(seq=found[0], hash=bytes(found[1])) if found else Head()
+        cursor.execute(_EMPTY_LOG_HEAD_SQL)
+        row = cursor.fetchone()
+    return ChainHead(seq=row[0], hash=bytes(row[1])) if row else ChainHead()
 
 
-# Instants as numbers, documents as text: whatever was put into a row by hand can be read, infinity included.
-_ENTRIES = """
-SELECT seq, trunc(extract(epoch FROM at) * 1000000)::text, principal, action, route, query, memory_ids::text[],
-       details::text, request_id, reach_tiers, reach_blocked, reach_required, reach_namespaces,
-       encode(previous_hash, 'hex'), encode(hash, 'hex'), (SELECT seq FROM audit_head), (SELECT hash FROM audit_head)
+# Instants as numbers, documents as text: so any value that was put into a row by hand can be read, even infinity.
+_ENTRIES_SQL = """
+SELECT seq, trunc(extract(epoch FROM occurred_at) * 1000000)::text, principal, action, route, query, memory_ids::text[],
+       details::text, request_id, clearance_tiers, clearance_blocked_labels, clearance_required_labels,
+       clearance_namespaces, encode(previous_hash, 'hex'), encode(hash, 'hex'),
+       (SELECT seq FROM audit_chain_head), (SELECT hash FROM audit_chain_head)
 FROM audit_entries ORDER BY audit_entries.seq
 """
-_HEAD_OF_NOTHING = "SELECT seq, hash FROM audit_head WHERE NOT EXISTS (SELECT FROM audit_entries)"
+_EMPTY_LOG_HEAD_SQL = "SELECT seq, hash FROM audit_chain_head WHERE NOT EXISTS (SELECT FROM audit_entries)"

@@ -1,7 +1,7 @@
 from django.apps import AppConfig
 from django.core import checks
 
-from memoryhub.conflicts.checks import the_model_can_be_used
+from memoryhub.language.checks import check_nli_model
 
 
 class ConflictsConfig(AppConfig):
@@ -10,4 +10,4 @@ class ConflictsConfig(AppConfig):
     verbose_name = "Conflicts"
 
     def ready(self) -> None:
-        checks.register(the_model_can_be_used, "memoryhub")
+        checks.register(check_nli_model, "memoryhub")

@@ -6,14 +6,14 @@ from django.db import models
 from django.db.models import Q
 
 from memoryhub.conflicts import triggers
-from memoryhub.conflicts.querysets import DecisionQuerySet
+from memoryhub.conflicts.decisions.querysets import DecisionQuerySet
 from memoryhub.memories.models import NAME_LENGTH
 
 OUTCOMES = ("keep_one", "keep_several", "merge", "not_a_conflict", "defer", "undo")
 
 
-class Keyed(models.Model):
-    """Something about the group of one key; `namespace` is NULL where a group spans all of them."""
+class ConflictKeyMixin(models.Model):
+    """The key of a group as columns. `namespace` is NULL if the group spans all namespaces."""
 
     subject = models.CharField(max_length=NAME_LENGTH)
     collection = models.CharField(max_length=NAME_LENGTH)
@@ -28,46 +28,48 @@ class Keyed(models.Model):
         return key if self.namespace is None else (*key, self.namespace)
 
 
-class Decision(Keyed):
-    """What was decided about a group, by whom and on what; never changed: an undo is the next one.
+class Decision(ConflictKeyMixin):
+    """A resolution that was carried out, or its undo. Rows are never changed: an undo is a further decision.
 
-    Whoever may see all the memories that it was made on may see it, and nobody else: it was computed from them all.
+    A decision is computed from all of its members, so only a clearance that sees all of them sees the decision.
     """
 
     id = models.BigAutoField(primary_key=True)
     decision_id = models.UUIDField(unique=True)
-    at = models.DateTimeField(default=None, help_text="When it was made: the record instant of the versions it made.")
+    decided_at = models.DateTimeField(
+        default=None, help_text="When it was made: the record instant of the versions it made."
+    )
     recorded_at = models.DateTimeField(
-        default=None, help_text="When this hub came to know of it: later than `at` where it was imported."
+        default=None, help_text="When this hub came to know of it: later than `decided_at` where it was imported."
     )
     outcome = models.CharField(max_length=16)
     memory_ids = ArrayField(models.UUIDField(), help_text="All members of the group that it was made on.")
-    kept = ArrayField(models.UUIDField(), default=list)
-    retired = ArrayField(models.UUIDField(), default=list)
-    left = ArrayField(
+    kept_ids = ArrayField(models.UUIDField(), default=list)
+    retired_ids = ArrayField(models.UUIDField(), default=list)
+    still_active_ids = ArrayField(
         models.UUIDField(),
         default=list,
-        help_text="Not kept, and yet in force: readers who cannot see all of the group would miss them.",
+        help_text="Ids of losing memories that stay active because some clearance sees them but not the whole group.",
     )
-    merged = models.UUIDField(null=True, help_text="The memory that was made of those that were retired.")
-    settled = ArrayField(
+    merged_id = models.UUIDField(null=True, help_text="The memory that was made of those that were retired.")
+    accepted_hashes = ArrayField(
         models.BinaryField(), default=list, help_text="content_sha256 of the values that may stand side by side now."
     )
     validity = models.JSONField(default=dict, help_text='{memory_id: {"from": …, "to": …}} of what was kept.')
-    until = models.DateTimeField(null=True, help_text="When a deferred group is open again by itself.")
-    evidence = models.BinaryField(help_text="keys.evidence_of the members.")
+    deferred_until = models.DateTimeField(null=True, help_text="When a deferred group is open again by itself.")
+    evidence = models.BinaryField(help_text="group_keys.compute_evidence of the members.")
     reason = models.TextField()
     principal = models.TextField()
-    policy = models.UUIDField(null=True)
+    policy_id = models.UUIDField(null=True)
     policy_version = models.PositiveIntegerField(null=True)
     rule = models.TextField(default="", help_text="The rule of the policy that decided.")
-    run = models.UUIDField(null=True)
-    reverses = models.UUIDField(null=True, unique=True, help_text="The decision that this one undoes.")
+    run_id = models.UUIDField(null=True)
+    undoes_id = models.UUIDField(null=True, unique=True, help_text="The decision that this one undoes.")
 
-    # What the members were classified as: who may see them all may see this.
+    # The classifications of the members: a clearance that covers all of them may see the decision.
     tiers = ArrayField(models.CharField(max_length=64))
-    some_labels = ArrayField(models.CharField(max_length=NAME_LENGTH * 3), default=list, help_text="Label keys of any.")
-    all_labels = ArrayField(models.CharField(max_length=NAME_LENGTH * 3), default=list, help_text="Those of each.")
+    any_labels = ArrayField(models.CharField(max_length=NAME_LENGTH * 3), default=list, help_text="Label keys of any.")
+    common_labels = ArrayField(models.CharField(max_length=NAME_LENGTH * 3), default=list, help_text="Those of each.")
     namespaces = ArrayField(models.CharField(max_length=NAME_LENGTH))
 
     objects = DecisionQuerySet.as_manager()
@@ -75,34 +77,34 @@ class Decision(Keyed):
     class Meta:
         db_table = "decisions"
         constraints = [
-            models.CheckConstraint(condition=Q(outcome__in=OUTCOMES), name="decisions_outcome"),
+            models.CheckConstraint(condition=Q(outcome__in=OUTCOMES), name="decisions_outcome_valid"),
             models.CheckConstraint(
-                condition=(Q(outcome="undo") & Q(reverses__isnull=False))
-                | (~Q(outcome="undo") & Q(reverses__isnull=True)),
-                name="decisions_undo_something",
+                condition=(Q(outcome="undo") & Q(undoes_id__isnull=False))
+                | (~Q(outcome="undo") & Q(undoes_id__isnull=True)),
+                name="decisions_undo_has_target",
             ),
-            models.CheckConstraint(condition=~Q(reason=""), name="decisions_have_a_reason"),
+            models.CheckConstraint(condition=~Q(reason=""), name="decisions_reason_required"),
         ]
         indexes = [
             models.Index(fields=["subject", "collection", "namespace", "id"], name="decisions_key"),
-            models.Index(fields=["at", "decision_id"], name="decisions_newest"),
-            models.Index(fields=["run", "id"], condition=Q(run__isnull=False), name="decisions_run"),
+            models.Index(fields=["decided_at", "decision_id"], name="decisions_newest"),
+            models.Index(fields=["run_id", "id"], condition=Q(run_id__isnull=False), name="decisions_run"),
             GinIndex(fields=["memory_ids"], name="decisions_memories"),
         ]
-        triggers = [triggers.STAMP, triggers.APPEND_ONLY]
+        triggers = [triggers.STAMP_RECORD_TIME, triggers.FORBID_CHANGE, triggers.FORBID_TRUNCATE]
 
     def __str__(self) -> str:
         return f"{self.outcome} by {self.principal}"
 
     def save(self, *_args: Any, **_kwargs: Any) -> None:
-        raise TypeError("Decisions are written by conflicts.decide alone.")
+        raise TypeError("Decisions are written only by conflicts.decisions.resolve.")
 
 
-class Claim(Keyed):
-    """Who is looking at a group in order to decide, and until when others wait."""
+class Claim(ConflictKeyMixin):
+    """A principal that is deciding about a group; other principals wait until `expires_at`."""
 
     principal = models.TextField()
-    until = models.DateTimeField()
+    expires_at = models.DateTimeField()
 
     class Meta:
         db_table = "conflict_claims"
@@ -110,35 +112,38 @@ class Claim(Keyed):
             models.UniqueConstraint(
                 fields=["subject", "collection", "namespace", "principal"],
                 nulls_distinct=False,
-                name="conflict_claims_of_a_principal",
+                name="conflict_claims_key_principal_unique",
             )
         ]
 
     def __str__(self) -> str:
-        return f"{self.principal} until {self.until:%H:%M}"
+        return f"{self.principal} until {self.expires_at:%H:%M}"
 
 
-class Reached(models.Model):
-    """What its maker could see: it is for those who see as much (firewall.querysets.covered_by)."""
+class ClearanceSnapshotMixin(models.Model):
+    """What the maker of a row could see. Only a clearance that sees as much may see the row.
 
-    reach_tiers = ArrayField(models.TextField())
-    reach_blocked = ArrayField(models.TextField(), default=list)
-    reach_required = ArrayField(models.TextField(), default=list)
-    reach_namespaces = ArrayField(models.TextField(), null=True, help_text="NULL: every namespace.")
+    The condition in SQL is `firewall.querysets.snapshot_covered_q`.
+    """
+
+    clearance_tiers = ArrayField(models.TextField())
+    clearance_blocked_labels = ArrayField(models.TextField(), default=list)
+    clearance_required_labels = ArrayField(models.TextField(), default=list)
+    clearance_namespaces = ArrayField(models.TextField(), null=True, help_text="NULL: every namespace.")
 
     class Meta:
         abstract = True
 
     @property
-    def reach(self) -> dict[str, list[str] | None]:
-        """The columns above, as `firewall.reach.reach_columns` answers them."""
-        return {each.name: getattr(self, each.name) for each in Reached._meta.local_fields}
+    def clearance_snapshot(self) -> dict[str, list[str] | None]:
+        """The columns above, as `firewall.clearance_snapshot.to_snapshot_columns` returns them."""
+        return {field.name: getattr(self, field.name) for field in ClearanceSnapshotMixin._meta.local_fields}
 
 
-class Policy(Reached):
-    """One version of the rules by which groups of a namespace and a collection are decided; the newest holds.
+class Policy(ClearanceSnapshotMixin):
+    """One version of a policy: rules for the groups of a namespace and a collection. The newest version applies.
 
-    Its reach is that of its first version: who may see one version may see them all.
+    All versions carry the clearance snapshot of the first one, so a clearance that covers one version covers them all.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -150,51 +155,60 @@ class Policy(Reached):
     classes = ArrayField(models.CharField(max_length=16), help_text="The classes of groups that it decides.")
     rules = models.JSONField(help_text='In order: [{"rule": "trusted_sources", "sources": ["crm"]}, …]')
     is_enabled = models.BooleanField(default=True)
-    at = models.DateTimeField(auto_now_add=True)
+    created_at = models.DateTimeField(auto_now_add=True)
     principal = models.TextField()
 
     class Meta:
         db_table = "policies"
         verbose_name_plural = "policies"
-        constraints = [models.UniqueConstraint(fields=["policy_id", "version"], name="policies_version")]
+        constraints = [models.UniqueConstraint(fields=["policy_id", "version"], name="policies_version_unique")]
 
     def __str__(self) -> str:
         return f"{self.name} v{self.version}"
 
 
-class PolicyRun(Reached):
-    """A policy carried out over all open groups, in steps: each is a transaction, and the next one begins after it."""
+class PolicyRun(ClearanceSnapshotMixin):
+    """One application of a policy to all open groups, in steps.
+
+    A step is one transaction and continues after the last group of the step before it.
+    """
 
     run_id = models.UUIDField(primary_key=True)
     policy = models.ForeignKey(Policy, on_delete=models.PROTECT)
     principal = models.TextField()
-    started = models.DateTimeField(auto_now_add=True)
-    finished = models.DateTimeField(null=True)
-    after = models.JSONField(null=True, help_text="The key of the last group that was looked at.")
-    seen = models.PositiveIntegerField(default=0)
-    decided = models.PositiveIntegerField(default=0)
-    left = models.PositiveIntegerField(default=0, help_text="Groups that the rules leave to people.")
-    undone = models.PositiveIntegerField(default=0, help_text="Decisions that were undone with the run.")
-    undoing = models.BigIntegerField(null=True, help_text="While it is undone in steps: the last decision (internal).")
+    started_at = models.DateTimeField(auto_now_add=True)
+    finished_at = models.DateTimeField(null=True)
+    resume_after = models.JSONField(null=True, help_text="The key of the last group that was looked at.")
+    groups_seen = models.PositiveIntegerField(default=0)
+    decisions_made = models.PositiveIntegerField(default=0)
+    groups_skipped = models.PositiveIntegerField(default=0, help_text="Groups that the rules leave to people.")
+    decisions_undone = models.PositiveIntegerField(default=0, help_text="Decisions that were undone with the run.")
+    undo_cursor = models.BigIntegerField(
+        null=True, help_text="While it is undone in steps: the last decision (internal)."
+    )
 
     class Meta:
         db_table = "policy_runs"
-        indexes = [models.Index(fields=["-started"], name="policy_runs_newest")]
+        indexes = [models.Index(fields=["-started_at"], name="policy_runs_newest")]
 
     def __str__(self) -> str:
-        return f"{self.policy}: {self.decided} of {self.seen}"
+        return f"{self.policy}: {self.decisions_made} of {self.groups_seen}"
 
 
-class GroupClass(models.Model):
-    """The class of a group, kept under what it was computed from: whoever may ask for it sees all of that."""
+class GroupClassCache(models.Model):
+    """The cached class of a group, under the hash of the members that it was computed from.
 
-    evidence = models.BinaryField(primary_key=True, help_text="keys.evidence_of the members.")
-    klass = models.CharField(max_length=16)
-    version = models.CharField(max_length=32, help_text="Of the detector's weights.")
+    A caller must see all of these members to compute the hash, so the cache reveals nothing that is hidden from the
+    caller.
+    """
+
+    members_hash = models.BinaryField(primary_key=True, help_text="group_keys.compute_evidence of the members.")
+    conflict_class = models.CharField(max_length=16)
+    model_version = models.CharField(max_length=32, help_text="Of the detector's weights.")
 
     class Meta:
-        db_table = "conflict_classes"
-        verbose_name_plural = "group classes"
+        db_table = "conflict_class_cache"
+        verbose_name_plural = "cached group classes"
 
     def __str__(self) -> str:
-        return self.klass
+        return self.conflict_class

@@ -1,7 +1,7 @@
-"""Where a request comes from: the address of the connection, or what trusted proxies in front say of it.
+"""The client address of a request: that of the connection, or the one that trusted proxies report.
 
-Own code rather than django-ipware, which is no dependency yet, knows no networks of IPv6, and takes a request where
-the front has an environ; granian's own helper believes whatever text the header holds.
+django-ipware is not used: it would be a new dependency, knows no IPv6 networks, and takes a Django request where
+`memoryhub.front` has an environ. granian's own helper trusts any text in the header.
 """
 
 import ipaddress
@@ -12,48 +12,48 @@ from typing import Any
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 MAX_PROXIES = 16
-"""More proxies than anybody has in a row: what an X-Forwarded-For holds beyond is not read."""
+"""More proxies than any real chain has. Further entries of X-Forwarded-For are ignored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrustedProxies:
-    """The proxies whose X-Forwarded-For is believed: as many as `count`, or those in `networks`. None by default."""
+    """The proxies whose X-Forwarded-For is trusted: the nearest `count`, or those in `networks`. None by default."""
 
     count: int = 0
     networks: tuple[Network, ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> "TrustedProxies":
-        """A number, or addresses and networks with commas or spaces between them. Raises ValueError."""
-        words = text.replace(",", " ").split()
-        if len(words) == 1 and words[0].isascii() and words[0].isdecimal():
-            if len(words[0]) > 2 or int(words[0]) > MAX_PROXIES:
+        """Parse a number of proxies, or addresses and networks separated by commas or spaces. Raises ValueError."""
+        items = text.replace(",", " ").split()
+        if len(items) == 1 and items[0].isascii() and items[0].isdecimal():
+            if len(items[0]) > 2 or int(items[0]) > MAX_PROXIES:
                 raise ValueError(f"is a number of proxies above {MAX_PROXIES}")
-            return cls(count=int(words[0]))
-        return cls(networks=tuple(map(_network, words)))
+            return cls(count=int(items[0]))
+        return cls(networks=tuple(map(_parse_network, items)))
 
-    def client_address(self, environ: Mapping[str, Any]) -> str | None:
-        """The address of the client behind the outermost trusted proxy; None for a socket that has no address.
+    def resolve_client_address(self, environ: Mapping[str, Any]) -> str | None:
+        """Return the address of the client behind the outermost trusted proxy; None if the socket has no address.
 
-        X-Forwarded-For is read from the right, where each proxy adds whom it was asked by: what is left of the
-        address that the outermost trusted proxy added could have been written by anybody. Where it holds no address,
-        the request comes from the last proxy that is known.
+        X-Forwarded-For is read from the right, because each proxy appends the address of its client. Entries to the
+        left of the one that the outermost trusted proxy appended could be forged by anybody. If an entry is not an
+        address, the request counts as coming from the last known proxy.
         """
-        sender = _parsed(environ.get("REMOTE_ADDR") or "")
+        sender = _parse_address(environ.get("REMOTE_ADDR") or "")
         forwarded = str(environ.get("HTTP_X_FORWARDED_FOR", "")).rsplit(",", MAX_PROXIES)[-MAX_PROXIES:]
         for hop, text in enumerate(reversed(forwarded)):
-            if not self._trusts(sender, hop) or (before := _parsed(text)) is None:
+            if not self._trusts(sender, hop) or (previous_hop := _parse_address(text)) is None:
                 break
-            sender = before
+            sender = previous_hop
         return str(sender) if sender else None
 
     def _trusts(self, sender: Address | None, hop: int) -> bool:
-        """Whether the proxy that is `hop` hops before the hub, at `sender`, is believed."""
-        # A unix socket has no address; a client that may connect to it is counted, and in no network.
+        """Whether the proxy at `sender`, `hop` hops before the hub, is trusted."""
+        # A unix socket has no address. A client that may connect to it counts as a hop, but is in no network.
         return hop < self.count or (sender is not None and any(sender in network for network in self.networks))
 
 
-def _network(text: str) -> Network:
+def _parse_network(text: str) -> Network:
     try:
         return ipaddress.ip_network(text)
     except ValueError:
@@ -62,8 +62,8 @@ def _network(text: str) -> Network:
         ) from None
 
 
-def _parsed(text: str) -> Address | None:
-    """The address in a text, as IPv4 where it is one in IPv6's clothes, without a zone, brackets or port."""
+def _parse_address(text: str) -> Address | None:
+    """Parse an address, ignoring zone, brackets and port; IPv4-mapped IPv6 becomes IPv4. None if it is invalid."""
     text = text.strip()
     if text.startswith("["):
         text = text[1:].partition("]")[0]

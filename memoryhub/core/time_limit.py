@@ -1,4 +1,4 @@
-"""One limit of time for all statements of a request: PostgreSQL's own holds for each statement anew."""
+"""One time limit for all statements of a request; PostgreSQL's `statement_timeout` starts anew for each statement."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -9,56 +9,58 @@ from django.db import OperationalError, connection
 from psycopg.errors import QueryCanceled
 from psycopg.pq import TransactionStatus
 
-UNHURRIED = 0.1
-"""The part of the limit up to which PostgreSQL is not asked to shorten its own: most requests need no more."""
+UNENFORCED_FRACTION = 0.1
+"""Fraction of the limit that may pass before PostgreSQL's own timeout is shortened: most requests need no more."""
 
 
 class StatementTimeLimit:
-    """An execute wrapper that counts the seconds that statements took, and lets none exceed what is left of `seconds`.
+    """An execute wrapper that adds up the seconds of all statements and lets none exceed the rest of `seconds`.
 
-    Raises what a statement raises that takes too long (SQLSTATE 57014), before one that has no time left.
+    Raises the error of a statement timeout (SQLSTATE 57014), also before a statement for which no time is left.
     """
 
     def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        self.spent = 0.0
-        self.is_shortened = False
+        self.limit_seconds = seconds
+        self.spent_seconds = 0.0
+        self.is_timeout_shortened = False
 
     def __call__(self, execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any) -> Any:
-        left = self.seconds - self.spent
-        if left <= 0:
+        remaining_seconds = self.limit_seconds - self.spent_seconds
+        if remaining_seconds <= 0:
             raise OperationalError("no time is left for statements") from QueryCanceled()
-        if self.spent > self.seconds * UNHURRIED:
-            self._shorten(left)
+        if self.spent_seconds > self.limit_seconds * UNENFORCED_FRACTION:
+            self._shorten_timeout(remaining_seconds)
         started = time.monotonic()
         try:
             return execute(sql, params, many, context)
         finally:
-            self.spent += time.monotonic() - started
+            self.spent_seconds += time.monotonic() - started
 
-    def _shorten(self, seconds: float) -> None:
-        session = connection.connection
-        if session is not None and session.info.transaction_status != TransactionStatus.INERROR:
-            session.execute("SELECT set_config('statement_timeout', %s, false)", [str(max(int(seconds * 1000), 1))])
-            self.is_shortened = True
+    def _shorten_timeout(self, seconds: float) -> None:
+        db_connection = connection.connection
+        if db_connection is not None and db_connection.info.transaction_status != TransactionStatus.INERROR:
+            db_connection.execute(
+                "SELECT set_config('statement_timeout', %s, false)", [str(max(int(seconds * 1000), 1))]
+            )
+            self.is_timeout_shortened = True
 
-    def restore(self) -> None:
-        """Give the session the limit back with which it began."""
-        session = connection.connection
-        if not self.is_shortened or session is None or session.closed:
+    def restore_timeout(self) -> None:
+        """Reset the session's `statement_timeout` to the value with which it began."""
+        db_connection = connection.connection
+        if not self.is_timeout_shortened or db_connection is None or db_connection.closed:
             return
-        if session.info.transaction_status == TransactionStatus.INERROR:
+        if db_connection.info.transaction_status == TransactionStatus.INERROR:
             connection.close()
         else:
-            session.execute("RESET statement_timeout")
+            db_connection.execute("RESET statement_timeout")
 
 
 @contextmanager
-def limited(seconds: float) -> Iterator[None]:
-    """Within this context all statements of this thread's connection together take at most `seconds`."""
+def limit_statement_time(seconds: float) -> Iterator[None]:
+    """Limit the total time of all statements of this thread's connection within the context to `seconds`."""
     limit = StatementTimeLimit(seconds)
     with connection.execute_wrapper(limit):
         try:
             yield
         finally:
-            limit.restore()
+            limit.restore_timeout()

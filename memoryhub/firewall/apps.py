@@ -4,4 +4,4 @@ from django.apps import AppConfig
 class FirewallConfig(AppConfig):
     name = "memoryhub.firewall"
     label = "firewall"
-    verbose_name = "Who may see what"
+    verbose_name = "Access control"

@@ -1,23 +1,23 @@
-"""Cursors that nobody else can use: what signs the place at which a list goes on."""
+"""Sign the cursors of lists, so that nobody but the caller who received a cursor can use it."""
 
 from django.core.signing import Signer
 
-from memoryhub.firewall.types import Principal
+from memoryhub.firewall.clearance import Principal
 
 
-def signer_of(reader: Principal, *asked: object) -> Signer:
-    """A signer whose signatures hold for this reader, this clearance and what was asked only.
+def create_cursor_signer(principal: Principal, *query_parts: object) -> Signer:
+    """Return a signer whose signatures are valid for this principal, this clearance and this query only.
 
-    `asked` begins with the kind of the list; each part is known by its repr.
+    `query_parts` begins with the kind of the list; each part is identified by its repr.
     """
-    held = reader.clearance
-    bound = (
-        reader.name,
-        held.max_tier,
-        sorted(held.blocked_labels),
-        sorted(held.required_labels),
-        None if held.namespaces is None else sorted(held.namespaces),
-        held.sees_quarantined,
-        *asked,
+    clearance = principal.clearance
+    bound_values = (
+        principal.name,
+        clearance.max_tier,
+        sorted(clearance.blocked_labels),
+        sorted(clearance.required_labels),
+        None if clearance.namespaces is None else sorted(clearance.namespaces),
+        clearance.sees_quarantined,
+        *query_parts,
     )
-    return Signer(salt=f"memoryhub.cursor:{bound!r}", sep=".")
+    return Signer(salt=f"memoryhub.cursor:{bound_values!r}", sep=".")

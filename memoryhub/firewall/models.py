@@ -9,19 +9,14 @@ from django.db import models, transaction
 from django.db.models import Q
 from knox.models import AbstractAuthToken, AuthTokenManager
 
-from memoryhub.firewall.types import ACTOR_TYPES, Clearance, Principal, Scope, tier_order
+from memoryhub.firewall.clearance import ACTOR_TYPES, Clearance, Principal, Scope, get_tier_order
 
 
-def _is_a_tier(value: str) -> None:
-    if value not in tier_order():
-        raise ValidationError(f"“{value}” is not a tier. The tiers are {', '.join(tier_order())}.")
-
-
-def _words(**options: Any) -> Any:
+def _text_array_field(**options: Any) -> Any:
     return ArrayField(models.CharField(max_length=255), blank=True, default=list, **options)
 
 
-def _some_of(values: Iterable[str], **options: Any) -> Any:
+def _choices_array_field(values: Iterable[str], **options: Any) -> Any:
     choices = [(str(value), str(value)) for value in values]
     return ArrayField(models.CharField(max_length=16, choices=choices), blank=True, default=list, **options)
 
@@ -29,26 +24,32 @@ def _some_of(values: Iterable[str], **options: Any) -> Any:
 class ClearanceFields(models.Model):
     """A clearance as columns."""
 
-    max_tier = models.CharField(max_length=64, validators=[_is_a_tier], help_text="The highest tier that may be seen.")
-    blocked_labels = _words(help_text="A memory with any of these labels is hidden, whatever its tier.")
-    required_labels = _words(help_text="Only memories that carry all of these labels are seen.")
-    every_namespace = models.BooleanField(default=True, help_text="Off: only the namespaces listed below.")
-    namespaces = _words()
+    max_tier = models.CharField(max_length=64, help_text="The highest tier that may be seen.")
+    blocked_labels = _text_array_field(help_text="A memory with any of these labels is hidden, whatever its tier.")
+    required_labels = _text_array_field(help_text="Only memories that carry all of these labels are seen.")
+    all_namespaces = models.BooleanField(default=True, help_text="Off: only the namespaces listed below.")
+    namespaces = _text_array_field()
 
     class Meta:
         abstract = True
+
+    def clean(self) -> None:
+        # Not a validator of the field: the tiers are a setting, and migrations must not import this module.
+        if self.max_tier not in get_tier_order():
+            tiers = ", ".join(get_tier_order())
+            raise ValidationError({"max_tier": f"“{self.max_tier}” is not a tier. The tiers are {tiers}."})
 
     def as_clearance(self) -> Clearance:
         return Clearance(
             max_tier=self.max_tier,
             blocked_labels=frozenset(self.blocked_labels),
             required_labels=frozenset(self.required_labels),
-            namespaces=None if self.every_namespace else frozenset(self.namespaces),
+            namespaces=None if self.all_namespaces else frozenset(self.namespaces),
         )
 
 
-class ClearanceRecord(ClearanceFields):
-    """A clearance under a name, as administrators keep it and as users and keys hold it."""
+class ClearanceProfile(ClearanceFields):
+    """A clearance that administrators store under a name, and that users and keys hold."""
 
     name = models.CharField(max_length=100, unique=True)
 
@@ -62,17 +63,17 @@ class ClearanceRecord(ClearanceFields):
 
 
 class SourceManager(models.Manager["Source"]):
-    def clearances(self, names: Iterable[str]) -> dict[str, Clearance]:
-        """The clearance for writing of each source of these names; a source that does not exist yet is missing."""
+    def get_clearances(self, names: Iterable[str]) -> dict[str, Clearance]:
+        """Return the clearance for writing of each source by name; sources that do not exist yet are missing."""
         return {source.name: source.as_clearance() for source in self.filter(name__in=set(names))}
 
     def create_missing(self, names: Iterable[str], clearance: Clearance) -> None:
-        """Create those of these sources that do not exist yet, with `clearance` for writing."""
+        """Create the sources of these names that do not exist yet, with `clearance` for writing."""
         fields = {
             "max_tier": clearance.max_tier,
             "blocked_labels": sorted(clearance.blocked_labels),
             "required_labels": sorted(clearance.required_labels),
-            "every_namespace": clearance.namespaces is None,
+            "all_namespaces": clearance.namespaces is None,
             "namespaces": sorted(clearance.namespaces or ()),
         }
         self.bulk_create([Source(name=name, **fields) for name in sorted(set(names))], ignore_conflicts=True)
@@ -81,8 +82,8 @@ class SourceManager(models.Manager["Source"]):
 class Source(ClearanceFields):
     """A name under which memories are written, with its clearance for writing.
 
-    All keys of a source write within this clearance, whatever each of them may read: what the answer to a write depends
-    on is then the same for all of them.
+    All keys of a source write within this clearance, whatever each of them may read. So the data on which the answer to
+    a write depends is the same for all of them.
     """
 
     name = models.CharField(max_length=255, unique=True)
@@ -97,15 +98,15 @@ class Source(ClearanceFields):
         return self.name
 
 
-class UserClearance(models.Model):
-    """Which clearance a user holds, and what the user may do. A user without one sees the most open tier only."""
+class UserAccess(models.Model):
+    """The clearance and the scopes of a user. A user without a row sees the most open tier only."""
 
-    user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="held_clearance")
-    clearance = models.ForeignKey(ClearanceRecord, on_delete=models.PROTECT, related_name="holders")
-    scopes = _some_of(Scope)
+    user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="access")
+    clearance = models.ForeignKey(ClearanceProfile, on_delete=models.PROTECT, related_name="holders")
+    scopes = _choices_array_field(Scope)
 
     class Meta:
-        db_table = "user_clearances"
+        db_table = "user_access"
 
     def __str__(self) -> str:
         return f"{self.user} holds {self.clearance}"
@@ -121,7 +122,7 @@ class UserClearance(models.Model):
 
 
 class ApiKeyManager(AuthTokenManager):
-    """Makes keys (`create` answers the key and its secret, once) and finds them again."""
+    """Creates keys (`create` returns the key and its secret, once) and finds them."""
 
     def get_queryset(self) -> "models.QuerySet[ApiKey]":
         queryset: models.QuerySet[ApiKey] = super().get_queryset().select_related("user", "clearance")
@@ -129,21 +130,31 @@ class ApiKeyManager(AuthTokenManager):
 
 
 class ApiKey(AbstractAuthToken):
-    """A key of an agent or a monitor: kept as a hash, shown once, expiring."""
+    """A key of an agent or a monitor. It is stored as a hash, shown once, and expires."""
 
     name = models.CharField(max_length=100, unique=True)
     source = models.CharField(
-        max_length=255, blank=True, default="", validators=[MaxLengthValidator(255)], help_text="What it writes as."
+        max_length=255,
+        blank=True,
+        default="",
+        validators=[MaxLengthValidator(255)],
+        help_text="The source it writes as.",
     )
-    actor_type = models.CharField(max_length=16, default="agent", choices=[(kind, kind) for kind in ACTOR_TYPES])
+    actor_type = models.CharField(
+        max_length=16,
+        default="agent",
+        choices=[(actor_type_choice, actor_type_choice) for actor_type_choice in ACTOR_TYPES],
+    )
     actor_id = models.CharField(
-        max_length=255, blank=True, default="", help_text="The actor that it writes as. Empty: it may name any."
+        max_length=255, blank=True, default="", help_text="The actor id it writes as. Empty: any."
     )
-    vouches_for = _some_of(
-        ACTOR_TYPES, help_text="Actor types besides its own for which it may pass memories on, as a relay does."
+    delegated_actor_types = _choices_array_field(
+        ACTOR_TYPES, help_text="Other actor types it may write for, as a relay does."
     )
-    scopes = _some_of(Scope)
-    clearance = models.ForeignKey(ClearanceRecord, null=True, blank=True, on_delete=models.PROTECT, related_name="keys")
+    scopes = _choices_array_field(Scope)
+    clearance = models.ForeignKey(
+        ClearanceProfile, null=True, blank=True, on_delete=models.PROTECT, related_name="keys"
+    )
     revoked_at = models.DateTimeField(null=True, blank=True)
 
     objects = ApiKeyManager()
@@ -155,7 +166,7 @@ class ApiKey(AbstractAuthToken):
         constraints = [
             models.CheckConstraint(
                 condition=~Q(scopes__contains=["write"]) | ~Q(source="") | Q(scopes__contains=["admin"]),
-                name="a_writing_key_has_a_source",
+                name="api_keys_write_requires_source",
             ),
         ]
 
@@ -164,7 +175,7 @@ class ApiKey(AbstractAuthToken):
 
     @transaction.atomic
     def save(self, *args: Any, **options: Any) -> None:
-        """Store the key, and its source with the key's clearance if the source is new."""
+        """Store the key. If its source is new, create the source with the key's clearance."""
         super().save(*args, **options)
         if self.source:
             Source.objects.create_missing([self.source], self.as_principal().clearance)
@@ -177,5 +188,5 @@ class ApiKey(AbstractAuthToken):
             source=self.source or None,
             actor_type=self.actor_type,
             actor_id=self.actor_id,
-            vouches_for=frozenset(self.vouches_for),
+            delegated_actor_types=frozenset(self.delegated_actor_types),
         )

@@ -1,48 +1,48 @@
-"""The firewall's rule in SQL, for every table that carries namespace, classification_tier, label_keys and status.
+"""The firewall's rule in SQL, for every table with namespace, classification_tier, normalized_labels and status.
 
-And for the ledger, whose entries carry what their actor could see.
+And for rows with a clearance snapshot, such as audit entries.
 """
 
 from django.db.models import Q
 
-from memoryhub.firewall.types import QUARANTINED, Clearance, label_keys
+from memoryhub.firewall.clearance import QUARANTINED, Clearance, normalize_labels
 
 
-def stored_tiers(clearance: Clearance) -> list[str]:
-    """The tiers that `clearance` reaches, as rows carry them.
+def stored_tier_values(clearance: Clearance) -> list[str]:
+    """Return the tiers of `clearance` as the column stores them.
 
-    An empty tier reads as the most open one; a clearance that reaches no tier does not reach that either.
+    An empty tier counts as the most open one. A clearance without any tier does not see it either.
     """
-    tiers = clearance.tiers()
+    tiers = clearance.visible_tiers()
     return ["", *tiers] if tiers else []
 
 
-def visible(clearance: Clearance) -> Q:
-    """Rows that `clearance` may see: by namespace, blocked labels, tier, required labels, and quarantine."""
-    rule = Q()
+def visible_rows_q(clearance: Clearance) -> Q:
+    """Return the condition for rows that `clearance` may see: by namespace, labels, tier and quarantine."""
+    condition = Q()
     if clearance.namespaces is not None:
-        rule &= Q(namespace__in=sorted(clearance.namespaces))
+        condition &= Q(namespace__in=sorted(clearance.namespaces))
     if clearance.blocked_labels:
-        rule &= ~Q(label_keys__overlap=sorted(label_keys(clearance.blocked_labels)))
-    rule &= Q(classification_tier__in=stored_tiers(clearance))
+        condition &= ~Q(normalized_labels__overlap=sorted(normalize_labels(clearance.blocked_labels)))
+    condition &= Q(classification_tier__in=stored_tier_values(clearance))
     if clearance.required_labels:
-        rule &= Q(label_keys__contains=sorted(label_keys(clearance.required_labels)))
+        condition &= Q(normalized_labels__contains=sorted(normalize_labels(clearance.required_labels)))
     if not clearance.sees_quarantined:
-        rule &= ~Q(status=QUARANTINED)
-    return rule
+        condition &= ~Q(status=QUARANTINED)
+    return condition
 
 
-def covered_by(clearance: Clearance, through: str = "") -> Q:
-    """Entries of actors who could see no more than `clearance` may: `Clearance.covers` in SQL.
+def snapshot_covered_q(clearance: Clearance, relation_prefix: str = "") -> Q:
+    """Return the condition for rows whose actor could see no more than `clearance`: `Clearance.is_superset_of` in SQL.
 
-    `through` is the path of a relation, such as `policy__`, to the row that carries what its actor could see.
+    `relation_prefix` is the path of a relation to the row with the clearance snapshot, such as `policy__`.
     """
-    rule = {"tiers__contained_by": clearance.tiers()}
+    conditions = {"tiers__contained_by": clearance.visible_tiers()}
     if clearance.blocked_labels:
-        rule["blocked__contains"] = sorted(label_keys(clearance.blocked_labels))
+        conditions["blocked_labels__contains"] = sorted(normalize_labels(clearance.blocked_labels))
     if clearance.required_labels:
-        rule["required__contains"] = sorted(label_keys(clearance.required_labels))
+        conditions["required_labels__contains"] = sorted(normalize_labels(clearance.required_labels))
     if clearance.namespaces is not None:
-        # NULL, which is every namespace, is contained in no list.
-        rule["namespaces__contained_by"] = sorted(clearance.namespaces)
-    return Q(**{f"{through}reach_{name}": value for name, value in rule.items()})
+        # NULL, which means every namespace, is contained in no list.
+        conditions["namespaces__contained_by"] = sorted(clearance.namespaces)
+    return Q(**{f"{relation_prefix}clearance_{name}": value for name, value in conditions.items()})

@@ -1,4 +1,4 @@
-"""Whom somebody may look as: a clearance, an API key or a user that sees and reads no more than they do themselves."""
+"""View-as targets: the clearances, API keys and users that see and read no more than the viewer."""
 
 import hashlib
 from collections.abc import Iterator
@@ -10,112 +10,124 @@ from django.contrib.sessions.backends.base import SessionBase
 from django.db import transaction
 from django.utils import timezone
 
-from memoryhub.firewall import deeds
-from memoryhub.firewall.models import ApiKey, ClearanceRecord
-from memoryhub.firewall.principals import principal_of_account
-from memoryhub.firewall.types import Principal, Scope
+from memoryhub.firewall import audit_events
+from memoryhub.firewall.clearance import Principal, Scope
+from memoryhub.firewall.models import ApiKey, ClearanceProfile
+from memoryhub.firewall.principals import principal_for_user
 
 KINDS = ("clearance", "user", "key")
-MOST_OFFERED = 50
-_KEPT_AS = "view_as"
-# What one may read is given by these scopes, besides the clearance. Looking as somebody must not add to it.
-_READING = (Scope.READ, Scope.INSPECT, Scope.AUDIT, Scope.ADMIN)
+MAX_TARGETS = 50
+_SESSION_KEY = "view_as"
+# Besides the clearance, these scopes decide what a principal may read. Viewing as a target must not add to them.
+_READ_SCOPES = (Scope.READ, Scope.CURATE, Scope.AUDIT, Scope.ADMIN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """Somebody to look as."""
+class ViewAsTarget:
+    """A clearance, an API key or a user to view as."""
 
     kind: str
     principal: Principal
-    """What it is answered as; a clearance as a reader who holds it."""
+    """The principal whose view is shown; for a clearance, a reader who holds it."""
     refusal: str = ""
-    """Why it gets nothing at all, if so: a clause whose subject is the target."""
+    """Why the target gets no response at all, if so: a clause whose subject is the target."""
 
     @property
     def name(self) -> str:
         return self.principal.name
 
     @property
-    def tag(self) -> str:
-        """A name for it that fits into a header."""
+    def header_tag(self) -> str:
+        """A hash of the name that fits into an HTTP header."""
         return hashlib.sha256(self.name.encode()).hexdigest()[:16]
 
 
-def targets(viewer: Principal, *, sought: str = "") -> dict[str, list[Target]]:
-    """Those whose names hold `sought`, by kind; MOST_OFFERED of each, and one more if there are more."""
-    return {kind: list(islice(_offered(kind, viewer, name__icontains=sought), MOST_OFFERED + 1)) for kind in KINDS}
+def list_targets(principal: Principal, *, search_terms: str = "") -> dict[str, list[ViewAsTarget]]:
+    """Return the targets whose names contain `search_terms`, by kind; at most MAX_TARGETS + 1 of each.
+
+    One more than MAX_TARGETS means that there are more.
+    """
+    return {
+        kind: list(islice(_iter_eligible_targets(kind, principal, name__icontains=search_terms), MAX_TARGETS + 1))
+        for kind in KINDS
+    }
 
 
-def target(name: str, viewer: Principal) -> Target | None:
-    """The one of this name. What the viewer may not look as is answered as what is not there."""
+def get_target(name: str, principal: Principal) -> ViewAsTarget | None:
+    """Return the target of this name; None if it does not exist or `principal` may not view as it."""
     kind, _, own_name = name.partition(":")
     if kind not in KINDS or "\0" in own_name:
         return None
-    return next(_offered(kind, viewer, name=own_name), None)
+    return next(_iter_eligible_targets(kind, principal, name=own_name), None)
 
 
-def kept_in(session: SessionBase) -> str:
-    """The name of whom a session looks as; empty for itself."""
-    return str(session.get(_KEPT_AS, ""))
+def current_target_name(session: SessionBase) -> str:
+    """Return the name of the session's target; empty if there is none."""
+    return str(session.get(_SESSION_KEY, ""))
 
 
 @transaction.atomic
-def start(session: SessionBase, target: Target, *, by: Principal, request_id: str, route: str) -> None:
-    """Look as `target` from now on. The session and the entry that tells of it are one transaction."""
-    before = kept_in(session)
-    details = {"view_as": target.name, **({"before": before} if before else {})}
-    deeds.tell("view_as.start", by=by, details=details, request_id=request_id, route=route)
-    session[_KEPT_AS] = target.name
+def start_view_as(
+    session: SessionBase, target: ViewAsTarget, *, principal: Principal, request_id: str, route: str
+) -> None:
+    """View as `target` from now on. The session and its audit entry are stored in one transaction."""
+    previous_target_name = current_target_name(session)
+    details = {"view_as": target.name, **({"previous_target": previous_target_name} if previous_target_name else {})}
+    audit_events.record_audit_event(
+        "view_as.start", principal=principal, details=details, request_id=request_id, route=route
+    )
+    session[_SESSION_KEY] = target.name
     session.save()
 
 
 @transaction.atomic
-def stop(session: SessionBase, *, by: Principal, request_id: str, route: str, why: str = "") -> None:
-    """Look as oneself from now on, likewise; `why`, if it was not the viewer who wanted it."""
-    details = {"view_as": kept_in(session), **({"why": why} if why else {})}
-    deeds.tell("view_as.stop", by=by, details=details, request_id=request_id, route=route)
-    del session[_KEPT_AS]
+def stop_view_as(session: SessionBase, *, principal: Principal, request_id: str, route: str, reason: str = "") -> None:
+    """Stop viewing as the target, likewise in one transaction; `reason` is given if the viewer did not ask for it."""
+    details = {"view_as": current_target_name(session), **({"reason": reason} if reason else {})}
+    audit_events.record_audit_event(
+        "view_as.stop", principal=principal, details=details, request_id=request_id, route=route
+    )
+    del session[_SESSION_KEY]
     session.save()
 
 
-def _offered(kind: str, viewer: Principal, **named: str) -> Iterator[Target]:
-    of_kind = {"clearance": _clearances, "user": _users, "key": _keys}[kind]
-    if not viewer.may(Scope.VIEW_AS):
+def _iter_eligible_targets(kind: str, principal: Principal, **name_filters: str) -> Iterator[ViewAsTarget]:
+    iter_targets = {"clearance": _iter_clearance_targets, "user": _iter_user_targets, "key": _iter_key_targets}[kind]
+    if not principal.has_scope(Scope.VIEW_AS):
         return
-    for each in of_kind(**named):
-        if each.name != viewer.name and _is_within(each.principal, viewer):
-            yield replace(each, principal=replace(each.principal, scopes=frozenset())) if each.refusal else each
+    for target in iter_targets(**name_filters):
+        if target.name != principal.name and _is_no_wider(target.principal, principal):
+            yield replace(target, principal=replace(target.principal, scopes=frozenset())) if target.refusal else target
 
 
-def _is_within(principal: Principal, viewer: Principal) -> bool:
-    """Whether looking as `principal` shows nothing that `viewer` may not see or read."""
-    reads_no_more = all(viewer.may(scope) for scope in _READING if principal.may(scope))
-    return reads_no_more and viewer.clearance.covers(principal.clearance)
+def _is_no_wider(target_principal: Principal, principal: Principal) -> bool:
+    """Whether viewing as `target_principal` shows nothing that `principal` may not see or read."""
+    is_read_subset = all(principal.has_scope(scope) for scope in _READ_SCOPES if target_principal.has_scope(scope))
+    return is_read_subset and principal.clearance.is_superset_of(target_principal.clearance)
 
 
-def _clearances(**named: str) -> Iterator[Target]:
-    for record in ClearanceRecord.objects.filter(**named):
-        holder = Principal(
-            name=f"clearance:{record.name}", clearance=record.as_clearance(), scopes=frozenset({Scope.READ})
+def _iter_clearance_targets(**name_filters: str) -> Iterator[ViewAsTarget]:
+    for profile in ClearanceProfile.objects.filter(**name_filters):
+        principal = Principal(
+            name=f"clearance:{profile.name}", clearance=profile.as_clearance(), scopes=frozenset({Scope.READ})
         )
-        yield Target(kind="clearance", principal=holder)
+        yield ViewAsTarget(kind="clearance", principal=principal)
 
 
-def _users(**named: str) -> Iterator[Target]:
-    asked = {f"user{name}": value for name, value in named.items()}
-    people = User.objects.filter(**asked).select_related("held_clearance__clearance").order_by("username")
-    for user in people:
-        principal = principal_of_account(user.get_username(), getattr(user, "held_clearance", None))
-        yield Target(kind="user", principal=principal, refusal="" if user.is_active else "is disabled")
+def _iter_user_targets(**name_filters: str) -> Iterator[ViewAsTarget]:
+    user_filters = {f"user{name}": value for name, value in name_filters.items()}
+    users = User.objects.filter(**user_filters).select_related("access__clearance").order_by("username")
+    for user in users:
+        principal = principal_for_user(user.get_username(), getattr(user, "access", None))
+        yield ViewAsTarget(kind="user", principal=principal, refusal="" if user.is_active else "is disabled")
 
 
-def _keys(**named: str) -> Iterator[Target]:
-    for key in ApiKey.objects.filter(**named):
-        yield Target(kind="key", principal=key.as_principal(), refusal=_why_refused(key))
+def _iter_key_targets(**name_filters: str) -> Iterator[ViewAsTarget]:
+    for key in ApiKey.objects.filter(**name_filters):
+        yield ViewAsTarget(kind="key", principal=key.as_principal(), refusal=_refusal_reason(key))
 
 
-def _why_refused(key: ApiKey) -> str:
+def _refusal_reason(key: ApiKey) -> str:
     if key.revoked_at is not None:
         return "is revoked"
     if key.expiry is not None and key.expiry <= timezone.now():

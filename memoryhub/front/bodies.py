@@ -1,4 +1,4 @@
-"""Reading what a client sends, before a thread is taken for it."""
+"""Read request bodies before a thread is taken."""
 
 import asyncio
 import time
@@ -7,10 +7,10 @@ from tempfile import SpooledTemporaryFile
 from typing import IO, Protocol, cast
 
 GRACE_SECONDS = 10
-"""How long a body may take whatever its length."""
-SLOWEST_BYTES_PER_SECOND = 64 * 2**10
-"""What arrives slower than that, over the whole body and beyond the grace, is given up."""
-IN_MEMORY = 256 * 2**10
+"""The time that a body of any length may take."""
+MIN_BYTES_PER_SECOND = 64 * 2**10
+"""A body is rejected if it arrives more slowly on average, not counting the grace."""
+MAX_BYTES_IN_MEMORY = 256 * 2**10
 
 
 class TooSlowError(Exception):
@@ -18,41 +18,41 @@ class TooSlowError(Exception):
 
 
 class TooLargeError(Exception):
-    """The body is longer than the limit. What could be read of it was thrown away."""
+    """The body is longer than the limit; the received part was discarded."""
 
 
-def seconds_for(size: int) -> float:
-    """How long so many bytes may take."""
-    return GRACE_SECONDS + size / SLOWEST_BYTES_PER_SECOND
+def compute_timeout_seconds(byte_count: int) -> float:
+    """Return how long a transfer of `byte_count` bytes may take."""
+    return GRACE_SECONDS + byte_count / MIN_BYTES_PER_SECOND
 
 
 class IncompleteError(Exception):
-    """The client went away before all of the body had arrived."""
+    """The client disconnected before the whole body had arrived."""
 
 
-class Incoming(Protocol):
+class BodyStream(Protocol):
     def __aiter__(self) -> AsyncIterator[bytes]: ...
 
 
-async def read(incoming: Incoming, *, length: int | None, limit: int) -> IO[bytes]:
-    """The whole body as a file that stands at its start: of `length` bytes, if that was told.
+async def read_body(stream: BodyStream, *, length: int | None, max_bytes: int) -> IO[bytes]:
+    """Return the whole body as a file at position 0; `length` is its declared length, if any.
 
     Raises TooSlowError, TooLargeError, IncompleteError.
 
-    Of what is too large up to three times the limit more is read and thrown away: a client that sends before it reads
-    would see a broken pipe in the place of the answer.
+    A body that is too large is read and discarded up to three times the limit beyond it: a client that sends before it
+    reads would otherwise see a broken pipe instead of the response.
     """
-    started = time.monotonic()
-    file = cast("IO[bytes]", SpooledTemporaryFile(IN_MEMORY))  # noqa: SIM115 - the caller closes it
-    received = 0
-    chunks = aiter(incoming)
+    started_at = time.monotonic()
+    file = cast("IO[bytes]", SpooledTemporaryFile(MAX_BYTES_IN_MEMORY))  # noqa: SIM115 - the caller closes it
+    received_bytes = 0
+    chunks = aiter(stream)
     try:
-        while received <= 4 * limit:
-            async with asyncio.timeout(started + seconds_for(received) - time.monotonic()):
-                # With a default, anext() of granian's iterator ends the process.
+        while received_bytes <= 4 * max_bytes:
+            async with asyncio.timeout(started_at + compute_timeout_seconds(received_bytes) - time.monotonic()):
+                # anext() with a default would crash the process: granian's iterator does not support it.
                 chunk = await chunks.__anext__()
-            received += len(chunk)
-            if received <= limit:
+            received_bytes += len(chunk)
+            if received_bytes <= max_bytes:
                 file.write(chunk)
     except StopAsyncIteration:
         pass
@@ -62,8 +62,8 @@ async def read(incoming: Incoming, *, length: int | None, limit: int) -> IO[byte
     except BaseException:
         file.close()
         raise
-    if received > limit or received < (length or 0):
+    if received_bytes > max_bytes or received_bytes < (length or 0):
         file.close()
-        raise TooLargeError if received > limit else IncompleteError
+        raise TooLargeError if received_bytes > max_bytes else IncompleteError
     file.seek(0)
     return file

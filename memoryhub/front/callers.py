@@ -1,4 +1,4 @@
-"""Who sends a request, as far as sharing threads goes: nobody is authenticated here."""
+"""Identify the caller of a request for sharing threads fairly. This authenticates nobody."""
 
 import hashlib
 from collections import OrderedDict
@@ -9,49 +9,49 @@ from django.conf import settings
 
 from memoryhub.front.turns import Caller
 
-STRANGERS = "strangers"
-MAX_KNOWN = 10_000
+UNVERIFIED_GROUP = "strangers"
+MAX_VERIFIED_CREDENTIALS = 10_000
 
 
-class Callers:
-    """A key or session that is good is a caller of its own; all other requests share as one group.
+class CallerRegistry:
+    """Every verified key or session is a caller with a share of its own; all other requests share one group.
 
-    Else a client that makes up keys would be as many callers as it likes.
+    Otherwise a client could make up keys and get a share for each.
     """
 
     def __init__(self) -> None:
-        self._known: OrderedDict[bytes, None] = OrderedDict()
+        self._verified_credentials: OrderedDict[bytes, None] = OrderedDict()
 
-    def of(self, environ: WSGIEnvironment) -> Caller:
-        credential = _credential(environ)
-        if credential and credential in self._known:
-            self._known.move_to_end(credential)
+    def get_caller(self, environ: WSGIEnvironment) -> Caller:
+        credential = _credential_digest(environ)
+        if credential and credential in self._verified_credentials:
+            self._verified_credentials.move_to_end(credential)
             return Caller(name=credential, group=credential)
-        return Caller(name=settings.MEMORYHUB.trusted_proxies.client_address(environ), group=STRANGERS)
+        return Caller(name=settings.APP_CONFIG.trusted_proxies.resolve_client_address(environ), group=UNVERIFIED_GROUP)
 
     def needs_verification(self, environ: WSGIEnvironment) -> bool:
-        """Whether a key or session was sent that is not known here."""
-        credential = _credential(environ)
-        return bool(credential) and credential not in self._known
+        """Whether the request has a key or session that is not known to be valid."""
+        credential = _credential_digest(environ)
+        return bool(credential) and credential not in self._verified_credentials
 
-    def remember(self, environ: WSGIEnvironment) -> None:
-        """Its key or session is good."""
-        self._known[_credential(environ)] = None
-        while len(self._known) > MAX_KNOWN:
-            self._known.popitem(last=False)
+    def remember_credential(self, environ: WSGIEnvironment) -> None:
+        """Remember that the request's key or session is valid."""
+        self._verified_credentials[_credential_digest(environ)] = None
+        while len(self._verified_credentials) > MAX_VERIFIED_CREDENTIALS:
+            self._verified_credentials.popitem(last=False)
 
-    def forget(self, environ: WSGIEnvironment) -> None:
-        """Its key or session was refused."""
-        self._known.pop(_credential(environ), None)
+    def forget_credential(self, environ: WSGIEnvironment) -> None:
+        """Forget the request's key or session, because it was refused."""
+        self._verified_credentials.pop(_credential_digest(environ), None)
 
 
-def _credential(environ: WSGIEnvironment) -> bytes:
-    """A digest of the key or session that was sent, for comparison within this process; empty without one."""
-    sent = environ.get("HTTP_AUTHORIZATION", "")
-    if not sent:
+def _credential_digest(environ: WSGIEnvironment) -> bytes:
+    """Return a digest of the request's key or session, for comparison within this process; b"" without one."""
+    credential = environ.get("HTTP_AUTHORIZATION", "")
+    if not credential:
         try:
             cookie = SimpleCookie(environ.get("HTTP_COOKIE", "")).get(settings.SESSION_COOKIE_NAME)
         except CookieError:
             cookie = None
-        sent = cookie.value if cookie else ""
-    return hashlib.sha256(sent.encode()).digest() if sent else b""
+        credential = cookie.value if cookie else ""
+    return hashlib.sha256(credential.encode()).digest() if credential else b""

@@ -1,4 +1,4 @@
-"""A WSGI application called for a request that granian received over RSGI, with its body read already."""
+"""Call a WSGI application for a request that granian received over RSGI and whose body is already read."""
 
 import io
 import sys
@@ -12,8 +12,8 @@ from django.http.response import HttpResponseBase
 Headers = list[tuple[str, str]]
 
 
-class Scope(Protocol):
-    """What granian says of a request (RSGI 1.5, "HTTP scope"); `path` is decoded, `query_string` is not."""
+class RsgiScope(Protocol):
+    """granian's description of a request (RSGI 1.5, "HTTP scope"); `path` is decoded, `query_string` is not."""
 
     http_version: str
     server: str
@@ -28,16 +28,16 @@ class Scope(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class GatewayResponse:
     status: int
     headers: Headers
     body: bytes = b""
     parts: Generator[bytes] | None = None
-    """What is to be sent in parts, in the thread that asks for them, which `close`s them."""
+    """The body in parts, if the response streams. The thread that iterates over them must close them."""
 
 
-def environ_of(scope: Scope) -> WSGIEnvironment:
-    """What PEP 3333 asks for, without a body: texts are their UTF-8 bytes read as Latin-1."""
+def build_environ(scope: RsgiScope) -> WSGIEnvironment:
+    """Return the WSGI environ (PEP 3333) with an empty body; texts are UTF-8 bytes decoded as Latin-1."""
     host, _, port = scope.server.rpartition(":")
     environ: WSGIEnvironment = {
         "REQUEST_METHOD": scope.method,
@@ -57,27 +57,27 @@ def environ_of(scope: Scope) -> WSGIEnvironment:
         "wsgi.run_once": False,
     }
     for name, value in scope.headers.items():
-        key = name.upper().replace("-", "_")
-        key = key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
+        variable = name.upper().replace("-", "_")
+        variable = variable if variable in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{variable}"
         separator = "; " if name == "cookie" else ","
-        environ[key] = f"{environ[key]}{separator}{value}" if key in environ else value
+        environ[variable] = f"{environ[variable]}{separator}{value}" if variable in environ else value
     return environ
 
 
-def answer(application: Any, environ: WSGIEnvironment) -> Answer:
-    """What `application`, which is Django's, answers."""
-    started: list[tuple[str, Headers]] = []
-    response: HttpResponseBase = application(environ, lambda status, headers: started.append((status, headers)))
-    ((status, headers),) = started
-    number = int(status.partition(" ")[0])
+def call_application(application: Any, environ: WSGIEnvironment) -> GatewayResponse:
+    """Return the response of `application`, a Django WSGI handler."""
+    start_calls: list[tuple[str, Headers]] = []
+    response: HttpResponseBase = application(environ, lambda status, headers: start_calls.append((status, headers)))
+    ((status, headers),) = start_calls
+    status_code = int(status.partition(" ")[0])
     if response.streaming:
-        return Answer(number, headers, parts=_closed_after(response))
+        return GatewayResponse(status_code, headers, parts=_iter_then_close(response))
     body = b"".join(response)
     response.close()
-    return Answer(number, headers, body)
+    return GatewayResponse(status_code, headers, body)
 
 
-def _closed_after(response: HttpResponseBase) -> Generator[bytes]:
+def _iter_then_close(response: HttpResponseBase) -> Generator[bytes]:
     try:
         yield from response
     finally:

@@ -1,4 +1,4 @@
-"""Who may use one of a few things next: a caller takes at most its share of them, and callers take turns."""
+"""Share a few slots fairly: a group of callers holds at most its share, and callers take turns."""
 
 import asyncio
 from collections import Counter, deque
@@ -8,11 +8,14 @@ from dataclasses import dataclass
 
 
 class BusyError(Exception):
-    """Nothing became free in time. `is_own_doing`: because of what the caller itself, or its group, had under way."""
+    """No slot became free in time.
 
-    def __init__(self, *, is_own_doing: bool) -> None:
+    `is_caller_at_limit`: the caller's group held its whole share, or the caller had too many requests waiting.
+    """
+
+    def __init__(self, *, is_caller_at_limit: bool) -> None:
         super().__init__("nothing became free in time")
-        self.is_own_doing = is_own_doing
+        self.is_caller_at_limit = is_caller_at_limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,84 +24,84 @@ class Caller:
     group: Hashable
 
 
-class Turns:
-    """`size` things, of which a group of callers has at most `share` at a time. Of one event loop.
+class FairSemaphore:
+    """`size` slots, of which a group of callers holds at most `max_per_group`. For one event loop only.
 
-    Callers of one group take turns within it; most callers are a group of their own.
+    Callers of one group take turns within it; most groups have one caller.
     """
 
-    def __init__(self, size: int, *, share: int, most_waiting: int = 256, patience_seconds: float = 10) -> None:
+    def __init__(self, size: int, *, max_per_group: int, max_waiting: int = 256, timeout_seconds: float = 10) -> None:
         self.size = size
-        self.share = share
-        self.most_waiting = most_waiting
-        self.patience_seconds = patience_seconds
-        self._used: Counter[Hashable] = Counter()
-        # In the order of their turns; each with those of its requests that wait, the oldest first.
-        self._waiting: dict[Caller, deque[asyncio.Future[None]]] = {}
+        self.max_per_group = max_per_group
+        self.max_waiting = max_waiting
+        self.timeout_seconds = timeout_seconds
+        self._used_by_group: Counter[Hashable] = Counter()
+        # In the order of their turns; each caller with its waiting requests, the oldest first.
+        self._waiting_by_caller: dict[Caller, deque[asyncio.Future[None]]] = {}
 
     @asynccontextmanager
-    async def taken(self, caller: Caller) -> AsyncIterator[None]:
-        """One of the things, for as long as the context lasts. Raises BusyError."""
-        await self._take(caller)
+    async def hold_slot(self, caller: Caller) -> AsyncIterator[None]:
+        """Hold a slot within the context. Raises BusyError."""
+        await self._acquire(caller)
         try:
             yield
         finally:
-            self._give_back(caller)
+            self._release(caller)
 
-    async def _take(self, caller: Caller) -> None:
-        queue = self._waiting.setdefault(caller, deque())
-        if len(queue) >= self.most_waiting:
-            raise BusyError(is_own_doing=True)
-        turn = asyncio.get_running_loop().create_future()
-        queue.append(turn)
-        self._next()
+    async def _acquire(self, caller: Caller) -> None:
+        queue = self._waiting_by_caller.setdefault(caller, deque())
+        if len(queue) >= self.max_waiting:
+            raise BusyError(is_caller_at_limit=True)
+        slot_future = asyncio.get_running_loop().create_future()
+        queue.append(slot_future)
+        self._grant_free_slots()
         try:
-            async with asyncio.timeout(self.patience_seconds):
-                await turn
+            async with asyncio.timeout(self.timeout_seconds):
+                await slot_future
         except (TimeoutError, asyncio.CancelledError) as error:
-            if turn.done() and not turn.cancelled():
-                self._give_back(caller)
+            if slot_future.done() and not slot_future.cancelled():
+                self._release(caller)
             else:
-                self._leave(caller, turn)
+                self._cancel_wait(caller, slot_future)
             if isinstance(error, TimeoutError):
-                raise BusyError(is_own_doing=self._used[caller.group] >= self.share) from None
+                raise BusyError(is_caller_at_limit=self._used_by_group[caller.group] >= self.max_per_group) from None
             raise
 
-    def _leave(self, caller: Caller, turn: asyncio.Future[None]) -> None:
-        queue = self._waiting.get(caller)
-        if queue is not None and turn in queue:
-            queue.remove(turn)
+    def _cancel_wait(self, caller: Caller, slot_future: asyncio.Future[None]) -> None:
+        queue = self._waiting_by_caller.get(caller)
+        if queue is not None and slot_future in queue:
+            queue.remove(slot_future)
             if not queue:
-                del self._waiting[caller]
+                del self._waiting_by_caller[caller]
 
-    def _give_back(self, caller: Caller) -> None:
-        self._used[caller.group] -= 1
-        if not self._used[caller.group]:
-            del self._used[caller.group]
-        self._next()
+    def _release(self, caller: Caller) -> None:
+        self._used_by_group[caller.group] -= 1
+        if not self._used_by_group[caller.group]:
+            del self._used_by_group[caller.group]
+        self._grant_free_slots()
 
-    def _next(self) -> None:
-        """Give what is free to the callers whose turn it is."""
-        free = self.size - self._used.total()
-        for caller in list(self._waiting):
-            if free <= 0:
+    def _grant_free_slots(self) -> None:
+        """Grant the free slots to the callers whose turn it is."""
+        free_slots = self.size - self._used_by_group.total()
+        for caller in list(self._waiting_by_caller):
+            if free_slots <= 0:
                 return
-            if self._used[caller.group] >= self.share:
+            if self._used_by_group[caller.group] >= self.max_per_group:
                 continue
-            # A caller that gets something goes to the end of the line.
-            queue = self._waiting.pop(caller)
-            # Without those that gave up a moment ago.
-            turn = next((turn for turn in _taken_out(queue) if not turn.done()), None)
-            if turn is None:
+            # A caller that gets a slot goes to the end of the line.
+            queue = self._waiting_by_caller.pop(caller)
+            # Skip requests that gave up a moment ago.
+            slot_future = next((slot_future for slot_future in _drain_queue(queue) if not slot_future.done()), None)
+            if slot_future is None:
                 continue
-            turn.set_result(None)
-            self._used[caller.group] += 1
-            free -= 1
+            slot_future.set_result(None)
+            self._used_by_group[caller.group] += 1
+            free_slots -= 1
             if queue:
-                self._waiting[caller] = queue
+                self._waiting_by_caller[caller] = queue
 
 
-def _taken_out(queue: deque[asyncio.Future[None]]) -> Iterator[asyncio.Future[None]]:
-    """What a queue holds, which is taken out of it."""
+def _drain_queue(queue: deque[asyncio.Future[None]]) -> Iterator[asyncio.Future[None]]:
+    """Yield the items of a queue, removing each."""
     while queue:
         yield queue.popleft()

@@ -1,57 +1,60 @@
-"""Up to when the record is complete."""
+"""The record clock: the next instant of record time, and the instant up to which record time is complete."""
 
 from datetime import datetime
 
 from django.db import connection
 
-from memoryhub.memories.querysets import END_OF_TIME
+from memoryhub.memories.querysets import MAX_INSTANT
 
 
-def settle(asked: datetime = END_OF_TIME) -> datetime:
-    """`asked`, or the database's now if that comes first: an instant of record time about which no answer will change.
+def stable_record_time(instant: datetime = MAX_INSTANT) -> datetime:
+    """Return `instant`, or the database's now if that is earlier: answers about this record time no longer change.
 
-    What is asked afterwards, be it in the same transaction, sees every write up to then. Waits for those who are
-    writing, at most as long as `lock_timeout`; raises OperationalError then.
+    Later queries, also of the same transaction, see every write up to it. The call waits for current writers, at most
+    as long as `lock_timeout`; it then raises OperationalError.
     """
     with connection.cursor() as cursor:
-        cursor.execute("SELECT record_settle(%s, true)", [asked])
-        settled: datetime = cursor.fetchone()[0]
-    return settled
+        cursor.execute("SELECT record_time_stable(%s, true)", [instant])
+        stable_instant: datetime = cursor.fetchone()[0]
+    return stable_instant
 
 
-def tick() -> datetime:
-    """Wait until no other writer is under way; the instant of this transaction, which writes alone from then on."""
+def next_record_time() -> datetime:
+    """Wait until no other transaction is writing; return the record time of this one, which then writes alone."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT record_tick()")
+        cursor.execute("SELECT record_time_next()")
         instant: datetime = cursor.fetchone()[0]
     return instant
 
 
-def now() -> datetime:
-    """The database's clock: the authority, wherever this process runs."""
+def database_now() -> datetime:
+    """Return the time of the database's clock, which is authoritative wherever this process runs."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT clock_timestamp()")
-        moment: datetime = cursor.fetchone()[0]
-    return moment
+        instant: datetime = cursor.fetchone()[0]
+    return instant
 
 
 def has_records() -> bool:
-    """Whether any version of any memory is recorded. Asked in a transaction that sees the rows of every source."""
+    """Whether any version of any memory is stored. The caller's transaction must see the rows of every source."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT EXISTS (SELECT FROM memories)")
-        found: bool = cursor.fetchone()[0]
-    return found
+        exists: bool = cursor.fetchone()[0]
+    return exists
 
 
-def horizon() -> tuple[datetime, float]:
-    """The same without waiting, and how many seconds ago that is: more than a moment while somebody is writing."""
+def watermark() -> tuple[datetime, float]:
+    """Return the instant up to which every write is committed, without waiting, and its lag in seconds.
+
+    The lag is noticeable only while a transaction is writing.
+    """
     with connection.cursor() as cursor:
-        cursor.execute(_HORIZON)
+        cursor.execute(_WATERMARK_SQL)
         instant, lag = cursor.fetchone()
     return instant, max(lag, 0.0)
 
 
-_HORIZON = """
-SELECT horizon, extract(epoch FROM clock_timestamp() - horizon)::float8
-FROM (SELECT record_settle(clock_timestamp(), false) AS horizon OFFSET 0) AS settled
+_WATERMARK_SQL = """
+SELECT watermark, extract(epoch FROM clock_timestamp() - watermark)::float8
+FROM (SELECT record_time_stable(clock_timestamp(), false) AS watermark OFFSET 0) AS clock
 """

@@ -1,8 +1,8 @@
-"""Counts per value, of what the caller may see, without a scan of the table.
+"""Count the memories that the caller may see, in total and per value, without a scan of the table.
 
-Filters over the columns of `memory_totals` and `memory_counts` are answered from there, exactly. Any other filter is
-counted live: over the newest `LIVE_CAP` matches, or over the matches among the newest `TEXT_CAP` memories where a
-common text is sought. An answer that met the cap says so.
+Filters on the columns of `memory_total_rollups` and `memory_rollups` are counted there, exactly. Any other filter is
+counted live: over the newest `MAX_LIVE_COUNTED` matches, or, for a common search text, over the matches among the
+newest `MAX_TEXT_SCANNED` memories. If a count reached its limit, the result says so.
 """
 
 from dataclasses import dataclass, replace
@@ -12,23 +12,23 @@ from typing import Any, TypeVar
 from django.db import connection
 from django.db.models import F, Sum
 
-from memoryhub.firewall.types import Clearance
+from memoryhub.core.secrets import mask_secrets
+from memoryhub.firewall.clearance import Clearance
 from memoryhub.memories.filters import MemoryFilterSet
-from memoryhub.memories.models import Memory, MemoryCount, MemoryTotal, Tally
-from memoryhub.memories.querysets import ACTIVE, EXPIRED, ClassifiedQuerySet, MemoryQuerySet, compiled, fetched
-from memoryhub.memories.substring import Matches, all_matches, newest_matches
-from memoryhub.memories.suspicion import masked
+from memoryhub.memories.models import Memory, MemoryRollup, MemoryTotalRollup, Rollup
+from memoryhub.memories.querysets import ACTIVE, EXPIRED, ClassifiedQuerySet, MemoryQuerySet, compile_sql, fetch_dicts
+from memoryhub.memories.text_search import Matches, all_matching, newest_matching
 
-Row = TypeVar("Row", bound=Tally)
+RollupT = TypeVar("RollupT", bound=Rollup)
 
 DIMENSIONS = ("source", "actor_type", "namespace", "collection", "tier", "label")
-TOP = 50
-LIVE_CAP = 50_000
-TEXT_CAP = 20_000
-"""Each is compared letter by letter, which takes several times as long as to count it."""
+MAX_FACET_VALUES = 50
+MAX_LIVE_COUNTED = 50_000
+MAX_TEXT_SCANNED = 20_000
+"""Each text is compared letter by letter, which takes several times as long as counting a row."""
 
-# Filter → column of the tally. A filter that is not here is counted live.
-TALLIED = {
+# Filter → column of the rollup. Any other filter is counted live.
+ROLLUP_COLUMNS = {
     "source": "source",
     "actor_type": "actor_type",
     "namespace": "namespace",
@@ -37,9 +37,9 @@ TALLIED = {
     "kind": "kind",
     "status": "status",
 }
-# The same for the totals, which know nothing of a namespace.
-BROAD = {"tier": "classification_tier", "status": "status"}
-_COLUMNS = ("source", "actor_type", "namespace", "collection", "classification_tier", "label_keys")
+# The same for the total rollup, which has no namespace.
+TOTAL_COLUMNS = {"tier": "classification_tier", "status": "status"}
+_FACET_COLUMNS = ("source", "actor_type", "namespace", "collection", "classification_tier", "normalized_labels")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,130 +50,151 @@ class FacetValue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facets:
-    """How many memories match, and how many of them carry each value: the `TOP` most frequent of each dimension."""
+    """The count of matches, in total and for the MAX_FACET_VALUES most frequent values of each dimension."""
 
     total: int
-    capped: bool
-    """Whether more memories match than were counted: then every number speaks of the newest."""
+    is_capped: bool
+    """Whether more memories match than were counted. Then every count is about the newest memories."""
     dimensions: dict[str, list[FacetValue]]
 
-    def for_people(self) -> "Facets":
-        """Without values that are secrets: whoever shows one to choose has to spell it."""
-        kept = {
-            name: [each for each in values if masked(each.value) == each.value]
+    def without_secrets(self) -> "Facets":
+        """Return the facets without values that are secrets: a list of choices would have to spell them out."""
+        dimensions = {
+            name: [facet_value for facet_value in values if mask_secrets(facet_value.value) == facet_value.value]
             for name, values in self.dimensions.items()
         }
-        return replace(self, dimensions=kept)
+        return replace(self, dimensions=dimensions)
 
 
-def count(filters: MemoryFilterSet) -> Facets:
-    """Count what `filters` find."""
-    asked = question(filters)
-    found: dict[str, list[FacetValue]] = {name: [] for name in DIMENSIONS}
+def count_facets(filters: MemoryFilterSet) -> Facets:
+    """Count the memories that match `filters`."""
+    count_query = build_count_query(filters)
+    dimensions: dict[str, list[FacetValue]] = {name: [] for name in DIMENSIONS}
     total = 0
     with connection.cursor() as cursor:
-        cursor.execute(asked.sql, asked.params)
-        for dimension, value, number in cursor.fetchall():
+        cursor.execute(count_query.sql, count_query.params)
+        for dimension, value, value_count in cursor.fetchall():
             if dimension == "total":
-                total = int(number)
+                total = int(value_count)
             else:
-                found[dimension].append(FacetValue(value, int(number)))
-    return Facets(total=total, capped=asked.cut or (asked.live and total >= LIVE_CAP), dimensions=found)
+                dimensions[dimension].append(FacetValue(value, int(value_count)))
+    return Facets(
+        total=total,
+        is_capped=count_query.is_truncated or (count_query.is_live and total >= MAX_LIVE_COUNTED),
+        dimensions=dimensions,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """The SQL of a count: over a tally, or live over memories, `cut` when only the newest of them are looked at."""
+class CountQuery:
+    """The SQL of a count over a rollup, or live over memories. `is_truncated`: only the newest of them are counted."""
 
     sql: str
     params: list[Any]
-    live: bool = False
-    cut: bool = False
+    is_live: bool = False
+    is_truncated: bool = False
 
 
-def question(filters: MemoryFilterSet) -> Question:
-    """How `filters` are counted: by the smallest tally that knows enough of them, else live."""
-    if (totals := tally(filters, BROAD, MemoryTotal)) is not None:
-        rows, params = _each(filters.candidates.read_for(filters.sought).mortal(filters.wanted_status))
-        more, more_params = compiled(totals.exclude(dimension="day"))
-        return Question(sql=_sql(rows, totals=more), params=[*params, *more_params, TOP])
-    if (tallied := tally(filters, TALLIED, MemoryCount)) is not None:
-        rows, params = _each(filters.candidates.read_for(filters.sought).mortal(filters.wanted_status))
-        more, more_params = compiled(tallied.values(*_COLUMNS, number=F("count")))
-        return Question(sql=_sql(f"({rows}) UNION ALL ({more})"), params=[*params, *more_params, TOP])
-    matches = counted_live(filters)
-    rows, params = _each(matches.rows)
-    return Question(sql=_sql(rows), params=[*params, TOP], live=True, cut=matches.cut)
+def build_count_query(filters: MemoryFilterSet) -> CountQuery:
+    """Return the query that counts `filters`: over the smallest rollup with the columns they need, else live."""
+    if (totals := rollup_rows(filters, TOTAL_COLUMNS, MemoryTotalRollup)) is not None:
+        rows_sql, params = _live_rows_sql(
+            filters.candidates.matching_by_scan(filters.search_terms).with_ttl(filters.effective_status)
+        )
+        rollup_sql, rollup_params = compile_sql(totals.exclude(dimension="day"))
+        return CountQuery(
+            sql=_facets_sql(rows_sql, totals=rollup_sql), params=[*params, *rollup_params, MAX_FACET_VALUES]
+        )
+    if (rollups := rollup_rows(filters, ROLLUP_COLUMNS, MemoryRollup)) is not None:
+        rows_sql, params = _live_rows_sql(
+            filters.candidates.matching_by_scan(filters.search_terms).with_ttl(filters.effective_status)
+        )
+        rollup_sql, rollup_params = compile_sql(rollups.values(*_FACET_COLUMNS, subtotal=F("count")))
+        return CountQuery(
+            sql=_facets_sql(f"({rows_sql}) UNION ALL ({rollup_sql})"),
+            params=[*params, *rollup_params, MAX_FACET_VALUES],
+        )
+    matches = live_matches(filters)
+    rows_sql, params = _live_rows_sql(matches.rows)
+    return CountQuery(
+        sql=_facets_sql(rows_sql), params=[*params, MAX_FACET_VALUES], is_live=True, is_truncated=matches.is_truncated
+    )
 
 
-def _sql(rows: str, *, totals: str = "") -> str:
+def _facets_sql(rows: str, *, totals: str = "") -> str:
     if not totals:
-        return _GROUPS.format(rows=rows, totals="", of_totals="")
-    return _GROUPS.format(rows=rows, totals=_TOTALS.format(rows=totals), of_totals=_OF_TOTALS)
+        return _FACETS_SQL.format(rows=rows, totals="", of_totals="")
+    return _FACETS_SQL.format(rows=rows, totals=_TOTALS_CTE.format(rows=totals), of_totals=_TOTALS_UNION)
 
 
-def total(clearance: Clearance) -> int:
-    """How many active memories `clearance` may see."""
-    mortal = Memory.objects.visible_to(clearance).current().active().mortal(ACTIVE)
-    tallied = _overall(clearance).filter(status="active").aggregate(number=Sum("count"))["number"]
-    # Not looked up and then joined: how that is done would be a guess, while the table has not been analyzed.
-    rows, params = mortal.newest(_ANY_NUMBER)
-    (counted,) = fetched(_NUMBER.format(rows=rows), params)
-    return int(tallied or 0) + int(counted["number"])
+def count_active(clearance: Clearance) -> int:
+    """Return the number of active memories that `clearance` may see."""
+    expiring_memories = Memory.objects.visible_to(clearance).current().active().with_ttl(ACTIVE)
+    rollup_count = _overall_rollups(clearance).filter(status="active").aggregate(subtotal=Sum("count"))["subtotal"]
+    # Not a lookup followed by a join: while the table has not been analyzed, the planner would guess how to join.
+    rows_sql, params = expiring_memories.newest_sql(_NO_LIMIT)
+    (count_row,) = fetch_dicts(_COUNT_SQL.format(rows=rows_sql), params)
+    return int(rollup_count or 0) + int(count_row["subtotal"])
 
 
-def written(clearance: Clearance) -> int:
-    """How many versions that `clearance` may see were ever written."""
-    return int(_overall(clearance).aggregate(number=Sum("written"))["number"] or 0)
+def count_versions_written(clearance: Clearance) -> int:
+    """Return the number of versions ever written that `clearance` may see."""
+    return int(_overall_rollups(clearance).aggregate(subtotal=Sum("versions_written"))["subtotal"] or 0)
 
 
-def _overall(clearance: Clearance) -> ClassifiedQuerySet[Any]:
+def _overall_rollups(clearance: Clearance) -> ClassifiedQuerySet[Any]:
     if clearance.namespaces is None:
-        return ClassifiedQuerySet(MemoryTotal).filter(dimension="total").visible_to(clearance)
-    return ClassifiedQuerySet(MemoryCount).visible_to(clearance)
+        return ClassifiedQuerySet(MemoryTotalRollup).filter(dimension="total").visible_to(clearance)
+    return ClassifiedQuerySet(MemoryRollup).visible_to(clearance)
 
 
-def counted_live(filters: MemoryFilterSet) -> Matches:
-    """The memories that `filters` find, or the newest of them where counting all would take too long."""
-    sought = filters.sought
-    if sought.text:
-        return newest_matches(filters.candidates, sought, wanted=LIVE_CAP, scan=TEXT_CAP)
-    return Matches(all_matches(filters.candidates, sought) if sought else filters.candidates, cut=False)
+def live_matches(filters: MemoryFilterSet) -> Matches:
+    """Return the memories that match `filters`, or the newest of them if counting all would take too long."""
+    search_terms = filters.search_terms
+    if search_terms.text:
+        return newest_matching(
+            filters.candidates, search_terms, target_count=MAX_LIVE_COUNTED, max_scanned=MAX_TEXT_SCANNED
+        )
+    return Matches(
+        all_matching(filters.candidates, search_terms) if search_terms else filters.candidates, is_truncated=False
+    )
 
 
-def tally(filters: MemoryFilterSet, columns: dict[str, str], model: type[Row]) -> ClassifiedQuerySet[Row] | None:
-    """The rows of a tally that `filters` mean, or None if they or the clearance ask for what it does not hold."""
-    values = {**filters.values, "status": filters.wanted_status}
+def rollup_rows(
+    filters: MemoryFilterSet, columns: dict[str, str], model: type[RollupT]
+) -> ClassifiedQuerySet[RollupT] | None:
+    """Return the rows of a rollup that match `filters`; None if it lacks a column that they or the clearance need."""
+    values = {**filters.values, "status": filters.effective_status}
     labels = values.pop("label", [])
-    bound_to_namespaces = filters.clearance.namespaces is not None
-    if not values.keys() <= columns.keys() or (bound_to_namespaces and "namespace" not in columns):
+    is_namespace_bound = filters.clearance.namespaces is not None
+    if not values.keys() <= columns.keys() or (is_namespace_bound and "namespace" not in columns):
         return None
-    # What expires is in no tally: if it alone is asked for, there is nothing but rows to count.
-    if filters.wanted_status == EXPIRED:
+    # Expiring memories are in no rollup, so expired ones can only be counted live.
+    if filters.effective_status == EXPIRED:
         return None
-    rows: ClassifiedQuerySet[Row] = ClassifiedQuerySet(model).visible_to(filters.clearance).filter(count__gt=0)
-    rows = rows.filter(**{columns[name]: _tallied(value) for name, value in values.items()})
-    rows = rows.filter(label_keys=[]) if "" in labels else rows
+    rows: ClassifiedQuerySet[RollupT] = ClassifiedQuerySet(model).visible_to(filters.clearance).filter(count__gt=0)
+    rows = rows.filter(**{columns[name]: _rollup_value(value) for name, value in values.items()})
+    rows = rows.filter(normalized_labels=[]) if "" in labels else rows
     labels = [label for label in labels if label]
-    return rows.labelled(*labels) if labels else rows
+    return rows.with_labels(*labels) if labels else rows
 
 
-def _tallied(value: Any) -> Any:
-    """A filter's value as a tally keeps it: of an instant the day."""
+def _rollup_value(value: Any) -> Any:
+    """Convert the value of a filter to what a rollup stores: an instant to its day."""
     return value.date().isoformat() if isinstance(value, datetime) else value
 
 
-def _each(live: MemoryQuerySet) -> tuple[str, list[Any]]:
-    """(columns…, 1) for each of the newest memories of `live`."""
-    rows, params = live.newest(LIVE_CAP, *_COLUMNS)
-    return _EACH.format(names=", ".join(_COLUMNS), rows=rows), params
+def _live_rows_sql(memories: MemoryQuerySet) -> tuple[str, list[Any]]:
+    """Return the SQL of (columns…, 1) for each of the newest of `memories`."""
+    rows_sql, params = memories.newest_sql(MAX_LIVE_COUNTED, *_FACET_COLUMNS)
+    return _LIVE_ROWS_SQL.format(names=", ".join(_FACET_COLUMNS), rows=rows_sql), params
 
 
-_ANY_NUMBER = 1_000_000_000
-_NUMBER = "SELECT count(*) AS number FROM ({rows}) AS mortal"
-_EACH = "SELECT {names}, 1 AS number FROM ({rows}) AS newest"
-# One pass over the rows for all dimensions; ties are broken by the value, so that equal counts stand in one order.
-_GROUPS = """
+_NO_LIMIT = 1_000_000_000
+_COUNT_SQL = "SELECT count(*) AS subtotal FROM ({rows}) AS expiring"
+_LIVE_ROWS_SQL = "SELECT {names}, 1 AS subtotal FROM ({rows}) AS newest"
+# One pass over the rows for all dimensions. The value breaks ties, so that equal counts always have the same order.
+_FACETS_SQL = """
 WITH matched AS MATERIALIZED ({rows}),
 {totals}
 grouped AS (
@@ -181,27 +202,28 @@ grouped AS (
                WHEN 15 THEN 'source' WHEN 23 THEN 'actor_type' WHEN 27 THEN 'namespace'
                WHEN 29 THEN 'collection' WHEN 30 THEN 'tier' ELSE 'total' END AS dimension,
            coalesce(source, actor_type, namespace, collection, classification_tier, '') AS value,
-           sum(number) AS number
+           sum(subtotal) AS subtotal
     FROM matched
     GROUP BY GROUPING SETS ((source), (actor_type), (namespace), (collection), (classification_tier), ())
     UNION ALL
-    SELECT 'label', label, sum(number) FROM matched, unnest(label_keys) AS label GROUP BY label
+    SELECT 'label', label, sum(subtotal) FROM matched, unnest(normalized_labels) AS label GROUP BY label
     {of_totals}
 ),
 summed AS (
-    SELECT dimension, value, sum(number) AS number FROM grouped WHERE number IS NOT NULL GROUP BY dimension, value
+    SELECT dimension, value, sum(subtotal) AS subtotal FROM grouped WHERE subtotal IS NOT NULL GROUP BY dimension, value
 ),
 ranked AS (
-    SELECT *, row_number() OVER (PARTITION BY dimension ORDER BY number DESC, value COLLATE "C") AS place FROM summed
+    SELECT *, row_number() OVER (PARTITION BY dimension ORDER BY subtotal DESC, value COLLATE "C") AS rank FROM summed
 )
-SELECT dimension, value, number FROM ranked WHERE place <= %s ORDER BY dimension, place
+SELECT dimension, value, subtotal FROM ranked WHERE rank <= %s ORDER BY dimension, rank
 """
-_TOTALS = "totals AS MATERIALIZED ({rows}),"
-_OF_TOTALS = """
+_TOTALS_CTE = "totals AS MATERIALIZED ({rows}),"
+_TOTALS_UNION = """
     UNION ALL
     SELECT dimension, value, sum(count) FROM totals GROUP BY dimension, value
     UNION ALL
     SELECT 'tier', classification_tier, sum(count) FROM totals WHERE dimension = 'total' GROUP BY classification_tier
     UNION ALL
-    SELECT 'label', label, sum(count) FROM totals, unnest(label_keys) AS label WHERE dimension = 'total' GROUP BY label
+    SELECT 'label', label, sum(count) FROM totals, unnest(normalized_labels) AS label
+    WHERE dimension = 'total' GROUP BY label
 """

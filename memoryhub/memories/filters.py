@@ -11,103 +11,104 @@ from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import QueryDict
 
-from memoryhub.firewall.types import ACTOR_TYPES, QUARANTINED, Clearance, tier_order
-from memoryhub.memories.envelope import Errors, parse_instant
+from memoryhub.core.storable_text import unsearchable_reason, unstorable_reason
+from memoryhub.firewall.clearance import ACTOR_TYPES, QUARANTINED, Clearance, get_tier_order
 from memoryhub.memories.models import KINDS, NAME_LENGTH, STATUSES, Memory
-from memoryhub.memories.moment import Moment
-from memoryhub.memories.querysets import ACTIVE, EXPIRED, MemoryQuerySet, Sought
-from memoryhub.memories.text import why_not_sought, why_not_storable
+from memoryhub.memories.point_in_time import PointInTime
+from memoryhub.memories.querysets import ACTIVE, EXPIRED, MemoryQuerySet, SearchTerms
+from memoryhub.memories.writes.envelope import Errors, parse_instant
 
-MAX_SOUGHT = 1_000
-MAX_REPORTED = 20
-"""Parameters that one answer complains of: it repeats their names."""
-REPEATABLE = frozenset({"label"})
+MAX_SEARCH_LENGTH = 1_000
+MAX_REPORTED_PARAMS = 20
+"""Maximum number of invalid parameters in one response, which repeats their names."""
+REPEATABLE_PARAMS = frozenset({"label"})
 FILTER_STATUSES = (*STATUSES, EXPIRED)
-"""What a memory is told to be, and can be asked for by: one that has expired is active in its row."""
+"""The statuses that readers see and can filter by. An expired memory is active in its row."""
 
 
-class BadQuery(ValueError):
+class InvalidQueryError(ValueError):
     """A query string that cannot be answered: its errors by parameter, each a sentence without its subject."""
 
     def __init__(self, errors: Errors, code: str = "invalid_parameter") -> None:
-        super().__init__("; ".join(f"{name} {'; '.join(said)}" for name, said in errors.items()))
+        super().__init__("; ".join(f"{name} {'; '.join(messages)}" for name, messages in errors.items()))
         self.errors = errors
         self.code = code
 
 
-FORM, EMPTY = "form", "empty"
-"""What a form of filters sends besides: that it is a form, and which of its filters ask for empty values."""
+FORM_PARAM, EMPTY_PARAM = "form", "empty"
+"""Extra parameters of a filter form: the mark that it is a form, and the filters that match empty values."""
 
 
-def read_form(data: QueryDict) -> QueryDict:
-    """What a query string asks for, without FORM and EMPTY.
+def normalize_form_query(data: QueryDict) -> QueryDict:
+    """Return the parameters of a query string, without FORM_PARAM and EMPTY_PARAM if a form sent it.
 
-    Elsewhere an empty value asks for empty. In a form, whose inputs are all sent, it does so where EMPTY names it.
+    In other query strings an empty value matches empty columns. A form sends all its inputs, so there it does so only
+    for the filters in EMPTY_PARAM.
     """
-    if FORM not in data:
+    if FORM_PARAM not in data:
         return data.copy()
-    found = QueryDict(mutable=True)
+    params = QueryDict(mutable=True)
     for name, values in data.lists():
-        if name not in (FORM, EMPTY) and (given := [value for value in values if value]):
-            found.setlist(name, given)
-    for name in data.getlist(EMPTY):
-        found.setdefault(name, "")
-    return found
+        if name not in (FORM_PARAM, EMPTY_PARAM) and (filled_values := [value for value in values if value]):
+            params.setlist(name, filled_values)
+    for name in data.getlist(EMPTY_PARAM):
+        params.setdefault(name, "")
+    return params
 
 
-def refuse_unknown(data: QueryDict, known: frozenset[str]) -> None:
-    """Raise BadQuery if `data` holds a parameter that is not `known`, or one twice that is not repeatable."""
+def reject_unknown_params(data: QueryDict, allowed_params: frozenset[str]) -> None:
+    """Raise InvalidQueryError for parameters that are not in `allowed_params`, or are repeated and not repeatable."""
     errors: Errors = {}
     for name in data:
-        if len(errors) >= MAX_REPORTED:
+        if len(errors) >= MAX_REPORTED_PARAMS:
             break
-        if name not in known:
+        if name not in allowed_params:
             errors[name[:100]] = ["is not a parameter of this route."]
-        elif name not in REPEATABLE and len(data.getlist(name)) > 1:
+        elif name not in REPEATABLE_PARAMS and len(data.getlist(name)) > 1:
             errors[name] = ["can be given only once."]
     if errors:
-        raise BadQuery(errors)
+        raise InvalidQueryError(errors)
 
 
 def _choices(values: Iterable[str]) -> list[tuple[str, str]]:
     return [(value, value) for value in values]
 
 
-def _storable(value: str) -> None:
-    if (reason := why_not_storable(value)) is not None:
+def _validate_storable(value: str) -> None:
+    if (reason := unstorable_reason(value)) is not None:
         raise ValidationError(reason)
 
 
-def text_options(max_length: int) -> dict[str, Any]:
-    """The options of a form's field whose text is taken as it was sent."""
+def text_field_options(max_length: int) -> dict[str, Any]:
+    """Return the options of a form field whose text is used exactly as sent."""
     return {
         "max_length": max_length,
         "strip": False,
-        "validators": [_storable],
+        "validators": [_validate_storable],
         "error_messages": {"max_length": f"must be at most {max_length} characters long."},
     }
 
 
-def _visible(value: str) -> None:
-    if value and (reason := why_not_sought(value)) is not None:
+def _validate_visible(value: str) -> None:
+    if value and (reason := unsearchable_reason(value)) is not None:
         raise ValidationError(reason)
 
 
-def sought_text_options(max_length: int) -> dict[str, Any]:
-    """The options of a form's field whose text is looked for within others: one that folds to nothing is in all."""
-    options = text_options(max_length)
-    return {**options, "validators": [*options["validators"], _visible]}
+def search_field_options(max_length: int) -> dict[str, Any]:
+    """Return the options of a form field for a search text; one that folds to nothing would match any text."""
+    options = text_field_options(max_length)
+    return {**options, "validators": [*options["validators"], _validate_visible]}
 
 
 class TextField(forms.CharField):
-    """A text as it was sent: empty if it was sent empty, None if it was not sent."""
+    """A text exactly as sent: empty if it was sent empty, None if it was not sent."""
 
     def to_python(self, value: Any) -> str | None:
         return None if value is None else super().to_python(value)
 
 
 class ChoiceField(django_filters.fields.ChoiceField):
-    """One of several words. The empty text is none of them, unless it is `empty_is_a_choice`."""
+    """One of several choices. Empty is not one of them, unless `empty_is_a_choice`."""
 
     def __init__(self, *args: Any, empty_is_a_choice: bool = False, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -128,7 +129,7 @@ class InstantField(forms.Field):
         if value is None:
             return None
         try:
-            # Python also reads week dates such as 2026-W10-1, which nobody means here.
+            # Python also reads week dates such as 2026-W10-1, which are not supported here.
             is_date = len(value) == 10 and "W" not in value
             return datetime.combine(date.fromisoformat(value), time(), UTC) if is_date else parse_instant(value)
         except ValueError:
@@ -138,15 +139,15 @@ class InstantField(forms.Field):
             ) from None
 
 
-class TextsField(forms.Field):
-    """A parameter that may be repeated, with each of its texts as it was sent."""
+class TextListField(forms.Field):
+    """A parameter that may be repeated: the list of its texts, exactly as sent."""
 
     widget = forms.MultipleHiddenInput
 
     def to_python(self, value: Any) -> list[str]:
         texts = list(value or [])
         for text in texts:
-            _storable(text)
+            _validate_storable(text)
             if len(text) > NAME_LENGTH:
                 raise ValidationError(f"must be at most {NAME_LENGTH} characters long.")
         if len(texts) > 20:
@@ -154,23 +155,23 @@ class TextsField(forms.Field):
         return texts
 
 
-def read_parameters(data: QueryDict, fields: Mapping[str, forms.Field]) -> dict[str, Any]:
-    """The value of each parameter as its field reads it, None for one that was not sent.
+def parse_params(data: QueryDict, fields: Mapping[str, forms.Field]) -> dict[str, Any]:
+    """Return the cleaned value of each parameter, None for one that was not sent.
 
-    Raises BadQuery: a parameter that is no text cannot be empty.
+    Raises InvalidQueryError, also for an empty value of a parameter that is not a text.
     """
     values: dict[str, Any] = {}
     errors: Errors = {}
     for name, field in fields.items():
         try:
-            given = data.get(name)
-            if given == "" and not isinstance(field, TextField):
+            raw_value = data.get(name)
+            if raw_value == "" and not isinstance(field, TextField):
                 raise ValidationError("must not be empty: leave it out.")
-            values[name] = None if given is None else field.clean(given)
+            values[name] = None if raw_value is None else field.clean(raw_value)
         except ValidationError as error:
             errors[name] = list(error.messages)
     if errors:
-        raise BadQuery(errors)
+        raise InvalidQueryError(errors)
     return values
 
 
@@ -179,11 +180,11 @@ class InstantFilter(django_filters.Filter):
 
 
 class LabelFilter(django_filters.Filter):
-    field_class = TextsField
+    field_class = TextListField
 
 
 class _ExactFilter(django_filters.Filter):
-    """Rows whose column is what was sent: an empty value asks for empty ones, and no value for all."""
+    """Match rows whose column equals the value: an empty value matches empty columns, None matches all rows."""
 
     def filter(self, queryset: QuerySet[Any], value: str | None) -> QuerySet[Any]:
         return queryset if value is None else queryset.filter(**{self.field_name: value})
@@ -198,62 +199,67 @@ class ChoiceFilter(_ExactFilter):
 
 
 def text_filter(max_length: int = NAME_LENGTH, **options: Any) -> TextFilter:
-    return TextFilter(**text_options(max_length), **options)
+    return TextFilter(**text_field_options(max_length), **options)
 
 
-def sought_text_filter(max_length: int = NAME_LENGTH, **options: Any) -> TextFilter:
-    """A text that is looked for within others, by `method`: an empty one is in all of them."""
-    return TextFilter(**sought_text_options(max_length), **options)
+def search_filter(max_length: int = NAME_LENGTH, **options: Any) -> TextFilter:
+    """A filter for a search text, applied by `method`. An empty text matches all rows."""
+    return TextFilter(**search_field_options(max_length), **options)
 
 
 def choice_filter(values: Callable[[], Iterable[str]], **options: Any) -> ChoiceFilter:
     return ChoiceFilter(choices=lambda: _choices(values()), **options)
 
 
-def statuses_for(clearance: Clearance) -> tuple[str, ...]:
-    """The statuses that may be asked for. To whoever may not see rows in quarantine it is no status."""
+def filterable_statuses(clearance: Clearance) -> tuple[str, ...]:
+    """Return the statuses that may be filtered by: `quarantined` only if `clearance` sees quarantined rows."""
     return tuple(status for status in FILTER_STATUSES if status != QUARANTINED or clearance.sees_quarantined)
 
 
-class MomentFilterSet(django_filters.FilterSet):
-    """Memories at a moment: what every route takes that reads them."""
+class PointInTimeFilterSet(django_filters.FilterSet):
+    """The filters of every route that reads memories: the point in time."""
 
-    as_of = InstantFilter(method="leave_to_moment")
-    known_at = InstantFilter(method="leave_to_moment")
-    instants: ClassVar[frozenset[str]] = frozenset({"as_of", "known_at"})
-    """The parameters that say when."""
+    as_of = InstantFilter(method="defer_to_point_in_time")
+    known_at = InstantFilter(method="defer_to_point_in_time")
+    instant_params: ClassVar[frozenset[str]] = frozenset({"as_of", "known_at"})
+    """The parameters that are instants."""
 
     class Meta:
         model = Memory
         fields: list[str] = []
 
     def __init__(
-        self, data: QueryDict, *, clearance: Clearance, besides: Iterable[str] = (), now: datetime | None = None
+        self, data: QueryDict, *, clearance: Clearance, extra_params: Iterable[str] = (), now: datetime | None = None
     ) -> None:
-        """Read `data`; `besides` names the parameters of the route that are not filters.
+        """Read `data`; `extra_params` names the parameters of the route that are not filters.
 
-        `now` is where the future begins for whoever goes on with what began then; without it, the database's now.
+        `now` is the instant at which the future begins, for a caller that continues an earlier query; by default it is
+        the database's now.
 
-        Raises BadQuery for an unknown or repeated parameter and for a bad value.
+        Raises InvalidQueryError for an unknown or repeated parameter and for a bad value.
         """
         self.clearance = clearance
-        self.seen: MemoryQuerySet = Memory.objects.visible_to(clearance)
-        """All versions that the caller may see, whatever is asked for."""
-        super().__init__(data, queryset=self.seen)
-        refuse_unknown(data, frozenset(self.base_filters) | frozenset(besides))
+        self.visible_versions: MemoryQuerySet = Memory.objects.visible_to(clearance)
+        """All versions that the caller may see, before any filter."""
+        super().__init__(data, queryset=self.visible_versions)
+        reject_unknown_params(data, frozenset(self.base_filters) | frozenset(extra_params))
         if "status" in self.form.fields:
             field: Any = self.form.fields["status"]
-            withheld = set(FILTER_STATUSES) - set(statuses_for(clearance))
-            field.choices = [choice for choice in field.choices if choice[0] not in withheld]
+            hidden_statuses = set(FILTER_STATUSES) - set(filterable_statuses(clearance))
+            field.choices = [choice for choice in field.choices if choice[0] not in hidden_statuses]
         if not self.form.is_valid():
-            errors = {name: self._sentences(name, said) for name, said in self.form.errors.items()}
-            raise BadQuery(errors, "invalid_timestamp" if errors.keys() <= self.instants else "invalid_parameter")
+            errors = {name: self._error_messages(name, messages) for name, messages in self.form.errors.items()}
+            raise InvalidQueryError(
+                errors, "invalid_timestamp" if errors.keys() <= self.instant_params else "invalid_parameter"
+            )
         self.values: dict[str, Any] = {
-            name: value for name, value in self.form.cleaned_data.items() if self._is_given(name, value)
+            name: value for name, value in self.form.cleaned_data.items() if self._is_set(name, value)
         }
-        """What is asked for. An empty text is in it where it asks for empty columns."""
-        self.moment = Moment.asked(**{name: self.values.get(name) for name in MOMENT}, now=now)
-        self.queryset = self.moment.of(self.seen)
+        """The values of the filters that were sent. An empty text is included if it matches empty columns."""
+        self.point_in_time = PointInTime.resolve(
+            **{name: self.values.get(name) for name in POINT_IN_TIME_PARAMS}, now=now
+        )
+        self.queryset = self.point_in_time.current_versions(self.visible_versions)
 
     def get_form_class(self) -> type[forms.Form]:
         return self._form_class()
@@ -261,34 +267,37 @@ class MomentFilterSet(django_filters.FilterSet):
     @classmethod
     @cache
     def _form_class(cls) -> type[forms.Form]:
-        """The form behind the FilterSet, made once: it is the same for all, and each request would wait for it."""
-        fields = {name: made.field for name, made in cls.base_filters.items()}
+        """Return the form class of the FilterSet.
+
+        It is built once, because it is the same for every request and slow to build.
+        """
+        fields = {name: base_filter.field for name, base_filter in cls.base_filters.items()}
         return type("MemoryFilterForm", (forms.Form,), fields)
 
-    def _is_given(self, name: str, value: Any) -> bool:
-        """Whether a value filters anything: of texts that are looked for within others the empty one does not."""
+    def _is_set(self, name: str, value: Any) -> bool:
+        """Whether a value filters anything. An empty search text does not."""
         return value not in (None, []) and (value != "" or not self.base_filters[name].method)
 
-    def _sentences(self, name: str, said: Iterable[str]) -> list[str]:
-        chosen = self.base_filters.get(name)
-        if isinstance(chosen, ChoiceFilter):
+    def _error_messages(self, name: str, messages: Iterable[str]) -> list[str]:
+        base_filter = self.base_filters.get(name)
+        if isinstance(base_filter, ChoiceFilter):
             return [f"must be one of {', '.join(value for value, _ in self.form.fields[name].choices if value)}."]
-        return [str(sentence) for sentence in said]
+        return [str(message) for message in messages]
 
-    def leave_to_moment(self, queryset: MemoryQuerySet, _name: str, _value: datetime) -> MemoryQuerySet:
+    def defer_to_point_in_time(self, queryset: MemoryQuerySet, _name: str, _value: datetime) -> MemoryQuerySet:
         return queryset
 
 
-MOMENT = tuple(MomentFilterSet.base_filters)
+POINT_IN_TIME_PARAMS = tuple(PointInTimeFilterSet.base_filters)
 
 
-class MemoryFilterSet(MomentFilterSet):
-    """Which memories: every filter of the list, the facets, the histogram and the export."""
+class MemoryFilterSet(PointInTimeFilterSet):
+    """The filters of the list, the facets, the histogram and the export."""
 
-    listed = "memories"
-    """What a cursor belongs to, besides the filters."""
+    cursor_kind = "memories"
+    """The kind of list to which a cursor is bound, in addition to the filters."""
 
-    q = sought_text_filter(MAX_SOUGHT, method="leave_to_found", label="text")
+    q = search_filter(MAX_SEARCH_LENGTH, method="defer_to_search", label="text")
     payload_id = text_filter()
     subject = text_filter()
     namespace = text_filter()
@@ -297,8 +306,8 @@ class MemoryFilterSet(MomentFilterSet):
     source = text_filter()
     actor_type = choice_filter(lambda: ACTOR_TYPES)
     actor_id = text_filter()
-    label = LabelFilter(method="filter_unlabelled")
-    tier = choice_filter(tier_order, field_name="classification_tier", empty_is_a_choice=True)
+    label = LabelFilter(method="filter_unlabeled")
+    tier = choice_filter(get_tier_order, field_name="classification_tier", empty_is_a_choice=True)
     model = text_filter()
     role = text_filter()
     kind = choice_filter(lambda: KINDS)
@@ -307,15 +316,15 @@ class MemoryFilterSet(MomentFilterSet):
     to = InstantFilter(field_name="timestamp", lookup_expr="lt")
 
     def __init__(
-        self, data: QueryDict, *, clearance: Clearance, besides: Iterable[str] = (), now: datetime | None = None
+        self, data: QueryDict, *, clearance: Clearance, extra_params: Iterable[str] = (), now: datetime | None = None
     ) -> None:
-        super().__init__(data, clearance=clearance, besides=besides, now=now)
+        super().__init__(data, clearance=clearance, extra_params=extra_params, now=now)
         if "from" in self.values and "to" in self.values and self.values["from"] >= self.values["to"]:
-            raise BadQuery({"to": ["must be later than from."]})
+            raise InvalidQueryError({"to": ["must be later than from."]})
 
     @property
-    def active(self) -> list[tuple[str, str]]:
-        """The filters in force, as they would stand in a query string; a repeatable one stands once for each value."""
+    def active_filters(self) -> list[tuple[str, str]]:
+        """The active filters as pairs of a query string, one pair for each value of a repeatable filter."""
         pairs: list[tuple[str, str]] = []
         for name in self.base_filters:
             if name in self.values:
@@ -323,33 +332,36 @@ class MemoryFilterSet(MomentFilterSet):
         return pairs
 
     @property
-    def wanted_status(self) -> str:
-        """The status of the memories asked for: without a filter the active ones."""
+    def effective_status(self) -> str:
+        """The status that the memories must have; `active` without a status filter."""
         return str(self.values.get("status", ACTIVE))
 
     @property
-    def sought(self) -> Sought:
-        """The text that contents must contain and the labels that memories must carry."""
+    def search_terms(self) -> SearchTerms:
+        """The text that contents must contain, and the labels that memories must carry."""
         labels = tuple(label for label in self.values.get("label", ()) if label)
-        return Sought(text=str(self.values.get("q", "")), labels=labels)
+        return SearchTerms(text=str(self.values.get("q", "")), labels=labels)
 
     @cached_property
     def candidates(self) -> MemoryQuerySet:
-        """What all filters but text and labels find, without an order. Without a status filter: the active ones."""
+        """The memories that match all filters but text and labels, unordered.
+
+        Without a status filter: the active ones.
+        """
         candidates: MemoryQuerySet = self.qs
         return candidates if "status" in self.values else candidates.active()
 
     @property
-    def found(self) -> MemoryQuerySet:
-        """The memories asked for, without an order."""
-        return self.candidates.looked_up(self.sought).at_once()
+    def results(self) -> MemoryQuerySet:
+        """The memories that match all filters, unordered."""
+        return self.candidates.matching_by_index(self.search_terms).as_id_subquery()
 
-    def leave_to_found(self, queryset: MemoryQuerySet, _name: str, _value: str) -> QuerySet[Memory]:
+    def defer_to_search(self, queryset: MemoryQuerySet, _name: str, _value: str) -> QuerySet[Memory]:
         return queryset
 
-    def filter_unlabelled(self, queryset: MemoryQuerySet, _name: str, labels: list[str]) -> MemoryQuerySet:
-        """An empty label asks for memories without any; the others are left to `found`."""
-        return queryset.filter(label_keys=[]) if "" in labels else queryset
+    def filter_unlabeled(self, queryset: MemoryQuerySet, _name: str, labels: list[str]) -> MemoryQuerySet:
+        """Apply an empty label, which matches memories without labels; `results` applies the other labels."""
+        return queryset.filter(normalized_labels=[]) if "" in labels else queryset
 
     def filter_status(self, queryset: MemoryQuerySet, _name: str, status: str) -> MemoryQuerySet:
         return queryset.with_status(status)

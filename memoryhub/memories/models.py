@@ -2,17 +2,17 @@ from typing import Any, ClassVar
 
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
-from django.contrib.postgres.search import SearchVectorField
 from django.db import models
 from django.db.models import F, Func, Q
+from django.db.models.expressions import Combinable
 from pgvector.django import VectorField
 
-from memoryhub.firewall.types import ACTOR_TYPES
+from memoryhub.firewall.clearance import ACTOR_TYPES
 from memoryhub.memories import triggers
 from memoryhub.memories.querysets import (
-    BY_ID,
     HOLDS_SECRET,
-    LOOKED_UP,
+    ID_INDEX_GUARD,
+    LOOKUP_INDEX_GUARD,
     SEARCHED_TEXT,
     ClassifiedQuerySet,
     MemoryQuerySet,
@@ -20,64 +20,48 @@ from memoryhub.memories.querysets import (
 
 KINDS = ("fact", "summary", "checkpoint")
 STATUSES = ("active", "retired", "quarantined", "erased")
-"""What the column holds. A reader may be told EXPIRED besides, which is derived (`MemoryQuerySet.with_status`)."""
+"""The values of the column. Readers also see EXPIRED, which is derived (`MemoryQuerySet.with_status`)."""
 NAME_LENGTH = 255
 MAX_LABELS = 64
 
 CURRENT = Q(superseded_at__isnull=True)
-DECIDED = Q(decision__isnull=False)
-REJECTED = DECIDED & Q(status="retired")
+HAS_DECISION = Q(decision_id__isnull=False)
+REJECTED = HAS_DECISION & Q(status="retired")
 
 
-class Utf8(Func):
-    """Bytes of a text. To PostgreSQL convert_to is stable; for one encoding it is immutable, as the wrapper says."""
-
-    function = "memory_utf8"
-    output_field = models.BinaryField()
-
-
-class Grams(Func):
-    """The three-byte grams of the folded text, for substring search without pg_trgm (measurements.md, "Text")."""
-
-    function = "memory_grams"
-    output_field = ArrayField(models.IntegerField())
+# Plain `Func` expressions, so that the migrations do not import this module.
+def _utf8(text: Combinable) -> Func:
+    """The UTF-8 bytes of a text. PostgreSQL declares convert_to as STABLE; the SQL function is declared IMMUTABLE."""
+    return Func(text, function="memory_utf8", output_field=models.BinaryField())
 
 
-class TierGrams(Grams):
-    """The grams, each told apart by its tier: looked up for one tier, they lead to no row of another."""
-
-    function = "memory_tier_grams"
-    output_field = ArrayField(models.BigIntegerField())
+def _tier_trigrams(text: Combinable, tier: Combinable) -> Func:
+    """The byte trigrams of the folded text, each tagged with its tier (substring search without pg_trgm)."""
+    return Func(text, tier, function="memory_tier_trigrams", output_field=ArrayField(models.BigIntegerField()))
 
 
-class TierLabels(Func):
-    """The labels, told apart in the same way."""
-
-    function = "memory_tier_labels"
-    output_field = ArrayField(models.TextField())
+def _tier_labels(labels: Combinable, tier: Combinable) -> Func:
+    """The labels, each tagged with its tier: a lookup for one tier reaches no row of another."""
+    return Func(labels, tier, function="memory_tier_labels", output_field=ArrayField(models.TextField()))
 
 
-class Foretold(Func):
-    """Whether an event lies further ahead of the instant it was known at than `querysets.FORETOLD_AFTER`."""
-
-    arg_joiner = " - "
-    template = "(%(expressions)s > '24:00:00'::interval)"
-    output_field = models.BooleanField()
-
-
-class Lexemes(Func):
-    """The words of a text. A tsvector holds at most 1 MB, so the index text is cut; the content never is."""
-
-    template = "to_tsvector('english'::regconfig, left(%(expressions)s, 200000))"
-    output_field = SearchVectorField()
+def _is_future_dated(timestamp: Combinable, recorded_at: Combinable) -> Func:
+    """Whether the event time is later than the record time by more than `querysets.FUTURE_DATED_AFTER`."""
+    return Func(
+        timestamp,
+        recorded_at,
+        arg_joiner=" - ",
+        template="(%(expressions)s > '24:00:00'::interval)",
+        output_field=models.BooleanField(),
+    )
 
 
-def _index(name: str, *fields: str, **options: Any) -> models.Index:
+def _tier_index(name: str, *fields: str, **options: Any) -> models.Index:
     return models.Index(fields=["classification_tier", *fields], name=f"memories_{name}", **options)
 
 
 class Memory(models.Model):
-    """One row is one version of one memory. Nothing is updated in place, nothing is deleted (design.md, part 3)."""
+    """One version of one memory. A version is not updated in place, and not deleted."""
 
     id = models.BigAutoField(primary_key=True)
     memory_id = models.UUIDField()
@@ -114,13 +98,13 @@ class Memory(models.Model):
     expires_at = models.DateTimeField(null=True, blank=True)
     propagation = models.JSONField(null=True, blank=True)
 
-    label_keys = ArrayField(
+    normalized_labels = ArrayField(
         models.CharField(max_length=NAME_LENGTH * 3),
         default=list,
         blank=True,
-        help_text="The labels as they are compared (firewall.types.label_key), sorted, each once.",
+        help_text="The labels as they are compared (firewall.clearance.normalize_label), sorted, each once.",
     )
-    defaulted = ArrayField(
+    defaulted_fields = ArrayField(
         models.CharField(max_length=32),
         default=list,
         blank=True,
@@ -128,45 +112,43 @@ class Memory(models.Model):
     )
     fingerprint = models.BinaryField(help_text="SHA-256 over the envelope's canonical form: same write, same bytes.")
     content_sha256 = models.GeneratedField(
-        expression=Func(Utf8(F("content")), function="sha256"),
+        expression=Func(_utf8(F("content")), function="sha256"),
         output_field=models.BinaryField(),
         db_persist=True,
     )
     value_sha256 = models.BinaryField(
         help_text="SHA-256 over what it says as a value (memories.values): all spellings of one value have the same.",
     )
-    search = models.GeneratedField(
-        expression=Lexemes(F("content")),
-        output_field=SearchVectorField(),
-        db_persist=True,
-    )
 
     recorded_at = models.DateTimeField(default=None, help_text="Record time, given by the database alone.")
-    said_at = models.DateTimeField(
+    asserted_at = models.DateTimeField(
         null=True,
         blank=True,
-        help_text="Record time of the version that said it, where this one only classifies it anew or was imported:"
-        " then it is a time of the hub that it comes from.",
+        help_text="Record time of the version that asserted the value, where this one only changes its classification"
+        " or status; of an imported version a time of the exporting hub.",
     )
-    said_id = models.BigIntegerField(null=True, blank=True, help_text="The id of that version; internal as id is.")
+    asserted_version_id = models.BigIntegerField(
+        null=True, blank=True, help_text="The id of that version; internal as id is."
+    )
     superseded_at = models.DateTimeField(null=True, blank=True, help_text="When a next version replaced this one.")
-    foretold = models.GeneratedField(
-        expression=Foretold(F("timestamp"), F("recorded_at")),
+    is_future_dated = models.GeneratedField(
+        expression=_is_future_dated(F("timestamp"), F("recorded_at")),
         output_field=models.BooleanField(),
         db_persist=True,
     )
     status = models.CharField(max_length=16, default="active")
-    decision = models.UUIDField(
+    decision_id = models.UUIDField(
         null=True,
         blank=True,
-        help_text="The decision about a conflict that this standing comes from; kept when it is classified anew.",
+        help_text="Id of the conflict decision that set this status. Copied to later versions that only change the"
+        " classification.",
     )
 
-    is_other_spelling = models.BooleanField(
+    is_spelling_rejection = models.BooleanField(
         default=False,
         help_text="The decision that retired it keeps the same value in another spelling: this text alone is rejected.",
     )
-    decided_beyond_source = models.BooleanField(
+    decision_exceeds_source = models.BooleanField(
         default=False,
         help_text="The decision that retired it was made on something that its source, which knows it as it was sent, "
         "may not see: nothing that the source writes is rejected because of it.",
@@ -184,7 +166,7 @@ class Memory(models.Model):
         blank=True,
         help_text="The labels that its source last sent.",
     )
-    beyond_source = models.BooleanField(
+    exceeds_source_clearance = models.BooleanField(
         default=False,
         help_text="The operator stored it beyond its source's clearance for writing: to the source it does not exist.",
     )
@@ -195,96 +177,119 @@ class Memory(models.Model):
         db_table = "memories"
         verbose_name_plural = "memories"
         constraints = [
-            models.UniqueConstraint(fields=["memory_id", "version"], condition=BY_ID, name="memories_version"),
-            models.UniqueConstraint(fields=["memory_id"], condition=CURRENT & BY_ID, name="memories_latest"),
+            models.UniqueConstraint(fields=["memory_id", "version"], condition=ID_INDEX_GUARD, name="memories_version"),
+            models.UniqueConstraint(fields=["memory_id"], condition=CURRENT & ID_INDEX_GUARD, name="memories_current"),
             models.UniqueConstraint(
-                fields=["source", "payload_id", "beyond_source"], condition=CURRENT & BY_ID, name="memories_identity"
+                fields=["source", "payload_id", "exceeds_source_clearance"],
+                condition=CURRENT & ID_INDEX_GUARD,
+                name="memories_identity",
             ),
             models.CheckConstraint(condition=Q(actor_type__in=ACTOR_TYPES), name="memories_actor_type"),
             models.CheckConstraint(condition=Q(kind__in=KINDS), name="memories_kind"),
             models.CheckConstraint(condition=Q(status__in=STATUSES), name="memories_status"),
-            # Which tiers there are is the operator's setting and may change after a row was written: an unknown
-            # tier is hidden by the firewall, so the table holds its shape alone.
+            # The operator's setting defines the tiers and may change after a row was written. The firewall hides an
+            # unknown tier, so this constraint checks its shape alone.
             models.CheckConstraint(
                 condition=Q(classification_tier__regex=r"^[a-z0-9_.-]{0,64}$"), name="memories_tier"
             ),
-            models.CheckConstraint(condition=~Q(payload_id="") & ~Q(source=""), name="memories_identity_given"),
-            models.CheckConstraint(condition=Q(version__gte=1) & Q(schema_version__gte=1), name="memories_versions"),
+            models.CheckConstraint(condition=~Q(payload_id="") & ~Q(source=""), name="memories_identity_not_empty"),
+            models.CheckConstraint(
+                condition=Q(version__gte=1) & Q(schema_version__gte=1), name="memories_versions_positive"
+            ),
             models.CheckConstraint(
                 condition=Q(timestamp__gte="0001-01-01T00:00:00Z") & Q(timestamp__lte="9999-12-31T23:59:59.999999Z"),
                 name="memories_timestamp_readable",
             ),
             models.CheckConstraint(
-                # Those that a source sent, and as many that others added.
+                # Those that the source sent, and as many that others added.
                 condition=Q(sensitivity_labels__len__lte=2 * MAX_LABELS)
-                & Q(label_keys__len__lte=F("sensitivity_labels__len")),
+                & Q(normalized_labels__len__lte=F("sensitivity_labels__len")),
                 name="memories_labels_length",
             ),
             models.CheckConstraint(
                 condition=(Q(status="erased") & Q(content="")) | (~Q(status="erased") & ~Q(content="")),
-                name="memories_content_given",
+                name="memories_content_matches_status",
             ),
             models.CheckConstraint(
-                # Empty for an earlier version that was imported later than the current one; see triggers.STAMP.
+                # The interval is empty for an earlier version that was imported after the current one; see
+                # triggers.STAMP_RECORD_TIME.
                 condition=Q(superseded_at__isnull=True) | Q(superseded_at__gte=F("recorded_at")),
                 name="memories_half_open",
             ),
         ]
         indexes = [
-            # The tier leads everywhere: a reader's way through an index then passes no row of another tier. Every list
-            # is newest first by (timestamp, memory_id); the equality columns that people filter by come before.
-            _index("newest", "timestamp", "memory_id", condition=CURRENT),
-            _index("namespace", "namespace", "timestamp", "memory_id", condition=CURRENT),
-            _index("subject", "subject", "timestamp", "memory_id", condition=CURRENT),
-            _index("classified", "namespace", "actor_type", "timestamp", "memory_id", condition=CURRENT),
-            _index("recorded", "recorded_at", condition=LOOKED_UP),
-            # The same lists as they were known at an instant of record time, over all versions.
-            _index("history", "foretold", "timestamp", "memory_id", "recorded_at"),
-            _index("history_namespace", "namespace", "foretold", "timestamp", "memory_id", "recorded_at"),
-            _index("history_key", "subject", "collection", "timestamp", "memory_id", "recorded_at"),
-            # Contents of one key stand beside each other, so that those which differ are found in passing.
-            _index("keyed", "subject", "collection", "content_sha256", condition=CURRENT & Q(status="active")),
-            # What was rejected, for when it arrives again in any spelling; and all that one decision made.
+            # The tier comes first in the indexes of lists, so that an index scan for a reader passes no row of another
+            # tier. Every list is newest first by (timestamp, memory_id); columns that are compared for equality come
+            # before.
+            _tier_index("newest", "timestamp", "memory_id", condition=CURRENT),
+            _tier_index("namespace", "namespace", "timestamp", "memory_id", condition=CURRENT),
+            _tier_index("subject", "subject", "timestamp", "memory_id", condition=CURRENT),
+            _tier_index("namespace_actor", "namespace", "actor_type", "timestamp", "memory_id", condition=CURRENT),
+            _tier_index("recorded", "recorded_at", condition=LOOKUP_INDEX_GUARD),
+            # The same lists as they were known at a record time, over all versions.
+            _tier_index("history", "is_future_dated", "timestamp", "memory_id", "recorded_at"),
+            _tier_index("history_namespace", "namespace", "is_future_dated", "timestamp", "memory_id", "recorded_at"),
+            _tier_index("history_key", "subject", "collection", "timestamp", "memory_id", "recorded_at"),
+            # Contents of one key are adjacent in the index, so that differing ones are found in one pass.
+            _tier_index(
+                "subject_collection", "subject", "collection", "content_sha256", condition=CURRENT & Q(status="active")
+            ),
+            # Finds a rejected value that arrives again, in any spelling; the next one, all memories that one decision
+            # changed.
             models.Index(
                 fields=["subject", "collection", "value_sha256"],
-                condition=CURRENT & REJECTED & BY_ID,
-                name="memories_rejected",
+                condition=CURRENT & REJECTED & ID_INDEX_GUARD,
+                name="memories_rejected_values",
             ),
-            models.Index(fields=["decision"], condition=CURRENT & DECIDED & BY_ID, name="memories_decided"),
-            _index("superseded", "superseded_at", condition=Q(superseded_at__isnull=False)),
-            _index("erased", "timestamp", condition=Q(status="erased")),
-            _index("mortal", "expires_at", condition=CURRENT & Q(expires_at__isnull=False)),
-            # Of active rows alone, so that no plan takes it in place of the one before, which counts read.
-            _index(
+            models.Index(
+                fields=["decision_id"], condition=CURRENT & HAS_DECISION & ID_INDEX_GUARD, name="memories_by_decision"
+            ),
+            _tier_index("superseded", "superseded_at", condition=Q(superseded_at__isnull=False)),
+            _tier_index("erased", "timestamp", condition=Q(status="erased")),
+            _tier_index("ttl", "expires_at", condition=CURRENT & Q(expires_at__isnull=False)),
+            # Active rows alone, so that the planner does not choose this index in place of memories_ttl, which counts
+            # read.
+            _tier_index(
                 "expiring", "timestamp", "memory_id", condition=CURRENT & Q(expires_at__isnull=False, status="active")
             ),
-            _index("secret", "timestamp", "memory_id", condition=HOLDS_SECRET),
-            _index("outlived", "expires_at", condition=Q(expires_at__isnull=False, superseded_at__isnull=False)),
-            GinIndex(
-                TierLabels(F("label_keys"), F("classification_tier")), condition=LOOKED_UP, name="memories_labels"
+            _tier_index("with_secret", "timestamp", "memory_id", condition=HOLDS_SECRET),
+            _tier_index(
+                "ttl_history", "expires_at", condition=Q(expires_at__isnull=False, superseded_at__isnull=False)
             ),
-            # A batch of memories brings megabytes of grams: they wait in a list before they are sorted in.
             GinIndex(
-                TierGrams(SEARCHED_TEXT, F("classification_tier")),
-                condition=LOOKED_UP,
+                _tier_labels(F("normalized_labels"), F("classification_tier")),
+                condition=LOOKUP_INDEX_GUARD,
+                name="memories_labels",
+            ),
+            # A batch of memories adds megabytes of trigrams, which wait in the pending list before they are merged in.
+            GinIndex(
+                _tier_trigrams(SEARCHED_TEXT, F("classification_tier")),
+                condition=LOOKUP_INDEX_GUARD,
                 gin_pending_list_limit=16_384,
-                name="memories_grams",
+                name="memories_trigrams",
             ),
         ]
-        triggers = [triggers.STAMP, triggers.APPEND_ONLY, triggers.KEEP, triggers.COUNT_NEW, triggers.COUNT_CLOSED]
+        triggers = [
+            triggers.STAMP_RECORD_TIME,
+            triggers.APPEND_ONLY,
+            triggers.FORBID_DELETE,
+            triggers.FORBID_TRUNCATE,
+            triggers.ROLLUP_INSERTED,
+            triggers.ROLLUP_CLOSED,
+        ]
 
     def __str__(self) -> str:
         return f"{self.source}/{self.payload_id} v{self.version}"
 
     def save(self, *_args: Any, **_kwargs: Any) -> None:
-        raise TypeError("Memories are written by memories.ingest alone.")
+        raise TypeError("Memories are written only by memories.writes.")
 
 
 class RecordClock(models.Model):
-    """The hub's record time: one row, whose lock makes instants and commits come in the same order.
+    """The hub's record time: one row, whose lock gives instants and commits the same order.
 
-    `record_instant()` moves it inside the writing transaction. Whoever reads it sees the instant up to which
-    every write is committed and visible: a question about it or an earlier instant never changes its answer.
+    `record_time_current()` advances it inside the writing transaction. A reader of the row sees the instant up to which
+    every write is committed and visible: answers about that instant or an earlier one never change.
     """
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
@@ -298,22 +303,22 @@ class RecordClock(models.Model):
         return self.instant.isoformat()
 
 
-class Tally(models.Model):
-    """How many memories share some values, and what the firewall judges them by."""
+class Rollup(models.Model):
+    """The count of memories that share some values, with the columns by which the firewall decides."""
 
     key = models.UUIDField(primary_key=True, help_text="MD5 over all the values that are shared.")
     classification_tier = models.CharField(max_length=64)
-    label_keys = ArrayField(models.CharField(max_length=NAME_LENGTH * 3))
+    normalized_labels = ArrayField(models.CharField(max_length=NAME_LENGTH * 3))
     status = models.CharField(max_length=16)
     count = models.BigIntegerField(help_text="Current memories without a time to live.")
-    written = models.BigIntegerField(help_text="Versions ever written.")
+    versions_written = models.BigIntegerField(help_text="Versions ever written.")
 
     class Meta:
         abstract = True
 
 
-class MemoryCount(Tally):
-    """How many current memories share these values; kept by trigger, so that facets never scan the table."""
+class MemoryRollup(Rollup):
+    """The count of current memories that share these values; triggers keep it, so that facets never scan the table."""
 
     namespace = models.CharField(max_length=NAME_LENGTH)
     source = models.CharField(max_length=NAME_LENGTH)
@@ -321,49 +326,49 @@ class MemoryCount(Tally):
     collection = models.CharField(max_length=NAME_LENGTH)
     kind = models.CharField(max_length=16)
 
-    objects: ClassVar[models.Manager["MemoryCount"]] = ClassifiedQuerySet.as_manager()
+    objects: ClassVar[models.Manager["MemoryRollup"]] = ClassifiedQuerySet.as_manager()
 
     class Meta:
-        db_table = "memory_counts"
-        indexes = [models.Index(fields=["classification_tier", "namespace"], name="memory_counts_namespace")]
+        db_table = "memory_rollups"
+        indexes = [models.Index(fields=["classification_tier", "namespace"], name="memory_rollups_namespace")]
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.source}/{self.collection}: {self.count}"
 
 
-class MemoryDay(Tally):
-    """How many current memories share these values and this day of event time (UTC); kept by trigger."""
+class MemoryDayRollup(Rollup):
+    """The count of current memories that share these values and this day of event time (UTC); triggers keep it."""
 
     namespace = models.CharField(max_length=NAME_LENGTH)
     source = models.CharField(max_length=NAME_LENGTH)
     actor_type = models.CharField(max_length=16)
     day = models.DateField()
 
-    objects: ClassVar[models.Manager["MemoryDay"]] = ClassifiedQuerySet.as_manager()
+    objects: ClassVar[models.Manager["MemoryDayRollup"]] = ClassifiedQuerySet.as_manager()
 
     class Meta:
-        db_table = "memory_days"
-        indexes = [models.Index(fields=["classification_tier", "namespace"], name="memory_days_namespace")]
+        db_table = "memory_day_rollups"
+        indexes = [models.Index(fields=["classification_tier", "namespace"], name="memory_day_rollups_namespace")]
 
     def __str__(self) -> str:
         return f"{self.day} {self.namespace}: {self.count}"
 
 
-class MemoryTotal(Tally):
-    """How many current memories share a tier, labels and one value of one dimension, over all namespaces.
+class MemoryTotalRollup(Rollup):
+    """The count of current memories that share a tier, labels and one value of one dimension, over all namespaces.
 
-    Small enough to answer a caller of every namespace who filters by nothing finer, however many memories there are.
-    It has no namespace to judge by: asking it with a clearance that is bound to namespaces is an error.
+    It is small enough to answer a caller who sees every namespace and filters by nothing finer, however many memories
+    there are. It has no namespace column: a query with a clearance that is bound to namespaces is an error.
     """
 
     dimension = models.CharField(max_length=16, help_text="A column's name, `day` (UTC), or `total`, without a value.")
     value = models.CharField(max_length=NAME_LENGTH)
 
-    objects: ClassVar[models.Manager["MemoryTotal"]] = ClassifiedQuerySet.as_manager()
+    objects: ClassVar[models.Manager["MemoryTotalRollup"]] = ClassifiedQuerySet.as_manager()
 
     class Meta:
-        db_table = "memory_totals"
-        indexes = [models.Index(fields=["classification_tier", "dimension"], name="memory_totals_dimension")]
+        db_table = "memory_total_rollups"
+        indexes = [models.Index(fields=["classification_tier", "dimension"], name="memory_total_rollups_dimension")]
 
     def __str__(self) -> str:
         return f"{self.dimension} {self.value}: {self.count}"

@@ -1,4 +1,4 @@
-"""Questions about memories. Each chain that answers a caller begins with `visible_to`."""
+"""Querysets of memories. Each chain that answers a caller begins with `visible_to`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,46 +27,52 @@ from django.db.models.expressions import RawSQL
 from django.db.models.functions import Coalesce, Now
 from django.db.models.lookups import IsNull
 
-from memoryhub.firewall.querysets import stored_tiers, visible
-from memoryhub.firewall.types import Clearance, label_key
-from memoryhub.memories.text import fold
+from memoryhub.core.storable_text import fold_text
+from memoryhub.firewall.clearance import Clearance, normalize_label
+from memoryhub.firewall.querysets import stored_tier_values, visible_rows_q
 
 if TYPE_CHECKING:
     from memoryhub.memories.models import Memory
 
 Row = TypeVar("Row", bound=models.Model)
 
-GRAM_BYTES = 3
+TRIGRAM_BYTES = 3
 # The order of every list. memory_id breaks ties, so that equal instants page the same way twice.
 NEWEST_FIRST = ("-timestamp", "-memory_id")
-# What stands in a question for what each of its parts is told; no text that is stored or sought holds a NUL.
-ANY_TIER, ANY_FORETOLD, ANY_LATEST = "\0", "\0foretold", "\0latest"
-FORETOLD_AFTER = timedelta(days=1)
-"""An event that lies further ahead of the instant at which the hub came to know of it is foretold (`Memory.foretold`).
+# Placeholders in a query that `_union_sql` replaces with the values of each part. No stored text and no search text
+# contains NUL.
+TIER_PLACEHOLDER, FUTURE_DATED_PLACEHOLDER, MAX_TIMESTAMP_PLACEHOLDER = "\0", "\0future_dated", "\0max_timestamp"
+FUTURE_DATED_AFTER = timedelta(days=1)
+"""An event that lies further than this after its record time is future-dated.
 
-What is not foretold cannot have been known before its event, but for a day: a list as it was known at an instant begins
-there, and need not pass all that came later.
+Every other event was known at most this long before it happened. So a list as it was known at an instant can begin this
+long after that instant, and does not have to skip all later events.
 """
 ACTIVE, EXPIRED = "active", "expired"
-"""An active memory whose `expires_at` has come is expired. No row says so: time passes without a write."""
-END_OF_TIME = datetime.max.replace(tzinfo=UTC)
-# True of every row, and said only by who means one of the indexes that ask for it: else PostgreSQL would take an
-# inverted index, which is small, for a way to all current rows at once, those of hidden tiers among them.
-LOOKED_UP = Q(schema_version__gte=1)
+"""An active memory whose `expires_at` has passed is expired.
+
+No row stores that, because time passes without a write.
+"""
+MAX_INSTANT = datetime.max.replace(tzinfo=UTC)
+# Always true. It is the predicate of the partial lookup indexes, so PostgreSQL considers those indexes only for queries
+# that repeat it. Without it the planner may read all current rows through a GIN index, because that is small, and touch
+# rows of hidden tiers.
+LOOKUP_INDEX_GUARD = Q(schema_version__gte=1)
 # The same trick for the indexes that do not begin with the tier: those that keep ids unique, and those of decisions. A
-# question that does not say this cannot go through them, whatever it filters by, and so passes no row of a tier that it
-# does not name. It is said where an id is looked up, and nowhere else. Not LOOKED_UP: who looks up a label would have
-# a way through all sources then.
-BY_ID = Q(version__gte=1)
-# The text of a memory to whoever compares it with another: whoever may search what is masked can spell it out letter by
-# letter. (A CASE, because PostgreSQL holds that a COALESCE may leak, and then uses no index behind row-level security.)
+# query without this predicate cannot use them, whatever it filters by, and so reads no row of a tier that it does not
+# name. Only queries that look up an id repeat it. It differs from LOOKUP_INDEX_GUARD, because a lookup of a label could
+# otherwise go through these indexes and all sources.
+ID_INDEX_GUARD = Q(version__gte=1)
+# The text of a memory that is compared with other texts. A caller who could search masked secrets could spell them out
+# letter by letter. (A CASE, because PostgreSQL does not treat COALESCE as leakproof, and then uses no index under
+# row-level security.)
 SEARCHED_TEXT = Case(When(masked_content__isnull=True, then=F("content")), default=F("masked_content"))
 HOLDS_SECRET = Q(masked_content__isnull=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sought:
-    """What no order leads to: a text that the contents contain, labels that the memories carry."""
+class SearchTerms:
+    """Search terms that the order of a list does not help to find: a text that contents contain, labels of memories."""
 
     text: str = ""
     labels: tuple[str, ...] = ()
@@ -75,51 +81,51 @@ class Sought:
         return bool(self.text or self.labels)
 
     @property
-    def keys(self) -> list[str]:
-        return sorted(map(label_key, self.labels))
+    def normalized_labels(self) -> list[str]:
+        return sorted(map(normalize_label, self.labels))
 
     @property
-    def has_grams(self) -> bool:
-        return len(fold(self.text).encode()) >= GRAM_BYTES
+    def has_trigrams(self) -> bool:
+        return len(fold_text(self.text).encode()) >= TRIGRAM_BYTES
 
 
-class HasGrams(Func):
-    """Whether the searched text of a row of a tier holds all grams of another text: what the index can answer."""
+class HasTrigrams(Func):
+    """Whether the searched text of a row of a tier has all trigrams of another text. The index can answer this."""
 
     output_field = BooleanField()
-    template = "memory_tier_grams(%(expressions)s)"
-    arg_joiner = ", classification_tier) @> memory_tier_grams("
+    template = "memory_tier_trigrams(%(expressions)s)"
+    arg_joiner = ", classification_tier) @> memory_tier_trigrams("
 
 
-class OfTier(Func):
-    """A text and the tier that its grams are told apart by, as `memory_tier_grams` takes them."""
+class TextAndTier(Func):
+    """A text and the tier with which its trigrams are tagged: the arguments of `memory_tier_trigrams`."""
 
     output_field = CharField()
     template = "%(expressions)s"
 
 
-class IsMortal(Func):
+class HasTtl(Func):
     """Whether a row of a tier has a time to live, or with `is_active` one that has not passed.
 
-    An array, because no planner knows how long it is: whatever hidden rows there are, the row's own index is not chosen
-    by their number.
+    The ids are an array, whose length no planner knows: so the number of hidden rows does not decide which index is
+    chosen for the outer row.
     """
 
     output_field = BooleanField()
     template = (
-        "memories.id = ANY (ARRAY(SELECT id FROM memories AS mortal WHERE superseded_at IS NULL"
+        "memories.id = ANY (ARRAY(SELECT id FROM memories AS expiring WHERE superseded_at IS NULL"
         " AND classification_tier = %(expressions)s AND expires_at %(bound)s))"
     )
 
     def __init__(self, *expressions: Any, is_active: bool) -> None:
-        # Memories expire and stay: those that have expired are not read to count the others.
+        # Expired memories stay in the table: they are not read to count the others.
         super().__init__(*expressions, bound="> statement_timestamp()" if is_active else "IS NOT NULL")
 
 
-class Among(Func):
+class EqualsAny(Func):
     """Whether a memory is one of those that are looked up.
 
-    An array, because no planner knows how long it is: hidden rows have no part in how it is read.
+    The ids are an array, whose length no planner knows: so hidden rows do not influence the plan.
     """
 
     output_field = BooleanField()
@@ -128,67 +134,67 @@ class Among(Func):
 
 
 class HasLabels(Func):
-    """Whether a row of a tier carries all labels of a list: what the index can answer."""
+    """Whether a row of a tier carries all labels of a list. The index can answer this."""
 
     output_field = BooleanField()
-    template = "memory_tier_labels(label_keys, classification_tier) @> memory_tier_labels(%(expressions)s)"
+    template = "memory_tier_labels(normalized_labels, classification_tier) @> memory_tier_labels(%(expressions)s)"
 
 
-class Spells(Func):
+class TextContains(Func):
     """Whether a text contains another, without regard to case, composition and invisible characters."""
 
     output_field = BooleanField()
     template = "memory_fold(%(expressions)s)"
-    arg_joiner = ") LIKE memory_pattern("
+    arg_joiner = ") LIKE memory_like_pattern("
 
 
 class HoldsSecret(Func):
-    """Whether something in a short text would be masked: a search within such texts passes over those that do.
+    """Whether a short text contains something that would be masked: searches in short texts skip those.
 
-    What is masked has a stored form of its own in the contents alone.
+    Only contents have a stored masked form.
     """
 
     output_field = BooleanField()
     function = "memory_holds_secret"
 
 
-class OfPart(Func):
-    """What a part of a question asked in turn is told."""
+class LateralColumn(Func):
+    """A column of `parts`: a value of the part that a lateral query runs for."""
 
     output_field = models.Field()
     template = "parts.%(name)s"
 
 
-class Told(Func):
-    """What a part of a merged question is told in the place of a parameter."""
+class CastParameter(Func):
+    """A cast placeholder that `_union_sql` replaces with the value of each part."""
 
     output_field = models.Field()
     template = "%(expressions)s::%(type)s"
 
 
-class Beyond(Func):
+class AfterKeyset(Func):
     """Whether a row's (timestamp, memory_id) comes after a given pair in a list that is newest first."""
 
     output_field = BooleanField()
     template = "(timestamp, memory_id) < (%(expressions)s)"
 
 
-# A version that only classifies anew tells when, and by which row, it was said.
-SAID = {"said_at": "recorded_at", "said_id": "id"}
+# A version that only changes the classification stores when, and by which row, its value was asserted.
+ASSERTED_COLUMNS = {"asserted_at": "recorded_at", "asserted_version_id": "id"}
 
 
-class Supersedes(Func):
-    """Whether a value of the same key comes after another: by event time, by record time, then as it was written."""
+class SupersedesValue(Func):
+    """Whether a value of a key comes after another one: by event time, then by record time, then by row id."""
 
     output_field = BooleanField()
-    template = "(timestamp, coalesce(said_at, recorded_at), coalesce(said_id, id)) > (%(expressions)s)"
+    template = "(timestamp, coalesce(asserted_at, recorded_at), coalesce(asserted_version_id, id)) > (%(expressions)s)"
 
 
-class InForce(Func):
-    """Whether a version was not superseded by an instant.
+class NotSupersededAt(Func):
+    """Whether a version was not superseded at an instant.
 
-    In words that no index answers: which of the ways to the ended ones and to the others is taken, and not that in the
-    order of what is asked for, would be the planner's guess from the number of hidden rows.
+    Written so that no index on superseded_at can serve it. Otherwise the planner's choice of index, instead of the one
+    in the order of the list, would depend on how many hidden rows there are, and so would the latency.
     """
 
     output_field = BooleanField()
@@ -196,304 +202,348 @@ class InForce(Func):
     arg_joiner = ", 'infinity') > ("
 
 
-class UpTo(Beyond):
-    """Whether a row's (timestamp, memory_id) comes before a given pair in such a list, or is that pair."""
+class UpToKeyset(AfterKeyset):
+    """Whether a row's (timestamp, memory_id) comes before a given pair in a list that is newest first, or equals it."""
 
     template = "(timestamp, memory_id) >= (%(expressions)s)"
 
 
 class ClassifiedQuerySet(models.QuerySet[Row]):
-    """Rows that carry a namespace, a tier and labels."""
+    """Rows with a namespace, a tier and labels."""
 
     def visible_to(self, clearance: Clearance) -> Self:
-        """Rows that `clearance` may see: the only way in which rows reach a caller."""
-        return self.filter(visible(clearance))
+        """Return the rows that `clearance` may see. Rows reach a caller only through this method."""
+        return self.filter(visible_rows_q(clearance))
 
-    def labelled(self, *labels: str) -> Self:
-        """Rows that carry all of `labels`, in whatever spelling."""
-        return self.filter(label_keys__contains=sorted(map(label_key, labels)))
+    def with_labels(self, *labels: str) -> Self:
+        """Return the rows that carry all of `labels`, compared in normalized form."""
+        return self.filter(normalized_labels__contains=sorted(map(normalize_label, labels)))
 
 
 class MemoryQuerySet(ClassifiedQuerySet[Any]):
-    """Memories. Lists of them are read tier by tier, so that what hidden tiers hold costs a reader nothing."""
+    """Memories. Lists are read tier by tier, so that the rows of hidden tiers cost a reader no time."""
 
     tiers: Sequence[str] = ()
-    lookups: Sequence[Any] = ()
-    """Conditions that an index answers in an order of its own, for any tier."""
-    is_stretch = False
-    seen_by: Clearance | None = None
-    instant: datetime | None = None
-    """The instant of record time at which these versions were in force; None is now."""
+    index_lookups: Sequence[Any] = ()
+    """Conditions that an index answers in its own order, not in that of the list, for any tier."""
+    is_range = False
+    clearance: Clearance | None = None
+    record_time: datetime | None = None
+    """The instant of record time at which these versions were current; None is now."""
     valid_at: datetime | None = None
-    """The instant at which it is judged whether these versions have expired; None is now."""
+    """The instant at which the expiry of these versions is judged; None is now."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.samples: dict[tuple[Sought, int], list[tuple[datetime, UUID, bool]]] = {}
+        self.sample_cache: dict[tuple[SearchTerms, int], list[tuple[datetime, UUID, bool]]] = {}
 
     def visible_to(self, clearance: Clearance) -> Self:
-        visible = super().visible_to(clearance)
-        visible.tiers, visible.seen_by = stored_tiers(clearance), clearance
-        return visible
+        queryset = super().visible_to(clearance)
+        queryset.tiers, queryset.clearance = stored_tier_values(clearance), clearance
+        return queryset
 
-    def newest(self, number: int, *names: str, **computed: Any) -> tuple[str, list[Any]]:
-        """The SQL, with its parameters, of the newest `number` rows: `names` of each, and its timestamp and memory_id.
+    def newest_sql(self, limit: int, *names: str, **computed: Any) -> tuple[str, list[Any]]:
+        """Return SQL and parameters for the newest `limit` rows: `names` of each, and its timestamp and memory_id.
 
-        One question for each tier, merged.
+        One query for each tier, merged.
         """
         columns = (*names, *(name for name in ("timestamp", "memory_id") if name not in names))
-        if self.lookups:
-            rows, params = self._merged(self._looked_up().values(*columns, **computed))
-        elif self.is_stretch:
-            rows, params = self._merged(self._of_a_tier().values(*columns, **computed))
+        if self.index_lookups:
+            rows_sql, params = self._merged_sql(self._index_lookup_part().values(*columns, **computed))
+        elif self.is_range:
+            rows_sql, params = self._merged_sql(self._placeholder_part().values(*columns, **computed))
         else:
-            part = self._part(*(OfPart(name=name) for name in _PART)).order_by(*NEWEST_FIRST)[:number]
-            rows, params = self._in_turn(part.values(*columns, **computed))
-        return _NEWEST.format(rows=rows, number=number), params
+            part_rows = self._part_rows(*(LateralColumn(name=name) for name in _PART_COLUMNS)).order_by(*NEWEST_FIRST)[
+                :limit
+            ]
+            rows_sql, params = self._lateral_sql(part_rows.values(*columns, **computed))
+        return _NEWEST_SQL.format(rows=rows_sql, number=limit), params
 
-    def at_once(self) -> Self:
-        """The same rows, looked up already, to be taken in whatever order."""
-        if not self.lookups:
+    def as_id_subquery(self) -> Self:
+        """Return the same rows, already looked up by an index, to be read in any order."""
+        if not self.index_lookups:
             return self
-        return self.filter(id__in=RawSQL(*self._merged(self._looked_up().values("id"))))  # noqa: S611 - compiled here
+        return self.filter(id__in=RawSQL(*self._merged_sql(self._index_lookup_part().values("id"))))  # noqa: S611 - compiled here
 
-    def in_order(self, order: Sequence[str], *names: str, **computed: Any) -> tuple[str, list[Any]]:
-        """The SQL, with its parameters, of all rows in an order that an index has for each tier: merged, not sorted."""
-        part = self.filter(classification_tier=ANY_TIER).order_by(*order).values(*names, **computed)
-        return self._union(part, [{ANY_TIER: tier} for tier in self.tiers or [""]])
+    def ordered_sql(self, order: Sequence[str], *names: str, **computed: Any) -> tuple[str, list[Any]]:
+        """Return SQL and parameters for all rows in an order that an index has for each tier: merged, not sorted."""
+        tier_rows = self.filter(classification_tier=TIER_PLACEHOLDER).order_by(*order).values(*names, **computed)
+        return self._union_sql(tier_rows, [{TIER_PLACEHOLDER: tier} for tier in self.tiers or [""]])
 
-    def _of_a_tier(self) -> Self:
-        return self._part(
-            ANY_TIER,
-            Told(Value(ANY_FORETOLD), type="boolean"),
-            Told(Value(ANY_LATEST), type="timestamptz"),
+    def _placeholder_part(self) -> Self:
+        return self._part_rows(
+            TIER_PLACEHOLDER,
+            CastParameter(Value(FUTURE_DATED_PLACEHOLDER), type="boolean"),
+            CastParameter(Value(MAX_TIMESTAMP_PLACEHOLDER), type="timestamptz"),
         )
 
-    def _part(self, tier: Any, foretold: Any, latest: Any) -> Self:
-        """The rows of a tier; at an instant those that were foretold or those that were not, and up to when they go."""
-        part = self.filter(classification_tier=tier)
-        return part if self.instant is None else part.filter(foretold=foretold, timestamp__lte=latest)
+    def _part_rows(self, tier: Any, is_future_dated: Any, max_timestamp: Any) -> Self:
+        """Return the rows of a tier; at a record time only those with `is_future_dated`, up to `max_timestamp`."""
+        tier_rows = self.filter(classification_tier=tier)
+        return (
+            tier_rows
+            if self.record_time is None
+            else tier_rows.filter(is_future_dated=is_future_dated, timestamp__lte=max_timestamp)
+        )
 
     @property
-    def _parts(self) -> list[tuple[str, bool, datetime]]:
-        """What `_part` is told in turn."""
+    def _part_values(self) -> list[tuple[str, bool, datetime]]:
+        """The values for the columns of `_part_rows`, for each part."""
         tiers = self.tiers or [""]
-        if self.instant is None:
-            return [(tier, False, END_OF_TIME) for tier in tiers]
-        ends = [(False, self.instant + FORETOLD_AFTER), (True, END_OF_TIME)]
-        return [(tier, *end) for tier in tiers for end in ends]
+        if self.record_time is None:
+            return [(tier, False, MAX_INSTANT) for tier in tiers]
+        bounds = [(False, self.record_time + FUTURE_DATED_AFTER), (True, MAX_INSTANT)]
+        return [(tier, *bound) for tier in tiers for bound in bounds]
 
-    def _looked_up(self) -> Self:
-        return self._of_a_tier().filter(LOOKED_UP, *self.lookups)
+    def _index_lookup_part(self) -> Self:
+        return self._placeholder_part().filter(LOOKUP_INDEX_GUARD, *self.index_lookups)
 
-    def _in_turn(self, part: models.QuerySet[Any, Any]) -> tuple[str, list[Any]]:
-        """A question about `parts`, asked for one after the other, and planned once.
+    def _lateral_sql(self, part: models.QuerySet[Any, Any]) -> tuple[str, list[Any]]:
+        """Return SQL that runs `part` for the rows of `parts` one after the other, and is planned once.
 
-        To plan it for each costs five times as much as to answer it, where it is limited.
+        For a limited query, planning it for each part would cost five times as much as running it.
         """
-        sql, params = compiled(part)
-        told = self._parts if self.tiers else []
-        return _IN_TURN.format(part=sql), [*([part[place] for part in told] for place in range(len(_PART))), *params]
+        sql, params = compile_sql(part)
+        part_values = self._part_values if self.tiers else []
+        return _LATERAL_SQL.format(part=sql), [
+            *([part[position] for part in part_values] for position in range(len(_PART_COLUMNS))),
+            *params,
+        ]
 
-    def _merged(self, part: models.QuerySet[Any, Any]) -> tuple[str, list[Any]]:
-        """A question about any part for each, planned with what it is told before the planner's eyes."""
-        names = (ANY_TIER, ANY_FORETOLD, ANY_LATEST)
-        return self._union(part, [dict(zip(names, values, strict=True)) for values in self._parts])
+    def _merged_sql(self, part: models.QuerySet[Any, Any]) -> tuple[str, list[Any]]:
+        """Return SQL that merges one query for each part, each planned with its own values in the planner's sight."""
+        placeholders = (TIER_PLACEHOLDER, FUTURE_DATED_PLACEHOLDER, MAX_TIMESTAMP_PLACEHOLDER)
+        return self._union_sql(part, [dict(zip(placeholders, values, strict=True)) for values in self._part_values])
 
-    def _union(self, part: models.QuerySet[Any, Any], told: Sequence[Mapping[str, Any]]) -> tuple[str, list[Any]]:
-        sql, params = compiled(part)
-        each = [of_part.get(param, param) if isinstance(param, str) else param for of_part in told for param in params]
-        return " UNION ALL ".join([f"({sql})"] * len(told)), each
+    def _union_sql(
+        self, part: models.QuerySet[Any, Any], substitutions: Sequence[Mapping[str, Any]]
+    ) -> tuple[str, list[Any]]:
+        sql, params = compile_sql(part)
+        union_params = [
+            substitution.get(param, param) if isinstance(param, str) else param
+            for substitution in substitutions
+            for param in params
+        ]
+        return " UNION ALL ".join([f"({sql})"] * len(substitutions)), union_params
 
     def current(self) -> Self:
-        """The version in force of each memory, whatever its status, expired or not."""
+        """Return the current version of each memory, whatever its status, expired or not."""
         return self.filter(superseded_at__isnull=True)
 
     def known_at(self, instant: datetime) -> Self:
-        """The version of each memory that was in force at `instant` of record time, whatever its status.
+        """Return the version of each memory that was current at `instant` of record time, whatever its status.
 
-        Time travel never declassifies: a version is there if it may be seen under its labels, and the memory may be
-        seen under those of now.
+        Time travel never declassifies: a version is returned if the caller may see it under its own classification, and
+        may see the memory under its classification now.
         """
-        in_force = Q(InForce(F("superseded_at"), Value(instant, DateTimeField())))
-        return self.recorded_by(instant).filter(in_force)
+        not_superseded = Q(NotSupersededAt(F("superseded_at"), Value(instant, DateTimeField())))
+        return self.recorded_by(instant).filter(not_superseded)
 
-    def judged_at(self, instant: datetime | None) -> Self:
-        """The same rows, of which it is judged at `instant` whether they have expired; None is now."""
-        judged = self.all()
-        judged.valid_at = instant
-        return judged
+    def with_valid_at(self, instant: datetime | None) -> Self:
+        """Return the same rows, with their expiry judged at `instant`; None is now."""
+        queryset = self.all()
+        queryset.valid_at = instant
+        return queryset
 
     def unexpired(self) -> Self:
-        """Versions whose time to live has not passed, whatever their status."""
-        return self.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=self._judged_at))
+        """Return the versions whose time to live has not passed, whatever their status."""
+        return self.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=self._expiry_instant))
 
     def without_expired(self) -> Self:
-        """Versions that are told with the status of their row: what is retired or in quarantine does not expire."""
-        return self.exclude(self._has_expired)
+        """Return the versions that readers see with the status of their row.
+
+        Retired and quarantined ones do not expire.
+        """
+        return self.exclude(self._expired_q)
 
     def active(self) -> Self:
-        """Active versions that have not expired: what holds."""
+        """Return the active versions that have not expired."""
         return self.unexpired().filter(status=ACTIVE)
 
     def with_status(self, status: str) -> Self:
-        """Versions with a status as readers are told it."""
+        """Return the versions with `status` as readers see it."""
         if status == EXPIRED:
-            return self.filter(self._has_expired)
+            return self.filter(self._expired_q)
         return self.active() if status == ACTIVE else self.filter(status=status)
 
     @property
     def is_expired(self) -> Case:
-        """Whether a row has expired, to be told with it."""
-        return Case(When(self._has_expired, then=True), default=False)
+        """Whether a row has expired, as a column of the query."""
+        return Case(When(self._expired_q, then=True), default=False)
 
     @property
-    def _has_expired(self) -> Q:
-        return Q(status=ACTIVE, expires_at__lte=self._judged_at)
+    def _expired_q(self) -> Q:
+        return Q(status=ACTIVE, expires_at__lte=self._expiry_instant)
 
     @property
-    def _judged_at(self) -> Any:
+    def _expiry_instant(self) -> Any:
         return Now() if self.valid_at is None else Value(self.valid_at, DateTimeField())
 
     def recorded_by(self, instant: datetime) -> Self:
-        """All versions that the hub knew at `instant`, of memories that may be seen as they stand now."""
-        known = self.filter(self._seen_now(), recorded_at__lte=instant)
-        known.instant = instant
-        return known
+        """Return all versions that the hub knew at `instant`, of memories that the caller may see as they are now."""
+        queryset = self.filter(self._visible_now_q(), recorded_at__lte=instant)
+        queryset.record_time = instant
+        return queryset
 
-    def _seen_now(self) -> Q:
-        """Versions of memories whose latest version may be seen as well. (No join, whose way would be a guess.)"""
-        if self.seen_by is None:
-            raise TypeError("An earlier instant is asked about by somebody: visible_to comes first.")
-        of_now = type(self)(self.model).visible_to(self.seen_by)
-        latest = of_now.with_id(OuterRef("memory_id")).filter(superseded_at__isnull=True).values("id")[:1]
-        return Q(superseded_at__isnull=True) | Q(IsNull(Subquery(latest), False))
+    def _visible_now_q(self) -> Q:
+        """The condition that the latest version of a memory may be seen, too.
 
-    def believed(self) -> Self:
-        """Of the values that share a subject and a collection, the latest: by event time, then by record time.
-
-        Record time is that at which the value was told: to classify it anew, or to undo that, makes it no younger. What
-        is said of no subject has no key and is no value of one.
+        A subquery and not a join, whose plan would be a guess.
         """
-        # What comes later is not earlier: an index knows of events alone.
-        same_key = self.filter(
+        if self.clearance is None:
+            raise TypeError("An earlier instant is asked about by somebody: visible_to comes first.")
+        visible_memories = type(self)(self.model).visible_to(self.clearance)
+        current_version_id = (
+            visible_memories.with_id(OuterRef("memory_id")).filter(superseded_at__isnull=True).values("id")[:1]
+        )
+        return Q(superseded_at__isnull=True) | Q(IsNull(Subquery(current_version_id), False))
+
+    def latest_per_key(self) -> Self:
+        """Return the latest value of each subject and collection: by event time, then by record time.
+
+        Record time is that at which the value was asserted: a reclassification, or its undo, does not make a value
+        newer. Memories without a subject have no key and are left out.
+        """
+        # `SupersedesValue` implies the bound on timestamp. It is repeated for the index, which holds the event time
+        # only.
+        same_key_rows = self.filter(
             subject=OuterRef("subject"), collection=OuterRef("collection"), timestamp__gte=OuterRef("timestamp")
         )
-        told = [Coalesce(OuterRef(said), OuterRef(own)) for said, own in SAID.items()]
-        later = same_key.filter(Supersedes(OuterRef("timestamp"), *told))
-        return self.exclude(subject="").filter(IsNull(Subquery(later.values("id")[:1]), True))
+        asserted_values = [
+            Coalesce(OuterRef(asserted_column), OuterRef(own_column))
+            for asserted_column, own_column in ASSERTED_COLUMNS.items()
+        ]
+        later_values = same_key_rows.filter(SupersedesValue(OuterRef("timestamp"), *asserted_values))
+        return self.exclude(subject="").filter(IsNull(Subquery(later_values.values("id")[:1]), True))
 
-    def mortal(self, status: str) -> Self:
-        """Those with a time to live of rows `with_status(status)`, now; to be asked for as `newest` or `at_once`.
+    def with_ttl(self, status: str) -> Self:
+        """Return the rows of `with_status(status)` that have a time to live, judged now. No rollup counts them.
 
-        No tally holds them.
+        Read the result by `newest_sql` or `as_id_subquery`.
         """
-        return self._by(IsMortal(Value(ANY_TIER), is_active=status == ACTIVE))
+        return self._with_lookup(HasTtl(Value(TIER_PLACEHOLDER), is_active=status == ACTIVE))
 
-    def recorded_after(self, moment: datetime) -> Self:
-        """Versions that the hub came to know after `moment`."""
-        return self.filter(LOOKED_UP, recorded_at__gt=moment)
+    def recorded_after(self, instant: datetime) -> Self:
+        """Return the versions that the hub recorded after `instant`."""
+        return self.filter(LOOKUP_INDEX_GUARD, recorded_at__gt=instant)
 
-    def looked_up(self, sought: Sought) -> Self:
-        """Memories that have what is sought; by the index."""
-        found = self.read_for(sought)
-        if sought.has_grams:
-            found = found._by(HasGrams(SEARCHED_TEXT, OfTier(Value(sought.text), Value(ANY_TIER))))
-        if sought.labels:
-            found = found._by(HasLabels(Value(sought.keys, ArrayField(CharField())), Value(ANY_TIER)))
-        return found
+    def matching_by_index(self, search_terms: SearchTerms) -> Self:
+        """Return the memories that match the search terms, by an index."""
+        queryset = self.matching_by_scan(search_terms)
+        if search_terms.has_trigrams:
+            queryset = queryset._with_lookup(
+                HasTrigrams(SEARCHED_TEXT, TextAndTier(Value(search_terms.text), Value(TIER_PLACEHOLDER)))
+            )
+        if search_terms.labels:
+            queryset = queryset._with_lookup(
+                HasLabels(Value(search_terms.normalized_labels, ArrayField(CharField())), Value(TIER_PLACEHOLDER))
+            )
+        return queryset
 
-    def read_for(self, sought: Sought) -> Self:
-        """The same memories, found by reading one after the other.
+    def matching_by_scan(self, search_terms: SearchTerms) -> Self:
+        """Return the memories that match the search terms, by reading one row after the other.
 
-        Texts are compared without regard to case, composition and invisible characters, labels in whatever spelling.
+        Texts are compared without regard to case, composition and invisible characters, labels in normalized form.
         """
-        found = self.filter(Spells(SEARCHED_TEXT, Value(sought.text))) if sought.text else self
-        return found.filter(label_keys__contains=sought.keys) if sought.labels else found
+        queryset = self.filter(TextContains(SEARCHED_TEXT, Value(search_terms.text))) if search_terms.text else self
+        return (
+            queryset.filter(normalized_labels__contains=search_terms.normalized_labels)
+            if search_terms.labels
+            else queryset
+        )
 
     def with_id(self, memory_id: Any) -> Self:
-        """The versions of one memory."""
-        return self.filter(BY_ID, memory_id=memory_id)
+        """Return the versions of one memory."""
+        return self.filter(ID_INDEX_GUARD, memory_id=memory_id)
 
     def with_ids(self, memory_ids: Any) -> Self:
-        """The versions of several memories: their ids, or a queryset of them, each of which is looked up."""
+        """Return the versions of several memories, given by ids or by a queryset of ids, each of which is looked up."""
         if isinstance(memory_ids, models.QuerySet):
-            return self.filter(BY_ID, Among(F("memory_id"), ArraySubquery(memory_ids)))
-        return self.filter(BY_ID, memory_id__in=memory_ids)
+            return self.filter(ID_INDEX_GUARD, EqualsAny(F("memory_id"), ArraySubquery(memory_ids)))
+        return self.filter(ID_INDEX_GUARD, memory_id__in=memory_ids)
 
-    def beside(self, memory: "Memory") -> Self:
-        """Other memories about the same subject and collection."""
+    def related_to(self, memory: "Memory") -> Self:
+        """Return the other memories with the same subject and collection."""
         return self.filter(subject=memory.subject, collection=memory.collection).exclude(memory_id=memory.memory_id)
 
-    def before(self, timestamp: datetime, memory_id: UUID) -> Self:
-        """What follows (timestamp, memory_id) in a list that is newest first."""
-        return self.filter(Beyond(*_key(timestamp, memory_id)))
+    def after_keyset(self, timestamp: datetime, memory_id: UUID) -> Self:
+        """Return the rows after (timestamp, memory_id) in a list that is newest first."""
+        return self.filter(AfterKeyset(*_keyset_values(timestamp, memory_id)))
 
-    def up_to(self, timestamp: datetime, memory_id: UUID) -> Self:
-        """What comes before (timestamp, memory_id) in a list that is newest first, and that row itself.
+    def up_to_keyset(self, timestamp: datetime, memory_id: UUID) -> Self:
+        """Return the rows before (timestamp, memory_id) in a list that is newest first, and that row itself.
 
-        It is read whole: how far a reader of one row after the other gets would be the planner's guess.
+        The range is read as a whole: if rows were read one by one up to a limit, the planner would guess how far that
+        goes.
         """
-        found = self.filter(UpTo(*_key(timestamp, memory_id)))
-        found.is_stretch = True
-        return found
+        queryset = self.filter(UpToKeyset(*_keyset_values(timestamp, memory_id)))
+        queryset.is_range = True
+        return queryset
 
-    def stretch(self, number: int) -> Self | None:
-        """The newest `number` rows; None if there are fewer, so that they are all."""
-        # Merged rather than asked in turn: it reads `number` rows, not as many of each tier.
-        parts, params = self._merged(self._of_a_tier().order_by(*NEWEST_FIRST).values("timestamp", "memory_id"))
-        last = fetched(f"{_NEWEST.format(rows=parts, number=1)} OFFSET {number - 1:d}", params)
-        return self.up_to(**last[0]) if last else None
+    def newest_range(self, row_count: int) -> Self | None:
+        """Return the newest `row_count` rows; None if there are fewer, so that the newest ones are all rows."""
+        # Merged instead of lateral: this reads `row_count` rows, not as many of each tier.
+        parts_sql, params = self._merged_sql(
+            self._placeholder_part().order_by(*NEWEST_FIRST).values("timestamp", "memory_id")
+        )
+        last_rows = fetch_dicts(f"{_NEWEST_SQL.format(rows=parts_sql, number=1)} OFFSET {row_count - 1:d}", params)
+        return self.up_to_keyset(**last_rows[0]) if last_rows else None
 
-    def sampled(self, sought: Sought, number: int) -> list[tuple[datetime, UUID, bool]]:
-        """(timestamp, memory_id, whether it has what is sought) of the newest `number` rows; asked once."""
-        if (sought, number) not in self.samples:
-            rows, params = self.newest(number, "label_keys", searched_text=SEARCHED_TEXT)
-            # Outside of the rows' own question, whose sort might come after its columns are computed.
-            found = fetched(_SAMPLE.format(rows=rows), [sought.keys, sought.text, sought.text, *params])
-            self.samples[sought, number] = [(row["timestamp"], row["memory_id"], row["hit"]) for row in found]
-        return self.samples[sought, number]
+    def sample(self, search_terms: SearchTerms, size: int) -> list[tuple[datetime, UUID, bool]]:
+        """Return (timestamp, memory_id, is_match) of the newest `size` rows; one query for equal arguments."""
+        if (search_terms, size) not in self.sample_cache:
+            rows_sql, params = self.newest_sql(size, "normalized_labels", searched_text=SEARCHED_TEXT)
+            # Outside the query of the rows, which might compute its columns before it sorts and limits.
+            sample_rows = fetch_dicts(
+                _SAMPLE_SQL.format(rows=rows_sql),
+                [search_terms.normalized_labels, search_terms.text, search_terms.text, *params],
+            )
+            self.sample_cache[search_terms, size] = [
+                (row["timestamp"], row["memory_id"], row["is_match"]) for row in sample_rows
+            ]
+        return self.sample_cache[search_terms, size]
 
-    def _by(self, lookup: Any) -> Self:
-        """The same rows, with one more condition to look those of a tier up by."""
-        found = self.all()
-        found.lookups = (*self.lookups, lookup)
-        return found
+    def _with_lookup(self, lookup: Any) -> Self:
+        """Return the same rows with one more condition that an index answers for each tier."""
+        queryset = self.all()
+        queryset.index_lookups = (*self.index_lookups, lookup)
+        return queryset
 
     def _clone(self) -> Self:
         clone: Self = super()._clone()  # type: ignore[misc]  # the stubs leave it out
-        for name in ("tiers", "seen_by", "instant", "valid_at", "lookups", "is_stretch"):
+        for name in ("tiers", "clearance", "record_time", "valid_at", "index_lookups", "is_range"):
             setattr(clone, name, getattr(self, name))
         return clone
 
 
-def compiled(queryset: models.QuerySet[Any, Any]) -> tuple[str, list[Any]]:
-    # A question that can have no answer, such as one without any tier, is asked all the same: it counts nothing.
+def compile_sql(queryset: models.QuerySet[Any, Any]) -> tuple[str, list[Any]]:
+    # A query that can match nothing, such as one without any tier, is compiled all the same: it returns a count of 0.
     sql, params = queryset.query.get_compiler(connection=connection, elide_empty=False).as_sql()
     return sql, list(params)
 
 
-def fetched(sql: str, params: Sequence[Any]) -> list[dict[str, Any]]:
-    """The rows that `sql` finds, by the names of their columns."""
+def fetch_dicts(sql: str, params: Sequence[Any]) -> list[dict[str, Any]]:
+    """Run `sql` and return its rows as dicts by column name."""
     with connection.cursor() as cursor:
         cursor.execute(sql, params)
         names = [column.name for column in cursor.description]
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
-_NEWEST = 'SELECT * FROM ({rows}) AS found ORDER BY "timestamp" DESC, memory_id DESC LIMIT {number:d}'
-_PART = ("tier", "foretold", "latest")
-_IN_TURN = (
-    "SELECT part.* FROM unnest(%s::varchar[], %s::boolean[], %s::timestamptz[]) AS parts(tier, foretold, latest)"
+_NEWEST_SQL = 'SELECT * FROM ({rows}) AS newest_rows ORDER BY "timestamp" DESC, memory_id DESC LIMIT {number:d}'
+_PART_COLUMNS = ("tier", "is_future_dated", "max_timestamp")
+_LATERAL_SQL = (
+    "SELECT part.* FROM unnest(%s::varchar[], %s::boolean[], %s::timestamptz[])"
+    " AS parts(tier, is_future_dated, max_timestamp)"
     " CROSS JOIN LATERAL ({part}) AS part"
 )
-_SAMPLE = """
-SELECT timestamp, memory_id,
-       label_keys @> %s::varchar[] AND (%s = '' OR memory_fold(searched_text) LIKE memory_pattern(%s)) AS hit
+_SAMPLE_SQL = """
+SELECT timestamp, memory_id, normalized_labels @> %s::varchar[]
+       AND (%s = '' OR memory_fold(searched_text) LIKE memory_like_pattern(%s)) AS is_match
 FROM ({rows}) AS newest
 ORDER BY timestamp DESC, memory_id DESC
 """
 
 
-def _key(timestamp: datetime, memory_id: UUID) -> tuple[Value, Value]:
+def _keyset_values(timestamp: datetime, memory_id: UUID) -> tuple[Value, Value]:
     return Value(timestamp, DateTimeField()), Value(memory_id, UUIDField())

@@ -1,4 +1,4 @@
-"""How a memory leaves the process: the envelope's names, and what the hub knows besides."""
+"""Memories as records for responses: the fields of the envelope, and those that the hub adds."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -8,112 +8,114 @@ import orjson
 from django.db.models import Case, TextField
 from django.db.models.functions import Cast
 
-from memoryhub.memories.querysets import EXPIRED, MemoryQuerySet, fetched
-from memoryhub.memories.suspicion import masked
+from memoryhub.core.secrets import mask_secrets
+from memoryhub.memories.querysets import EXPIRED, MemoryQuerySet, fetch_dicts
 
-Record = dict[str, Any]
+MemoryRecord = dict[str, Any]
 
-ENVELOPE = (
+ENVELOPE_FIELDS = (
     "payload_id", "request_id", "source", "subject", "namespace", "destination", "collection", "content", "model",
     "role", "timestamp", "idempotency_key", "schema_version", "transform_version", "actor_type", "actor_id", "metadata",
     "sensitivity_labels", "classification_tier",
 )  # fmt: skip
-HUB = ("memory_id", "version", "recorded_at", "status")
-DETAIL = ("superseded_at", "kind", "pinned", "expires_at", "propagation", "defaulted")
-# jsonb as the text it is: numbers that Python or a JSON library would round stay as they are.
-_DOCUMENTS = ("metadata", "propagation")
-# First, so that a machine that reads on has been told: what follows is data, never instructions.
+SYSTEM_FIELDS = ("memory_id", "version", "recorded_at", "status")
+EXTRA_FIELDS = ("superseded_at", "kind", "pinned", "expires_at", "propagation", "defaulted_fields")
+# jsonb is read as text: numbers that Python or a JSON library would round stay as they are.
+_JSON_FIELDS = ("metadata", "propagation")
+# The first field, so that a machine knows before it reads on: the rest is data, never instructions.
 UNTRUSTED = "untrusted"
 
-RECORD = (UNTRUSTED, *ENVELOPE, *HUB)
-WHOLE = (*RECORD, *DETAIL)
+LIST_FIELDS = (UNTRUSTED, *ENVELOPE_FIELDS, *SYSTEM_FIELDS)
+DETAIL_FIELDS = (*LIST_FIELDS, *EXTRA_FIELDS)
 
 
-def records(queryset: MemoryQuerySet, names: tuple[str, ...] = RECORD) -> list[Record]:
-    """The rows of `queryset` as dicts with exactly `names`, in that order; JSON documents as ready-made JSON."""
-    return [_record(row, names, queryset.instant) for row in values(queryset, names)]
+def fetch_records(queryset: MemoryQuerySet, names: tuple[str, ...] = LIST_FIELDS) -> list[MemoryRecord]:
+    """Return the rows of `queryset` as dicts with exactly `names`, in that order; JSON documents as ready-made JSON."""
+    return [_to_record(row, names, queryset.record_time) for row in record_values(queryset, names)]
 
 
-def stored(queryset: MemoryQuerySet, names: tuple[str, ...] = RECORD) -> list[Record]:
-    """The same with the status that their rows hold, whatever has expired since."""
-    return [_record(row, names, queryset.instant) for row in _stored_values(queryset, names)]
+def fetch_stored_records(queryset: MemoryQuerySet, names: tuple[str, ...] = LIST_FIELDS) -> list[MemoryRecord]:
+    """Return the same records with the status that their rows store, whatever has expired since."""
+    return [_to_record(row, names, queryset.record_time) for row in _stored_record_values(queryset, names)]
 
 
-def newest(queryset: MemoryQuerySet, number: int, names: tuple[str, ...] = RECORD) -> list[Record]:
-    """The newest `number` rows in the same shape, in the order of every list."""
-    return [_record(row, names, queryset.instant) for row in fetched(*question(queryset, number, names))]
+def newest_records(queryset: MemoryQuerySet, limit: int, names: tuple[str, ...] = LIST_FIELDS) -> list[MemoryRecord]:
+    """Return the newest `limit` rows as the same records, in the order of every list."""
+    return [
+        _to_record(row, names, queryset.record_time) for row in fetch_dicts(*newest_records_sql(queryset, limit, names))
+    ]
 
 
-def question(queryset: MemoryQuerySet, number: int, names: tuple[str, ...]) -> tuple[str, list[Any]]:
-    """The SQL, with its parameters, that `newest` asks."""
-    plain, documents = _columns(names)
-    return queryset.newest(number, *plain, **documents, **_derived(queryset, names))
+def newest_records_sql(queryset: MemoryQuerySet, limit: int, names: tuple[str, ...]) -> tuple[str, list[Any]]:
+    """Return SQL and parameters of `newest_records`."""
+    column_names, json_columns = _split_columns(names)
+    return queryset.newest_sql(limit, *column_names, **json_columns, **_computed_columns(queryset, names))
 
 
-def shaped(queryset: MemoryQuerySet, names: tuple[str, ...], chunk_size: int) -> Iterator[Record]:
-    """The same as `stored`, streamed through a cursor of the server."""
-    for row in _stored_values(queryset, names).iterator(chunk_size):
-        yield _record(row, names, queryset.instant)
+def iter_stored_records(queryset: MemoryQuerySet, names: tuple[str, ...], chunk_size: int) -> Iterator[MemoryRecord]:
+    """Yield the records of `fetch_stored_records` from a server-side cursor."""
+    for row in _stored_record_values(queryset, names).iterator(chunk_size):
+        yield _to_record(row, names, queryset.record_time)
 
 
-def values(queryset: MemoryQuerySet, names: tuple[str, ...]) -> Any:
-    """The question that `records` asks."""
-    plain, documents = _columns(names)
-    return queryset.values(*plain, **documents, **_derived(queryset, names))
+def record_values(queryset: MemoryQuerySet, names: tuple[str, ...]) -> Any:
+    """Return the query of `fetch_records`."""
+    column_names, json_columns = _split_columns(names)
+    return queryset.values(*column_names, **json_columns, **_computed_columns(queryset, names))
 
 
-def _stored_values(queryset: MemoryQuerySet, names: tuple[str, ...]) -> Any:
-    plain, documents = _columns(names)
-    return queryset.values(*plain, **documents)
+def _stored_record_values(queryset: MemoryQuerySet, names: tuple[str, ...]) -> Any:
+    column_names, json_columns = _split_columns(names)
+    return queryset.values(*column_names, **json_columns)
 
 
-def _derived(queryset: MemoryQuerySet, names: tuple[str, ...]) -> dict[str, Case]:
-    """What no row holds, by the name of its column."""
+def _computed_columns(queryset: MemoryQuerySet, names: tuple[str, ...]) -> dict[str, Case]:
+    """The columns that no row stores, by name."""
     return {"is_expired": queryset.is_expired} if "status" in names else {}
 
 
-def _columns(names: tuple[str, ...]) -> tuple[list[str], dict[str, Cast]]:
-    plain = [name for name in names if name not in _DOCUMENTS and name != UNTRUSTED]
-    return plain, {f"{name}_json": Cast(name, TextField()) for name in names if name in _DOCUMENTS}
+def _split_columns(names: tuple[str, ...]) -> tuple[list[str], dict[str, Cast]]:
+    column_names = [name for name in names if name not in _JSON_FIELDS and name != UNTRUSTED]
+    return column_names, {f"{name}_json": Cast(name, TextField()) for name in names if name in _JSON_FIELDS}
 
 
-def _record(row: dict[str, Any], names: tuple[str, ...], instant: datetime | None) -> Record:
-    """`row` as it was known at `instant`: nobody knew yet of what came later."""
-    record = {name: _value(row, name) for name in names}
-    if instant and (ended := record.get("superseded_at")) and ended > instant:
+def _to_record(row: dict[str, Any], names: tuple[str, ...], record_time: datetime | None) -> MemoryRecord:
+    """Convert `row` to a record as it was known at `record_time`: a later `superseded_at` was not known yet."""
+    record = {name: _field_value(row, name) for name in names}
+    if record_time and (superseded_at := record.get("superseded_at")) and superseded_at > record_time:
         record["superseded_at"] = None
     return record
 
 
-def _value(row: dict[str, Any], name: str) -> Any:
+def _field_value(row: dict[str, Any], name: str) -> Any:
     if name == UNTRUSTED:
         return True
     if name == "status" and row.get("is_expired"):
         return EXPIRED
-    return _document(row[f"{name}_json"]) if name in _DOCUMENTS else row[name]
+    return _json_fragment(row[f"{name}_json"]) if name in _JSON_FIELDS else row[name]
 
 
-def _document(text: str | None) -> orjson.Fragment | None:
+def _json_fragment(text: str | None) -> orjson.Fragment | None:
     return None if text is None else orjson.Fragment(text)
 
 
-def for_people(record: Record) -> Record:
-    """The record with its secrets masked: agents need what they wrote, and nobody needs to read it over a shoulder."""
-    return {name: _masked(value) for name, value in record.items()}
+def mask_record(record: MemoryRecord) -> MemoryRecord:
+    """Return the record with its secrets masked: agents need what they wrote, but no bystander should read it."""
+    return {name: _mask_value(value) for name, value in record.items()}
 
 
-def _masked(value: Any) -> Any:
+def _mask_value(value: Any) -> Any:
     match value:
         case str():
-            return masked(value)
+            return mask_secrets(value)
         case list():
-            return [_masked(part) for part in value]
+            return [_mask_value(item) for item in value]
         case dict():
-            return {name: _masked(part) for name, part in value.items()}
+            return {name: _mask_value(item) for name, item in value.items()}
         case orjson.Fragment():
             text = orjson.dumps(value).decode()
-            shown = masked(text)
+            masked_text = mask_secrets(text)
             # An unchanged document stays the same object, so that records can be compared.
-            return value if shown == text else orjson.Fragment(shown)
+            return value if masked_text == text else orjson.Fragment(masked_text)
         case _:
             return value

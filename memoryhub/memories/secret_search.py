@@ -1,31 +1,31 @@
-"""Finding memories by a text that is masked: a reveal, for who may reveal, and the ledger tells of it.
+"""Search masked texts, for principals who may unmask secrets. An audit entry records each search.
 
-No index holds what is masked. The memories that hold a secret are few, and are read one by one: the newest of those
-that the filters find.
+No index holds the masked secrets. Few memories hold a secret, so they are read one by one: the newest of those that
+match the filters.
 """
 
 from dataclasses import dataclass
 from uuid import UUID
 
-from memoryhub.audit import ledger
-from memoryhub.firewall import wall
-from memoryhub.firewall.reach import reach_of
-from memoryhub.firewall.types import Principal, Scope
+from memoryhub.audit import log
+from memoryhub.firewall import rls
+from memoryhub.firewall.clearance import Principal, Scope
+from memoryhub.firewall.clearance_snapshot import snapshot_clearance
 from memoryhub.memories.filters import MemoryFilterSet
-from memoryhub.memories.querysets import HOLDS_SECRET, fetched
-from memoryhub.memories.records import WHOLE, Record, newest
+from memoryhub.memories.querysets import HOLDS_SECRET, fetch_dicts
+from memoryhub.memories.records import DETAIL_FIELDS, MemoryRecord, newest_records
 
-MAX_READ = 1_000
-MAX_FOUND = 50
+MAX_SCANNED = 1_000
+MAX_MATCHES = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecretMatches:
-    """The memories whose content, as it was written, contains a text; the newest first."""
+    """The memories whose unmasked content contains a text; the newest first."""
 
-    records: list[Record]
-    capped: bool
-    """Whether there are more memories with secrets than were read, or more matches than are answered."""
+    records: list[MemoryRecord]
+    is_capped: bool
+    """Whether more memories hold secrets than were read, or more match than are returned."""
 
     @property
     def memory_ids(self) -> list[UUID]:
@@ -33,39 +33,43 @@ class SecretMatches:
 
 
 def search_secrets(
-    filters: MemoryFilterSet, text: str, *, by: Principal, route: str = "", request_id: str = ""
+    filters: MemoryFilterSet, text: str, *, principal: Principal, route: str = "", request_id: str = ""
 ) -> SecretMatches:
-    """The memories that `filters` find and whose content, as it was written, contains `text`.
+    """Return the memories that match `filters` and whose unmasked content contains `text`.
 
-    Of those with secrets the newest `MAX_READ` are read, and `MAX_FOUND` matches at most are answered. The entry in the
-    ledger names what was found, and not the text. Raises PermissionDenied for who may not reveal.
+    Of the memories with secrets the newest `MAX_SCANNED` are read, and at most `MAX_MATCHES` matches are returned. The
+    audit entry names the matches, but not the text. Raises PermissionDenied for a principal who may not unmask secrets.
     """
-    by.require(Scope.INSPECT)
-    with wall.behind(by.clearance):
-        found = _search(filters, text)
-        ledger.append(
-            ledger.Event(
-                principal=by.name,
-                action="memory.reveal",
-                memory_ids=found.memory_ids,
-                reach=reach_of(by.clearance),
+    principal.require_scopes(Scope.CURATE)
+    with rls.as_reader(principal.clearance):
+        matches = _find_matches(filters, text)
+        log.append_events(
+            log.AuditEvent(
+                principal=principal.name,
+                action="memory.unmask",
+                memory_ids=matches.memory_ids,
+                clearance_snapshot=snapshot_clearance(principal.clearance),
                 route=route,
                 request_id=request_id,
             )
         )
-    return found
+    return matches
 
 
-def _search(filters: MemoryFilterSet, text: str) -> SecretMatches:
-    secret = filters.candidates.read_for(filters.sought).filter(HOLDS_SECRET)
-    rows, params = secret.newest(MAX_READ + 1, "content")
-    read = fetched(_MATCHES.format(rows=rows), [text, *params])
-    matching = [row["memory_id"] for row in read[:MAX_READ] if row["is_match"]]
-    found = newest(secret.filter(memory_id__in=matching[:MAX_FOUND]), MAX_FOUND, WHOLE) if matching else []
-    return SecretMatches(records=found, capped=len(read) > MAX_READ or len(matching) > MAX_FOUND)
+def _find_matches(filters: MemoryFilterSet, text: str) -> SecretMatches:
+    secret_memories = filters.candidates.matching_by_scan(filters.search_terms).filter(HOLDS_SECRET)
+    rows_sql, params = secret_memories.newest_sql(MAX_SCANNED + 1, "content")
+    scanned_rows = fetch_dicts(_MATCHES_SQL.format(rows=rows_sql), [text, *params])
+    matching_ids = [row["memory_id"] for row in scanned_rows[:MAX_SCANNED] if row["is_match"]]
+    records = (
+        newest_records(secret_memories.filter(memory_id__in=matching_ids[:MAX_MATCHES]), MAX_MATCHES, DETAIL_FIELDS)
+        if matching_ids
+        else []
+    )
+    return SecretMatches(records=records, is_capped=len(scanned_rows) > MAX_SCANNED or len(matching_ids) > MAX_MATCHES)
 
 
-_MATCHES = """
-SELECT memory_id, memory_fold(content) LIKE memory_pattern(%s) AS is_match FROM ({rows}) AS secret
+_MATCHES_SQL = """
+SELECT memory_id, memory_fold(content) LIKE memory_like_pattern(%s) AS is_match FROM ({rows}) AS secret
 ORDER BY "timestamp" DESC, memory_id DESC
 """

@@ -1,21 +1,21 @@
-"""What PostgreSQL itself holds about the memories table, whoever writes to it."""
+"""Triggers with which PostgreSQL enforces the rules of the memories table, whatever code writes to it."""
 
 import pgtrigger
 
-STAMP = pgtrigger.Trigger(
-    name="stamp",
+STAMP_RECORD_TIME = pgtrigger.Trigger(
+    name="stamp_record_time",
     when=pgtrigger.Before,
     operation=pgtrigger.Insert,
     func="""
-        NEW.recorded_at := record_instant();
+        NEW.recorded_at := record_time_current();
         NEW.superseded_at := CASE WHEN NEW.superseded_at = '-infinity' THEN NEW.recorded_at END;
         RETURN NEW;
     """,
 )
-"""Record time is the database's: a new row is current from the transaction's own instant on.
+"""The database sets record time: a new row is current from the instant of its transaction on.
 
-A row that says it ended at -infinity was superseded before this hub knew of it (an import of earlier versions): its
-interval is empty, so that it is in force at no instant. Any other end is overwritten.
+A row with `superseded_at` = -infinity was superseded before this hub knew of it (an import of earlier versions): its
+interval is empty, so that it is current at no instant. Any other given end is overwritten.
 """
 
 APPEND_ONLY = pgtrigger.Trigger(
@@ -23,14 +23,13 @@ APPEND_ONLY = pgtrigger.Trigger(
     when=pgtrigger.Before,
     operation=pgtrigger.Update,
     declare=[("expected", "memories%ROWTYPE")],
-    # Generated columns have no value yet in a BEFORE trigger, so they are taken out of the comparison.
+    # Generated columns have no value yet in a BEFORE trigger, so they are left out of the comparison.
     func="""
         expected := OLD;
         expected.content_sha256 := NEW.content_sha256;
-        expected.search := NEW.search;
-        expected.foretold := NEW.foretold;
+        expected.is_future_dated := NEW.is_future_dated;
         IF OLD.superseded_at IS NULL AND NEW.superseded_at IS NOT NULL THEN
-            NEW.superseded_at := record_instant();
+            NEW.superseded_at := record_time_current();
             expected.superseded_at := NEW.superseded_at;
             IF NEW.superseded_at <= NEW.recorded_at THEN
                 RAISE EXCEPTION 'a version that was in force cannot end at the instant at which it began'
@@ -58,77 +57,93 @@ APPEND_ONLY = pgtrigger.Trigger(
             USING ERRCODE = 'integrity_constraint_violation';
     """,
 )
-"""A version may be closed once, or erased; anything else is a change of history."""
+"""A version may be closed once, or erased. Any other update would change history and is refused."""
 
-KEEP = pgtrigger.Trigger(
-    name="keep",
+_REFUSE_DELETE = """
+    RAISE EXCEPTION 'memories are append-only: a version is never deleted'
+        USING ERRCODE = 'integrity_constraint_violation';
+"""
+FORBID_DELETE = pgtrigger.Trigger(
+    name="forbid_delete",
     when=pgtrigger.Before,
-    operation=pgtrigger.Delete | pgtrigger.Truncate,
+    operation=pgtrigger.Delete,
     level=pgtrigger.Statement,
-    func="""
-        RAISE EXCEPTION 'memories are append-only: a version is never deleted'
-            USING ERRCODE = 'integrity_constraint_violation';
-    """,
+    func=_REFUSE_DELETE,
+)
+# A separate trigger: a distributed engine creates no trigger on its shards that combines TRUNCATE with another
+# operation.
+FORBID_TRUNCATE = pgtrigger.Trigger(
+    name="forbid_truncate",
+    when=pgtrigger.Before,
+    operation=pgtrigger.Truncate,
+    level=pgtrigger.Statement,
+    func=_REFUSE_DELETE,
 )
 
 
-def _tally(table: str, columns: dict[str, str], rows: str) -> str:
+def _rollup_sql(table: str, columns: dict[str, str], rows: str) -> str:
     names, values = ", ".join(columns), ", ".join(f"{value} AS {name}" for name, value in columns.items())
     return f"""
-        INSERT INTO {table} (key, {names}, count, written)
+        INSERT INTO {table} (key, {names}, count, versions_written)
         SELECT md5(jsonb_build_array({names})::text)::uuid, {names},
-               coalesce(sum(delta) FILTER (WHERE superseded_at IS NULL AND expires_at IS NULL), 0), sum(written)
-        FROM (SELECT {values}, delta, written, superseded_at, expires_at FROM ({rows}) AS changed) AS v
+               coalesce(sum(count_change) FILTER (WHERE superseded_at IS NULL AND expires_at IS NULL), 0),
+               sum(versions_written)
+        FROM (
+            SELECT {values}, count_change, versions_written, superseded_at, expires_at FROM ({rows}) AS changed_rows
+        ) AS rollup_values
         GROUP BY {names}
         ON CONFLICT (key) DO UPDATE
-            SET count = {table}.count + excluded.count, written = {table}.written + excluded.written;
+            SET count = {table}.count + excluded.count,
+                versions_written = {table}.versions_written + excluded.versions_written;
     """  # noqa: S608 - every part is a constant of this module
 
 
-_CLASS = {name: name for name in ("namespace", "classification_tier", "label_keys")}
-_COUNTS = {name: name for name in (*_CLASS, "source", "actor_type", "collection", "kind", "status")}
-_DAYS = {
-    **{name: name for name in (*_CLASS, "source", "actor_type", "status")},
+_CLASSIFICATION_COLUMNS = {name: name for name in ("namespace", "classification_tier", "normalized_labels")}
+_MEMORY_COLUMNS = {
+    name: name for name in (*_CLASSIFICATION_COLUMNS, "source", "actor_type", "collection", "kind", "status")
+}
+_DAY_COLUMNS = {
+    **{name: name for name in (*_CLASSIFICATION_COLUMNS, "source", "actor_type", "status")},
     "day": "(timestamp AT TIME ZONE 'UTC')::date",
 }
-
-
-_TOTALS = {name: name for name in ("classification_tier", "label_keys", "status", "dimension", "value")}
-_VALUES = """
-SELECT changed.*, dimension, value FROM ({rows}) AS changed CROSS JOIN LATERAL (VALUES
+_TOTAL_COLUMNS = {name: name for name in ("classification_tier", "normalized_labels", "status", "dimension", "value")}
+_DIMENSION_VALUES_SQL = """
+SELECT changed_rows.*, dimension, value FROM ({rows}) AS changed_rows CROSS JOIN LATERAL (VALUES
     ('total', ''), ('source', source), ('actor_type', actor_type), ('namespace', namespace),
     ('collection', collection), ('day', (timestamp AT TIME ZONE 'UTC')::date::text)
-) AS carried(dimension, value)
+) AS dimensions(dimension, value)
 """
 
 
-def _tallies(rows: str) -> str:
+def _rollups_sql(rows: str) -> str:
     return (
-        _tally("memory_counts", _COUNTS, rows)
-        + _tally("memory_days", _DAYS, rows)
-        + _tally("memory_totals", _TOTALS, _VALUES.format(rows=rows))
+        _rollup_sql("memory_rollups", _MEMORY_COLUMNS, rows)
+        + _rollup_sql("memory_day_rollups", _DAY_COLUMNS, rows)
+        + _rollup_sql("memory_total_rollups", _TOTAL_COLUMNS, _DIMENSION_VALUES_SQL.format(rows=rows))
         + "RETURN NULL;"
     )
 
 
-def _rows(**names: str) -> pgtrigger.Referencing:
+def _transition_tables(**names: str) -> pgtrigger.Referencing:
     return pgtrigger.Referencing(**names)  # type: ignore[no-untyped-call]
 
 
-# Memories with a time to live are not tallied: no trigger fires when they expire. They are counted when asked for.
-COUNT_NEW = pgtrigger.Trigger(
-    name="count_new",
+# Rollups do not count memories with a time to live, because no trigger fires when they expire. These are counted live.
+ROLLUP_INSERTED = pgtrigger.Trigger(
+    name="rollup_inserted",
     when=pgtrigger.After,
     operation=pgtrigger.Insert,
     level=pgtrigger.Statement,
-    referencing=_rows(new="added"),
-    func=_tallies("SELECT *, 1 AS delta, 1 AS written FROM added"),
+    referencing=_transition_tables(new="inserted_rows"),
+    func=_rollups_sql("SELECT *, 1 AS count_change, 1 AS versions_written FROM inserted_rows"),
 )
-COUNT_CLOSED = pgtrigger.Trigger(
-    name="count_closed",
+ROLLUP_CLOSED = pgtrigger.Trigger(
+    name="rollup_closed",
     when=pgtrigger.After,
     operation=pgtrigger.Update,
     level=pgtrigger.Statement,
-    referencing=_rows(old="before", new="after"),
-    func=_tallies("SELECT *, -1 AS delta, 0 AS written FROM before UNION ALL SELECT *, 1, 0 FROM after"),
+    referencing=_transition_tables(old="old_rows", new="new_rows"),
+    func=_rollups_sql(
+        "SELECT *, -1 AS count_change, 0 AS versions_written FROM old_rows UNION ALL SELECT *, 1, 0 FROM new_rows"
+    ),
 )

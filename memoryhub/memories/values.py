@@ -1,24 +1,24 @@
-"""What a memory says as a value: which contents are the same one, wherever contents are compared for that."""
+"""The value of a content: which contents count as the same value, wherever values are compared."""
 
 import hashlib
 
-from memoryhub.core.canonical import canonical_form
-from memoryhub.memories.suspicion import masked
+from memoryhub.core.canonical import canonicalize_text
+from memoryhub.core.secrets import mask_secrets
 
 
-def value_form(content: str) -> str:
-    """Contents with equal forms are one value: the canonical form, and what holds a secret as it is written.
+def canonicalize_value(content: str) -> str:
+    """Return a form that contents of one value share: the canonical form, or the very text if it holds a secret.
 
-    So two secrets are never one value, and nobody learns of a secret by writing another spelling of it.
+    So different secrets never count as one value, and nobody learns of a secret by writing another spelling of it.
     """
-    # No content holds a NUL: what holds a secret has a form that no other content has.
-    return f"\0{content}" if holds_secret(content) else canonical_form(content)
+    # No content contains NUL, so a content with a secret has a form that no other content has.
+    return f"\0{content}" if holds_secret(content) else canonicalize_text(content)
 
 
-def value_digest(content: str) -> bytes:
-    """SHA-256 of `value_form`: 32 bytes."""
-    return hashlib.sha256(value_form(content).encode("utf-8", "surrogatepass")).digest()
+def compute_value_digest(content: str) -> bytes:
+    """Return the SHA-256 of `canonicalize_value`: 32 bytes."""
+    return hashlib.sha256(canonicalize_value(content).encode("utf-8", "surrogatepass")).digest()
 
 
 def holds_secret(content: str) -> bool:
-    return masked(content) != content
+    return mask_secrets(content) != content

@@ -1,4 +1,4 @@
-"""What differs between two instants: of record time, in what the hub knew; of event time, in what was believed."""
+"""Differences between two instants: of record time, in what the hub knew; of event time, in the values of keys."""
 
 import base64
 import struct
@@ -12,208 +12,234 @@ from uuid import UUID
 from django.core.signing import BadSignature, Signer
 from django.http import QueryDict
 
-from memoryhub.firewall.cursors import signer_of
-from memoryhub.firewall.types import Clearance, Principal
-from memoryhub.memories import clock, pages
+from memoryhub.core.secrets import mask_secrets
+from memoryhub.firewall.clearance import Clearance, Principal
+from memoryhub.firewall.cursors import create_cursor_signer
+from memoryhub.memories import clock, pagination
 from memoryhub.memories.facets import FacetValue
-from memoryhub.memories.filters import BadQuery, InstantFilter, MemoryFilterSet, choice_filter
-from memoryhub.memories.moment import Moment
-from memoryhub.memories.querysets import ACTIVE, END_OF_TIME, MemoryQuerySet
-from memoryhub.memories.records import Record, for_people, stored
-from memoryhub.memories.suspicion import masked
-from memoryhub.timetravel import text
-from memoryhub.timetravel.changes import KINDS, SHOWN, Changes, Place, among, of_events, of_versions
+from memoryhub.memories.filters import InstantFilter, InvalidQueryError, MemoryFilterSet, choice_filter
+from memoryhub.memories.point_in_time import PointInTime
+from memoryhub.memories.querysets import ACTIVE, MAX_INSTANT, MemoryQuerySet
+from memoryhub.memories.records import MemoryRecord, fetch_stored_records, mask_record
+from memoryhub.timetravel import text_diff
+from memoryhub.timetravel.diff_sql import (
+    DISPLAYED_FIELDS,
+    KINDS,
+    ChangeQuery,
+    Keyset,
+    build_candidate_condition,
+    event_time_sides,
+    record_time_sides,
+)
 
-AXES = ("known", "event")
-PARAMETERS = pages.PARAMETERS
+AXES = ("record", "event")
+PAGE_PARAMS = pagination.PAGE_PARAMS
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_KEY = struct.Struct(">qqq16s")
-WORDS_OF_A_PAGE = 16_000
-"""Of all texts of a page so many words, at most, are compared one by one."""
+_CURSOR_STRUCT = struct.Struct(">qqq16s")
+MAX_WORDS_PER_PAGE = 16_000
+"""Words of all texts of a page that are compared one by one, at most."""
 
 
 class DiffFilterSet(MemoryFilterSet):
-    """Between which instants, on which axis; and the filters of the list, which either end of a change may match."""
+    """The two instants and the axis of a diff, and the filters of the list, which either end of a change may match."""
 
-    listed = "diff"
-    instants: ClassVar[frozenset[str]] = frozenset({"since", "until", "known_at"})
+    cursor_kind = "diff"
+    instant_params: ClassVar[frozenset[str]] = frozenset({"since", "until", "known_at"})
 
     as_of: Any = None
-    since = InstantFilter(method="leave_to_moment")
-    until = InstantFilter(method="leave_to_moment")
-    axis = choice_filter(lambda: AXES, method="leave_to_moment")
-    change = choice_filter(lambda: KINDS, method="leave_to_moment")
+    since = InstantFilter(method="defer_to_point_in_time")
+    until = InstantFilter(method="defer_to_point_in_time")
+    axis = choice_filter(lambda: AXES, method="defer_to_point_in_time")
+    change = choice_filter(lambda: KINDS, method="defer_to_point_in_time")
 
-    def __init__(self, data: QueryDict, *, clearance: Clearance, besides: tuple[str, ...] = PARAMETERS) -> None:
-        needed = BadQuery({"since": ["is needed here: the earlier of the two instants."]}, "missing_parameter")
+    def __init__(self, data: QueryDict, *, clearance: Clearance, extra_params: tuple[str, ...] = PAGE_PARAMS) -> None:
+        missing_since_error = InvalidQueryError(
+            {"since": ["is needed here: the earlier of the two instants."]}, "missing_parameter"
+        )
         if data.get("since") == "":
-            raise needed
-        super().__init__(data, clearance=clearance, besides=besides)
+            raise missing_since_error
+        super().__init__(data, clearance=clearance, extra_params=extra_params)
         if "since" not in self.values:
-            raise needed
-        if self.values.get("until", END_OF_TIME) < self.values["since"]:
-            raise BadQuery({"until": ["must not be earlier than since."]})
-        if not self.is_of_events and "known_at" in self.values:
-            raise BadQuery({"known_at": ["can be given with axis=event alone: here since and until say it."]})
+            raise missing_since_error
+        if self.values.get("until", MAX_INSTANT) < self.values["since"]:
+            raise InvalidQueryError({"until": ["must not be earlier than since."]})
+        if not self.is_event_axis and "known_at" in self.values:
+            raise InvalidQueryError({"known_at": ["can be given with axis=event alone: here since and until say it."]})
 
     def filter_status(self, queryset: MemoryQuerySet, name: str, status: str) -> MemoryQuerySet:
-        """In what the hub knew, what has expired by the later end was active at the earlier one."""
-        if status == ACTIVE and not self.is_of_events:
+        """On the record axis `active` is the stored status: an expired memory was active at the earlier instant."""
+        if status == ACTIVE and not self.is_event_axis:
             return queryset.filter(status=ACTIVE)
         return super().filter_status(queryset, name, status)
 
     @property
-    def is_of_events(self) -> bool:
+    def is_event_axis(self) -> bool:
         return bool(self.values.get("axis") == "event")
 
     @property
-    def narrowed(self) -> dict[str, Any]:
-        """The filters that the list has, too."""
-        return {name: value for name, value in self.values.items() if name not in _OWN}
+    def list_filters(self) -> dict[str, Any]:
+        """The values of the filters that the memory list has, too."""
+        return {name: value for name, value in self.values.items() if name not in _OWN_PARAMETERS}
 
 
-_OWN = {"since", "until", "axis", "change", "known_at"}
+_OWN_PARAMETERS = {"since", "until", "axis", "change", "known_at"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One memory, or of event time one key, as it was before and as it is after: None if it was not, or is no more."""
+    """One memory, or on the event axis one key, before and after. `before` or `after` is None if there was none."""
 
     memory_id: UUID
     kinds: list[str]
-    at: datetime
-    before: Record | None
-    after: Record | None
+    changed_at: datetime
+    before: MemoryRecord | None
+    after: MemoryRecord | None
     fields: list[str]
-    """The names of what differs between both ends."""
+    """The names of the fields that differ between both ends."""
 
     @property
-    def end(self) -> Record:
-        """What is after; what was before, if there is nothing after."""
+    def latest_end(self) -> MemoryRecord:
+        """`after`, or `before` if there is no `after`."""
         return self.after or self.before or {}
 
-    def for_people(self) -> "Change":
-        before, after = (end and for_people(end) for end in (self.before, self.after))
+    def with_secrets_masked(self) -> "Change":
+        before, after = (end and mask_record(end) for end in (self.before, self.after))
         return replace(self, before=before, after=after)
 
-    def pieces(self, *, most: int = text.MOST_TOKENS) -> list[text.Piece] | None:
-        """What was changed in the content, word by word; None if it is the same, or one end is missing."""
+    def content_segments(self, *, max_tokens: int = text_diff.MAX_TOKENS) -> list[text_diff.DiffSegment] | None:
+        """The word diff of the content; None if the content is the same or one end is missing."""
         if "content" not in self.fields or not self.before or not self.after:
             return None
-        return text.changed(self.before["content"], self.after["content"], most=most)
+        return text_diff.diff_words(self.before["content"], self.after["content"], max_tokens=max_tokens)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
-    """How many changes there are, and how many of each kind; of the subjects and sources those that have the most."""
+class DiffCounts:
+    """The number of changes, in total and by kind, and the subjects and sources that have the most changes."""
 
     total: int
-    capped: bool
-    """Whether more changed than was counted: then every number speaks of the newest changes."""
+    is_capped: bool
+    """Whether there are more changes than were counted; all numbers are then of the newest changes."""
     kinds: dict[str, int]
     subjects: list[FacetValue]
     sources: list[FacetValue]
 
-    def for_people(self) -> "Counts":
+    def with_secrets_masked(self) -> "DiffCounts":
         subjects, sources = (
-            [one for one in held if masked(one.value) == one.value] for held in (self.subjects, self.sources)
+            [facet for facet in facets if mask_secrets(facet.value) == facet.value]
+            for facets in (self.subjects, self.sources)
         )
         return replace(self, subjects=subjects, sources=sources)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
-    """A diff, with instants of which the answer stays as it is."""
+class DiffQuery:
+    """A diff between fixed instants, so that the answer does not change."""
 
     filters: DiffFilterSet
     since: datetime
     until: datetime
     known_at: datetime
-    """Until when what is told of events was known; of record time that is `until`."""
+    """The record time up to which events are known; on the record axis it equals `until`."""
 
     @classmethod
-    def asked(cls, filters: DiffFilterSet, pinned: tuple[datetime, datetime] | None = None) -> "Question":
-        """`pinned` are `until` and `known_at` as they were when the question was first asked."""
-        wanted = filters.values.get("until", END_OF_TIME)
-        if pinned:
-            until, known_at = pinned
-        elif filters.is_of_events:
-            known_at = filters.moment.known_at or clock.settle()
-            until = min(wanted, clock.now())
+    def resolve(cls, filters: DiffFilterSet, pinned_instants: tuple[datetime, datetime] | None = None) -> "DiffQuery":
+        """The query of `filters`. `pinned_instants` are `until` and `known_at` of the first page."""
+        requested_until = filters.values.get("until", MAX_INSTANT)
+        if pinned_instants:
+            until, known_at = pinned_instants
+        elif filters.is_event_axis:
+            known_at = filters.point_in_time.known_at or clock.stable_record_time()
+            until = min(requested_until, clock.database_now())
         else:
-            until = known_at = clock.settle(wanted)
+            until = known_at = clock.stable_record_time(requested_until)
         return cls(filters=filters, since=min(filters.values["since"], until), until=until, known_at=known_at)
 
     @property
-    def moment(self) -> Moment:
-        """When the later end is looked at, and what lay in the future when it was asked for."""
-        held = {"since": self.since, "until": self.until, "known_at": self.known_at}
-        clipped = tuple(name for name, instant in held.items() if self.filters.values.get(name, instant) > instant)
-        return Moment(known_at=self.known_at, clipped=clipped)
+    def point_in_time(self) -> PointInTime:
+        """The point in time of the later end; `clipped` names the instants that lay in the future."""
+        effective_instants = {"since": self.since, "until": self.until, "known_at": self.known_at}
+        clipped = tuple(
+            name for name, instant in effective_instants.items() if self.filters.values.get(name, instant) > instant
+        )
+        return PointInTime(known_at=self.known_at, clipped=clipped)
 
-    def newest(self, number: int, before: Place | None = None) -> list[Change]:
-        """The newest `number` changes, or those before a place, by (at, memory_id)."""
-        found = self._changes.newest(number, before)
-        ids = {row[end] for row in found for end in ("before_id", "after_id") if row[end]}
-        ends = {end.pop("id"): end for end in stored(self.filters.seen.filter(id__in=ids), (*SHOWN, "id"))}
+    def list_newest(self, limit: int, before_keyset: Keyset | None = None) -> list[Change]:
+        """The newest `limit` changes, or those before a keyset, by (changed_at, memory_id) descending."""
+        rows = self._change_query.list_newest(limit, before_keyset)
+        version_ids = {row[end] for row in rows for end in ("before_id", "after_id") if row[end]}
+        ends = {
+            end.pop("id"): end
+            for end in fetch_stored_records(
+                self.filters.visible_versions.filter(id__in=version_ids), (*DISPLAYED_FIELDS, "id")
+            )
+        }
         return [
             Change(
                 memory_id=row["memory_id"],
                 kinds=row["kinds"],
-                at=row["at"],
+                changed_at=row["change_time"],
                 before=ends.get(row["before_id"]),
                 after=ends.get(row["after_id"]),
                 fields=row["fields"],
             )
-            for row in found
+            for row in rows
         ]
 
-    def every(self) -> Iterator[Change]:
+    def iter_all(self) -> Iterator[Change]:
         """All changes, the newest first."""
-        place = None
-        while page := self.newest(pages.MAX_LIMIT, place):
-            yield from page
-            place = (page[-1].at, page[-1].memory_id)
+        keyset = None
+        while changes := self.list_newest(pagination.MAX_LIMIT, keyset):
+            yield from changes
+            keyset = (changes[-1].changed_at, changes[-1].memory_id)
 
-    def counts(self) -> Counts:
-        capped, counted = self._changes.counted()
-        kinds = dict(counted["kinds"])
-        return Counts(
-            total=sum(number for _, number in counted["total"]),
-            capped=capped,
+    def count_changes(self) -> DiffCounts:
+        is_capped, counts_by_dimension = self._change_query.count_changes()
+        kinds = dict(counts_by_dimension["kinds"])
+        return DiffCounts(
+            total=sum(count for _, count in counts_by_dimension["total"]),
+            is_capped=is_capped,
             kinds={kind: kinds[kind] for kind in KINDS if kind in kinds},
-            subjects=[FacetValue(*one) for one in counted["subjects"]],
-            sources=[FacetValue(*one) for one in counted["sources"]],
+            subjects=[FacetValue(*value_count) for value_count in counts_by_dimension["subjects"]],
+            sources=[FacetValue(*value_count) for value_count in counts_by_dimension["sources"]],
         )
 
     @cached_property
-    def _changes(self) -> Changes:
+    def _change_query(self) -> ChangeQuery:
         filters = self.filters
-        seen, sought = filters.seen, filters.sought
-        matched: MemoryQuerySet | None = None
-        if filters.is_of_events:
-            known = filters.filter_queryset(seen.known_at(self.known_at).judged_at(self.known_at))
-            known = known if "status" in filters.values else known.active()
-            sides = of_events(known, self.since, self.until)
-            matched = seen.read_for(sought) if sought else None
+        visible_rows, search_terms = filters.visible_versions, filters.search_terms
+        matching_rows: MemoryQuerySet | None = None
+        if filters.is_event_axis:
+            known_rows = filters.filter_queryset(visible_rows.known_at(self.known_at).with_valid_at(self.known_at))
+            known_rows = known_rows if "status" in filters.values else known_rows.active()
+            sides = event_time_sides(known_rows, self.since, self.until)
+            matching_rows = visible_rows.matching_by_scan(search_terms) if search_terms else None
         else:
-            looked_up = among(seen, filters.values.get("subject", ""), sought)
-            sides = of_versions(seen, self.since, self.until, looked_up)
-            matched = filters.filter_queryset(seen.judged_at(self.until)).read_for(sought) if filters.narrowed else None
+            candidate_condition = build_candidate_condition(
+                visible_rows, filters.values.get("subject", ""), search_terms
+            )
+            sides = record_time_sides(visible_rows, self.since, self.until, candidate_condition)
+            matching_rows = (
+                filters.filter_queryset(visible_rows.with_valid_at(self.until)).matching_by_scan(search_terms)
+                if filters.list_filters
+                else None
+            )
         kind = filters.values.get("change", "")
-        return Changes(sides=sides, tiers=seen.tiers, since=self.since, matched=matched, kind=kind)
+        return ChangeQuery(
+            sides=sides, tiers=visible_rows.tiers, since=self.since, matching_rows=matching_rows, kind=kind
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diff:
-    """A page of a diff, with the counts of all of it."""
+    """A page of a diff, with the counts of the whole diff."""
 
-    question: Question
+    query: DiffQuery
     changes: list[Change]
     next_cursor: str | None
-    counts: Counts
+    counts: DiffCounts
 
     @property
     def has_more(self) -> bool:
@@ -221,64 +247,66 @@ class Diff:
 
     @property
     def memory_ids(self) -> list[UUID]:
-        """The memories that the page shows."""
+        """Ids of the memories on the page."""
         ends = (end for change in self.changes for end in (change.after, change.before) if end)
         return list(dict.fromkeys(end["memory_id"] for end in ends))
 
     @property
-    def most_words(self) -> int:
-        """Of how many words of each change those that differ are told."""
-        return min(text.MOST_TOKENS, WORDS_OF_A_PAGE // max(len(self.changes), 1))
+    def max_words_per_change(self) -> int:
+        """Words of each change that are compared one by one, at most."""
+        return min(text_diff.MAX_TOKENS, MAX_WORDS_PER_PAGE // max(len(self.changes), 1))
 
 
-def diff(data: QueryDict, *, reader: Principal) -> Diff:
-    """The page that `data` asks for: `since`, `until`, `axis`, `change`, the filters, `limit` and `cursor`.
+def compute_diff(params: QueryDict, *, principal: Principal) -> Diff:
+    """The page of changes given by `params`: `since`, `until`, `axis`, `change`, the filters, `limit` and `cursor`.
 
-    Without `until` it is now, and stays that on the pages that follow. Raises BadQuery.
+    `until` defaults to now, and the pages that follow keep that instant. Raises InvalidQueryError.
     """
-    filters = DiffFilterSet(data, clearance=reader.clearance)
-    limit = pages.parse_limit(data.get("limit", ""))
-    signer = signer_of(reader, filters.listed, sorted(filters.active))
-    cursor = data.get("cursor", "")
-    pinned, place = _read(cursor, signer) if cursor else (None, None)
-    question = Question.asked(filters, pinned)
-    found = question.newest(limit + 1, place)
+    filters = DiffFilterSet(params, clearance=principal.clearance)
+    limit = pagination.parse_limit(params.get("limit", ""))
+    signer = create_cursor_signer(principal, filters.cursor_kind, sorted(filters.active_filters))
+    cursor = params.get("cursor", "")
+    pinned_instants, keyset = _decode_cursor(cursor, signer) if cursor else (None, None)
+    query = DiffQuery.resolve(filters, pinned_instants)
+    changes = query.list_newest(limit + 1, keyset)
     return Diff(
-        question=question,
-        changes=found[:limit],
-        next_cursor=_write(question, found[limit - 1], signer) if len(found) > limit else None,
-        counts=question.counts(),
+        query=query,
+        changes=changes[:limit],
+        next_cursor=_encode_cursor(query, changes[limit - 1], signer) if len(changes) > limit else None,
+        counts=query.count_changes(),
     )
 
 
-def as_json(change: Change, *, most_words: int = text.MOST_TOKENS) -> dict[str, Any]:
-    """A change as it leaves the process."""
-    pieces = change.pieces(most=most_words)
+def to_json(change: Change, *, max_words: int = text_diff.MAX_TOKENS) -> dict[str, Any]:
+    """The API document of a change."""
+    segments = change.content_segments(max_tokens=max_words)
     return {
         "memory_id": change.memory_id,
-        "subject": change.end["subject"],
-        "collection": change.end["collection"],
+        "subject": change.latest_end["subject"],
+        "collection": change.latest_end["collection"],
         "kinds": change.kinds,
-        "at": change.at,
+        "changed_at": change.changed_at,
         "before": change.before,
         "after": change.after,
-        "text_diff": None if pieces is None else [{"op": _OPS[piece.kind], "text": piece.text} for piece in pieces],
+        "text_diff": None
+        if segments is None
+        else [{"op": _OPS[segment.kind], "text": segment.text} for segment in segments],
         "fields": change.fields,
     }
 
 
-_OPS = {"same": "equal", "new": "insert", "gone": "delete"}
+_OPS = {"equal": "equal", "inserted": "insert", "deleted": "delete"}
 
 
-def _write(question: Question, last: Change, signer: Signer) -> str:
-    instants = ((instant - _EPOCH) // _MICROSECOND for instant in (question.until, question.known_at, last.at))
-    return signer.sign(base64.urlsafe_b64encode(_KEY.pack(*instants, last.memory_id.bytes)).decode())
+def _encode_cursor(query: DiffQuery, last_change: Change, signer: Signer) -> str:
+    instants = ((instant - _EPOCH) // _MICROSECOND for instant in (query.until, query.known_at, last_change.changed_at))
+    return signer.sign(base64.urlsafe_b64encode(_CURSOR_STRUCT.pack(*instants, last_change.memory_id.bytes)).decode())
 
 
-def _read(cursor: str, signer: Signer) -> tuple[tuple[datetime, datetime], Place]:
+def _decode_cursor(cursor: str, signer: Signer) -> tuple[tuple[datetime, datetime], Keyset]:
     try:
-        *micros, memory_id = _KEY.unpack(base64.urlsafe_b64decode(signer.unsign(cursor)))
+        *micros, memory_id = _CURSOR_STRUCT.unpack(base64.urlsafe_b64decode(signer.unsign(cursor)))
     except (BadSignature, ValueError, struct.error):
-        raise pages.bad_cursor() from None
-    until, known_at, at = (_EPOCH + number * _MICROSECOND for number in micros)
-    return (until, known_at), (at, UUID(bytes=memory_id))
+        raise pagination.invalid_cursor() from None
+    until, known_at, changed_at = (_EPOCH + microseconds * _MICROSECOND for microseconds in micros)
+    return (until, known_at), (changed_at, UUID(bytes=memory_id))

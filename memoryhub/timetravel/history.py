@@ -1,4 +1,4 @@
-"""The history of a subject: every version that was known of it, whatever became of it."""
+"""The history of a subject: every version that was known, whatever its status is now."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -7,63 +7,67 @@ from functools import cached_property
 from django.db.models import BooleanField, DateTimeField, Func, IntegerField, UUIDField, Value
 from django.http import QueryDict
 
-from memoryhub.firewall.types import Clearance, Principal
-from memoryhub.memories import pages
-from memoryhub.memories.filters import BadQuery, MemoryFilterSet
-from memoryhub.memories.pages import Page, Place
+from memoryhub.firewall.clearance import Clearance, Principal
+from memoryhub.memories import pagination
+from memoryhub.memories.filters import InvalidQueryError, MemoryFilterSet
+from memoryhub.memories.pagination import Keyset, Page
 from memoryhub.memories.querysets import NEWEST_FIRST, MemoryQuerySet
-from memoryhub.memories.records import RECORD, Record, records
+from memoryhub.memories.records import LIST_FIELDS, MemoryRecord, fetch_records
 
-ORDER = (*NEWEST_FIRST, "-version")
+VERSION_ORDER = (*NEWEST_FIRST, "-version")
 
 
-class BeyondVersion(Func):
-    """Whether a version comes after a given place in a history."""
+class AfterVersion(Func):
+    """Row comparison: whether a version comes after a keyset in a history."""
 
     output_field = BooleanField()
     template = "(timestamp, memory_id, version) < (%(expressions)s)"
 
 
 class HistoryFilterSet(MemoryFilterSet):
-    """The versions of events about a subject that were known at the moment, in force or not, of any status."""
+    """The versions about a subject that were known at the point in time, current or superseded, of any status."""
 
-    listed = "history"
+    cursor_kind = "history"
 
     def __init__(
-        self, data: QueryDict, *, clearance: Clearance, besides: Iterable[str] = (), now: datetime | None = None
+        self, data: QueryDict, *, clearance: Clearance, extra_params: Iterable[str] = (), now: datetime | None = None
     ) -> None:
-        super().__init__(data, clearance=clearance, besides=besides, now=now)
+        super().__init__(data, clearance=clearance, extra_params=extra_params, now=now)
         if not self.values.get("subject"):
-            raise BadQuery({"subject": ["is needed for a history."]}, "missing_parameter")
-        known = self.moment.visible_history(self.seen)
-        self.queryset = known.filter(timestamp__lte=self.moment.as_of) if self.moment.as_of else known
+            raise InvalidQueryError({"subject": ["is needed for a history."]}, "missing_parameter")
+        known_versions = self.point_in_time.visible_known_versions(self.visible_versions)
+        self.queryset = (
+            known_versions.filter(timestamp__lte=self.point_in_time.as_of)
+            if self.point_in_time.as_of
+            else known_versions
+        )
 
     @cached_property
     def candidates(self) -> MemoryQuerySet:
-        found: MemoryQuerySet = self.qs
-        return found
+        versions: MemoryQuerySet = self.qs
+        return versions
 
     @property
-    def found(self) -> MemoryQuerySet:
-        # The subject leads to them: what is sought is looked for in all of its versions.
-        return self.candidates.read_for(self.sought)
+    def results(self) -> MemoryQuerySet:
+        # The subject already narrows down the rows, so the search terms are matched by scanning all of its versions.
+        return self.candidates.matching_by_scan(self.search_terms)
 
 
-def page(
-    filters: HistoryFilterSet, *, reader: Principal, parameters: Mapping[str, str], names: tuple[str, ...] = RECORD
+def list_page(
+    filters: HistoryFilterSet, *, principal: Principal, params: Mapping[str, str], names: tuple[str, ...] = LIST_FIELDS
 ) -> Page:
-    """The page of versions, the latest event first, that `limit` and `cursor` in `parameters` ask for."""
+    """The page of versions given by `limit` and `cursor` in `params`, the latest event first."""
 
-    def rows_after(place: Place | None, wanted: int) -> list[Record]:
-        found = filters.found.filter(_beyond(place)) if place else filters.found
-        return records(found.order_by(*ORDER)[:wanted], names)
+    def rows_after(keyset: Keyset | None, limit: int) -> list[MemoryRecord]:
+        versions = filters.results.filter(_after_keyset(keyset)) if keyset else filters.results
+        return fetch_records(versions.order_by(*VERSION_ORDER)[:limit], names)
 
-    return pages.paged(rows_after, filters, reader=reader, parameters=parameters)
+    return pagination.paginate(rows_after, filters, principal=principal, params=params)
 
 
-def _beyond(place: Place) -> BeyondVersion:
-    return BeyondVersion(
-        Value(place.timestamp, DateTimeField()),
-        Value(place.memory_id, UUIDField()),
-        Value(place.version, IntegerField()),
+def _after_keyset(keyset: Keyset) -> AfterVersion:
+    return AfterVersion(
+        Value(keyset.timestamp, DateTimeField()),
+        Value(keyset.memory_id, UUIDField()),
+        Value(keyset.version, IntegerField()),
     )

@@ -1,6 +1,6 @@
-"""What somebody would have received, had they asked a question at an earlier instant, beside what they receive now.
+"""Replay: the answer to a query at an earlier point in time, beside the answer now.
 
-It is answered as them, behind the wall of the clearance that they hold now: time travel never declassifies.
+Both are computed as the principal, with the clearance that it has now: time travel never declassifies.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,24 +12,24 @@ from uuid import UUID
 
 from django.http import QueryDict
 
-from memoryhub.firewall import wall
-from memoryhub.firewall.types import Principal
-from memoryhub.memories import pages
-from memoryhub.memories.filters import MOMENT, BadQuery, MemoryFilterSet, read_form
-from memoryhub.memories.moment import Moment
-from memoryhub.memories.pages import Page
-from memoryhub.memories.records import RECORD, Record
-from memoryhub.timetravel import travel
+from memoryhub.firewall import rls
+from memoryhub.firewall.clearance import Principal
+from memoryhub.memories import pagination
+from memoryhub.memories.filters import POINT_IN_TIME_PARAMS, InvalidQueryError, MemoryFilterSet, normalize_form_query
+from memoryhub.memories.pagination import Page
+from memoryhub.memories.point_in_time import PointInTime
+from memoryhub.memories.records import LIST_FIELDS, MemoryRecord
+from memoryhub.timetravel import point_queries
 
-ASKED = ("query", "as", *MOMENT)
-LISTS = ("", "/", "/memories", "/api/memories", "/api/timetravel")
-LONGEST_QUERY = 8_000
-# How a list was shown, and not what was asked of it.
-_MANNERS = ("list", "whole")
+REPLAY_PARAMS = ("query", "as", *POINT_IN_TIME_PARAMS)
+REPLAYABLE_PATHS = ("", "/", "/memories", "/api/memories", "/api/timetravel")
+MAX_QUERY_CHARACTERS = 8_000
+# Parameters of the display, not of the query.
+_DISPLAY_PARAMS = ("back", "full")
 
 
-class Mark(StrEnum):
-    """What became of a record of either answer."""
+class ChangeMark(StrEnum):
+    """How a record of one answer compares with the other answer."""
 
     ONLY_THEN = "only_then"
     ONLY_NOW = "only_now"
@@ -38,19 +38,19 @@ class Mark(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
-    """A place in the answers: what stood there then, what stands there now, or both, if it is the same memory."""
+class RecordPair:
+    """One row of the comparison: the record then, the record now, or both if they are the same memory."""
 
-    then: Record | None
-    now: Record | None
-    mark: Mark
+    then: MemoryRecord | None
+    now: MemoryRecord | None
+    mark: ChangeMark
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replay:
-    """Both answers to one question, whole and in their order."""
+    """Both answers to one query, complete and in their order."""
 
-    moment: Moment
+    point_in_time: PointInTime
     then: Page
     now: Page
 
@@ -59,79 +59,88 @@ class Replay:
         return list(dict.fromkeys(record["memory_id"] for page in (self.then, self.now) for record in page.records))
 
     @property
-    def pairs(self) -> list[Pair]:
-        return list(_pairs(self.then.records, self.now.records))
+    def pairs(self) -> list[RecordPair]:
+        return list(_pair_records(self.then.records, self.now.records))
 
     @property
-    def marks(self) -> dict[UUID, Mark]:
+    def marks(self) -> dict[UUID, ChangeMark]:
         return {(pair.then or pair.now or {})["memory_id"]: pair.mark for pair in self.pairs}
 
 
-def replay(query: str, *, instants: Mapping[str, str], caller: Principal, names: tuple[str, ...] = RECORD) -> Replay:
-    """Answer `query`, the address of a list or what stands behind its question mark, as `caller`, then and now.
+def replay_query(
+    query: str, *, instants: Mapping[str, str], principal: Principal, names: tuple[str, ...] = LIST_FIELDS
+) -> Replay:
+    """Answer `query`, the URL of a list or its query string, as `principal`, then and now.
 
-    `instants` are `as_of` or `known_at` or both; they take the place of those in `query`. Raises BadQuery.
+    `instants` are `as_of` or `known_at` or both; they replace those in `query`. Raises InvalidQueryError.
     """
-    asked = _read(query)
-    if given := {name: value for name, value in instants.items() if value}:
-        for name in MOMENT:
-            asked.pop(name, None)
-        asked.update(given)
-    with wall.behind(caller.clearance):
-        then = travel.travel(asked, reader=caller, names=names)
-        return Replay(moment=then.moment, then=then.page, now=_now(asked, caller, names))
+    params = _parse_query(query)
+    if overrides := {name: value for name, value in instants.items() if value}:
+        for name in POINT_IN_TIME_PARAMS:
+            params.pop(name, None)
+        params.update(overrides)
+    with rls.as_reader(principal.clearance):
+        past_page = point_queries.query_at(params, principal=principal, names=names)
+        return Replay(
+            point_in_time=past_page.point_in_time, then=past_page.page, now=_current_page(params, principal, names)
+        )
 
 
-def _now(asked: QueryDict, caller: Principal, names: tuple[str, ...]) -> Page:
-    """The plain list, or state, as it is when it is asked for without an instant."""
-    of_now = asked.copy()
-    for name in MOMENT:
-        of_now.pop(name, None)
-    of_view = travel.StateFilterSet if of_now.pop("view", [""])[-1] == "state" else MemoryFilterSet
-    filters = of_view(of_now, clearance=caller.clearance, besides=pages.PARAMETERS)
-    return pages.page(
-        filters, reader=caller, parameters={name: of_now.get(name, "") for name in pages.PARAMETERS}, names=names
+def _current_page(params: QueryDict, principal: Principal, names: tuple[str, ...]) -> Page:
+    """The list or the state now, without an instant."""
+    current_params = params.copy()
+    for name in POINT_IN_TIME_PARAMS:
+        current_params.pop(name, None)
+    filter_set_class = (
+        point_queries.StateFilterSet if current_params.pop("view", [""])[-1] == "state" else MemoryFilterSet
+    )
+    filters = filter_set_class(current_params, clearance=principal.clearance, extra_params=pagination.PAGE_PARAMS)
+    return pagination.list_page(
+        filters,
+        principal=principal,
+        params={name: current_params.get(name, "") for name in pagination.PAGE_PARAMS},
+        names=names,
     )
 
 
-def _read(query: str) -> QueryDict:
-    """The question in `query`. A later page is none: its cursor is good for one caller and one instant alone."""
-    if len(query) > LONGEST_QUERY:
-        raise BadQuery({"query": [f"must be at most {LONGEST_QUERY:,} characters long."]})
+def _parse_query(query: str) -> QueryDict:
+    """The parameters in `query`. A cursor is refused, because it is valid only for one caller and one instant."""
+    if len(query) > MAX_QUERY_CHARACTERS:
+        raise InvalidQueryError({"query": [f"must be at most {MAX_QUERY_CHARACTERS:,} characters long."]})
     text = query.strip()
-    is_address = "?" in text or "/" in text.partition("=")[0]
+    is_url = "?" in text or "/" in text.partition("=")[0]
     try:
-        parts = urlsplit(text if is_address else f"?{text}")
-        asked = read_form(QueryDict(parts.query))
+        url = urlsplit(text if is_url else f"?{text}")
+        params = normalize_form_query(QueryDict(url.query))
     except (ValueError, UnicodeError):
-        raise BadQuery({"query": ["is not an address."]}) from None
-    if parts.path not in LISTS:
-        raise BadQuery({"query": ["must be the address of a list of memories, or what stands behind its ?."]})
-    if asked.get("cursor"):
-        raise BadQuery({"query": ["must ask for a first page: leave out the cursor."]})
-    if asked.get("view", "list") not in ("", "list", "state"):
-        raise BadQuery({"query": ["can be replayed for the views list and state."]})
-    for name in [name for name in asked if name in _MANNERS]:
-        del asked[name]
-    return asked
+        raise InvalidQueryError({"query": ["is not an address."]}) from None
+    if url.path not in REPLAYABLE_PATHS:
+        raise InvalidQueryError({"query": ["must be the address of a list of memories, or what stands behind its ?."]})
+    if params.get("cursor"):
+        raise InvalidQueryError({"query": ["must ask for a first page: leave out the cursor."]})
+    if params.get("view", "list") not in ("", "list", "state"):
+        raise InvalidQueryError({"query": ["can be replayed for the views list and state."]})
+    for name in [name for name in params if name in _DISPLAY_PARAMS]:
+        del params[name]
+    return params
 
 
-def _pairs(then: Sequence[Record], now: Sequence[Record]) -> Iterator[Pair]:
-    """The records of both in their orders; a memory that stands elsewhere now has two places."""
-    before, after = ({record["memory_id"]: record for record in page} for page in (then, now))
+def _pair_records(then: Sequence[MemoryRecord], now: Sequence[MemoryRecord]) -> Iterator[RecordPair]:
+    """The records of both answers in order; a memory that has moved within the list has two rows."""
+    past_by_id, current_by_id = ({record["memory_id"]: record for record in page} for page in (then, now))
 
-    def mark(record: Record) -> Mark:
-        one, other = before.get(record["memory_id"]), after.get(record["memory_id"])
-        if one is None or other is None:
-            return Mark.ONLY_NOW if one is None else Mark.ONLY_THEN
-        # A version is what it is for ever.
-        return Mark.SAME if one["version"] == other["version"] else Mark.CHANGED
+    def get_mark(record: MemoryRecord) -> ChangeMark:
+        past_record, current_record = past_by_id.get(record["memory_id"]), current_by_id.get(record["memory_id"])
+        if past_record is None or current_record is None:
+            return ChangeMark.ONLY_NOW if past_record is None else ChangeMark.ONLY_THEN
+        # Versions never change, so the same version number means the same record.
+        return ChangeMark.SAME if past_record["version"] == current_record["version"] else ChangeMark.CHANGED
 
-    matcher = SequenceMatcher(None, list(before), list(after), autojunk=False)
-    for kind, start, end, start_now, end_now in matcher.get_opcodes():
-        if kind == "equal":
-            for one, other in zip(then[start:end], now[start_now:end_now], strict=True):
-                yield Pair(then=one, now=other, mark=mark(one))
+    matcher = SequenceMatcher(None, list(past_by_id), list(current_by_id), autojunk=False)
+    for opcode, start, end, start_now, end_now in matcher.get_opcodes():
+        if opcode == "equal":
+            for past_record, current_record in zip(then[start:end], now[start_now:end_now], strict=True):
+                yield RecordPair(then=past_record, now=current_record, mark=get_mark(past_record))
         else:
-            yield from (Pair(then=record, now=None, mark=mark(record)) for record in then[start:end])
-            yield from (Pair(then=None, now=record, mark=mark(record)) for record in now[start_now:end_now])
+            yield from (RecordPair(then=record, now=None, mark=get_mark(record)) for record in then[start:end])
+            yield from (RecordPair(then=None, now=record, mark=get_mark(record)) for record in now[start_now:end_now])

@@ -67,32 +67,32 @@
 
   function showOwnZone() {
     for (const element of document.querySelectorAll("time[data-local]")) {
-      const words = inOwnZone(element.dateTime);
-      if (words) element.title = words;
+      const localTime = inOwnZone(element.dateTime);
+      if (localTime) element.title = localTime;
     }
     for (const hint of document.querySelectorAll("[data-local-of]")) {
-      const typed = document.getElementById(hint.dataset.localOf)?.value;
-      hint.textContent = typed ? inOwnZone(/(z|[+-]\d\d:?\d\d)$/i.test(typed) ? typed : `${typed}Z`) : "";
+      const value = document.getElementById(hint.dataset.localOf)?.value;
+      hint.textContent = value ? inOwnZone(/(z|[+-]\d\d:?\d\d)$/i.test(value) ? value : `${value}Z`) : "";
       hint.hidden = !hint.textContent;
     }
   }
 
   // The list changes its address without a new page; what stands in the frame of the page follows.
-  function followAddress() {
-    const here = new URL(location.href);
-    for (const field of document.querySelectorAll(".machine-menu [data-here]")) field.value = here.pathname + here.search;
-    for (const name of ["as_of", "known_at", "cursor"]) here.searchParams.delete(name);
-    for (const link of document.querySelectorAll("[data-now]")) link.href = here.pathname + here.search;
+  function syncTimePicker() {
+    const address = new URL(location.href);
+    for (const field of document.querySelectorAll(".time-picker-menu [data-return-url]")) field.value = address.pathname + address.search;
+    for (const name of ["as_of", "known_at", "cursor"]) address.searchParams.delete(name);
+    for (const link of document.querySelectorAll("[data-now]")) link.href = address.pathname + address.search;
   }
 
-  function openMachine() {
-    const menu = find(".machine-menu");
+  function openTimePicker() {
+    const menu = find(".time-picker-menu");
     if (!menu) return;
     menu.open = true;
-    find("[data-moment-input]", menu).focus();
+    find("[data-instant-input]", menu).focus();
   }
 
-  document.addEventListener("input", (event) => { if (event.target.matches("[data-moment-input]")) showOwnZone(); });
+  document.addEventListener("input", (event) => { if (event.target.matches("[data-instant-input]")) showOwnZone(); });
   showOwnZone();
 
   // ---- Copy: always the text as it was written, with everything invisible in it.
@@ -115,9 +115,9 @@
 
   async function textOf(button) {
     if (!button.dataset.copyFrom) return button.dataset.copy;
-    const answer = await fetch(button.dataset.copyFrom, { headers: { Accept: "application/json" } });
-    if (!answer.ok) throw new Error(String(answer.status));
-    return (await answer.json()).content;
+    const response = await fetch(button.dataset.copyFrom, { headers: { Accept: "application/json" } });
+    if (!response.ok) throw new Error(String(response.status));
+    return (await response.json()).content;
   }
 
   // ---- Help
@@ -149,8 +149,8 @@
 
   function move(step) {
     const rows = [...document.querySelectorAll(".row__link")];
-    const at = rows.indexOf(document.activeElement?.closest(".row") && find(".row__link", document.activeElement.closest(".row")));
-    const next = rows[Math.min(Math.max(at + step, 0), rows.length - 1)];
+    const index = rows.indexOf(document.activeElement?.closest(".row") && find(".row__link", document.activeElement.closest(".row")));
+    const next = rows[Math.min(Math.max(index + step, 0), rows.length - 1)];
     next?.focus();
     next?.scrollIntoView({ block: "nearest" });
   }
@@ -169,16 +169,16 @@
     "[": () => find("[data-earlier]")?.click(),
     "]": () => find("[data-later]")?.click(),
     ",": () => find("[data-previous]")?.click(),
-    ".": () => find("[data-following]")?.click(),
+    ".": () => find("[data-next]")?.click(),
     b: () => find("[data-now]")?.click(),
-    w: openMachine,
+    w: openTimePicker,
     t: switchTheme,
     u: () => find("[data-up]")?.click(),
     "?": () => help && openHelp(),
   };
 
   // A page may give keys to what is on it, in place of those above.
-  const pressed = (key) => find(`[data-press="${CSS.escape(key)}"]`);
+  const findKeyTarget = (key) => find(`[data-press="${CSS.escape(key)}"]`);
 
   function press(element) {
     if (element.matches("[type=radio]")) return choose(element);
@@ -191,7 +191,7 @@
   function choose(radio) {
     radio.checked = true;
     showChoice(radio);
-    announce(radio.dataset.words);
+    announce(radio.dataset.label);
     if (radio.dataset.opens) return document.getElementById(radio.dataset.opens).focus();
     const reason = find("#reason");
     if (reason.value.trim()) return radio.form.requestSubmit();
@@ -201,11 +201,11 @@
 
   // Many values may stand between the one that is chosen and the reason for it.
   function showChoice(radio) {
-    find("#chosen").textContent = radio.dataset.words;
+    find("#chosen").textContent = radio.dataset.label;
   }
 
-  document.addEventListener("change", (event) => { if (event.target.matches("[data-words]")) showChoice(event.target); });
-  if (find("[data-words]:checked")) showChoice(find("[data-words]:checked"));
+  document.addEventListener("change", (event) => { if (event.target.matches("[data-label]")) showChoice(event.target); });
+  if (find("[data-label]:checked")) showChoice(find("[data-label]:checked"));
 
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
@@ -213,12 +213,12 @@
     if (event.key === "Escape") return escape(activeElement);
     const bar = activeElement?.closest(".timeline svg a");
     if (bar && event.key.startsWith("Arrow")) return moveBar(bar, event.key === "ArrowRight" || event.key === "ArrowDown" ? 1 : -1);
-    if (activeElement?.closest("[data-play]") && (event.key === "ArrowLeft" || event.key === "ArrowRight")) {
-      return find(event.key === "ArrowLeft" ? "[data-previous]" : "[data-following]")?.click();
+    if (activeElement?.closest("[data-stepper]") && (event.key === "ArrowLeft" || event.key === "ArrowRight")) {
+      return find(event.key === "ArrowLeft" ? "[data-previous]" : "[data-next]")?.click();
     }
     const isTyping = activeElement?.matches("input:not([type=checkbox], [type=radio]), select, textarea, [contenteditable]");
     if (isTyping || help?.open || !keysAreOn()) return;
-    const element = pressed(event.key);
+    const element = findKeyTarget(event.key);
     if (!element && !Object.hasOwn(keys, event.key)) return;
     event.preventDefault();
     if (element) press(element);
@@ -238,29 +238,29 @@
   // ---- htmx: keep the focus, say what came, and say what failed
 
   const banner = find("#banner");
-  let focused = null;
+  let focusedKey = null;
 
-  function failed(event, what) {
+  function showFailure(event, message) {
     const path = event.detail.pathInfo?.finalRequestPath ?? event.detail.requestConfig?.path;
-    find("[data-banner-text]", banner).textContent = what;
+    find("[data-banner-text]", banner).textContent = message;
     find("[data-banner-link]", banner).href = path ?? location.href;
     banner.hidden = false;
   }
 
   const on = (name, handle) => document.addEventListener(`htmx:${name}`, handle);
   on("beforeRequest", () => { banner.hidden = true; });
-  on("beforeSwap", () => { focused = document.activeElement?.dataset.key ?? document.activeElement?.id ?? null; });
-  on("pushedIntoHistory", followAddress);
+  on("beforeSwap", () => { focusedKey = document.activeElement?.dataset.key ?? document.activeElement?.id ?? null; });
+  on("pushedIntoHistory", syncTimePicker);
   on("afterSwap", () => {
     refreshTimes();
     showOwnZone();
     announce(find("#results-summary")?.textContent.trim() ?? "");
-    if (focused === null || document.activeElement !== document.body) return;
-    const again = find(`[data-key="${CSS.escape(focused)}"]`) ?? document.getElementById(focused) ?? find("#results-title");
-    again?.focus({ preventScroll: true });
+    if (focusedKey === null || document.activeElement !== document.body) return;
+    const target = find(`[data-key="${CSS.escape(focusedKey)}"]`) ?? document.getElementById(focusedKey) ?? find("#results-title");
+    target?.focus({ preventScroll: true });
   });
-  on("responseError", (event) => failed(event, `The server answered ${event.detail.xhr.status}, so this page shows what it showed before.`));
-  on("sendError", (event) => failed(event, "The server cannot be reached, so this page shows what it showed before."));
-  on("timeout", (event) => failed(event, "The server took too long, so this page shows what it showed before."));
-  on("swapError", (event) => failed(event, "The answer could not be shown."));
+  on("responseError", (event) => showFailure(event, `The server answered ${event.detail.xhr.status}, so this page shows what it showed before.`));
+  on("sendError", (event) => showFailure(event, "The server cannot be reached, so this page shows what it showed before."));
+  on("timeout", (event) => showFailure(event, "The server took too long, so this page shows what it showed before."));
+  on("swapError", (event) => showFailure(event, "The answer could not be shown."));
 })();

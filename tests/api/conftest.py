@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.builders import make_key
+from tests.factories import make_key
 
 
 @pytest.fixture

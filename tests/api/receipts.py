@@ -24,7 +24,7 @@ class Receipt:
     version: int | None = None
     code: str = ""
     errors: Mapping[str, list[str]] = field(default_factory=dict)
-    decision: UUID | None = None
+    decision_id: UUID | None = None
     warnings: Any = None
 
     @property
@@ -32,7 +32,7 @@ class Receipt:
         return self.outcome in STORED
 
     @property
-    def short(self) -> tuple[int, str]:
+    def status_and_outcome(self) -> tuple[int, str]:
         """The status, with the outcome or, where nothing was stored, the reason."""
         return self.status, self.code or self.outcome
 
@@ -44,35 +44,35 @@ def write_path(on_conflict: str = "") -> str:
 def post_memory(client: Any, *, on_conflict: str = "", **fields: Any) -> Receipt:
     """Write one memory of exactly these fields, as the caller whom the fixture `api` made."""
     response = client.post(write_path(on_conflict), fields)
-    (receipt,) = receipts_of(response.status_code, response.content)
+    (receipt,) = parse_receipts(response.status_code, response.content)
     return receipt
 
 
 def post_batch(client: Any, *items: Mapping[str, Any], on_conflict: str = "") -> list[Receipt]:
     response = client.post(write_path(on_conflict), list(items))
-    return receipts_of(response.status_code, response.content)
+    return parse_receipts(response.status_code, response.content)
 
 
-def receipts_of(status: int, body: bytes) -> list[Receipt]:
+def parse_receipts(status: int, body: bytes) -> list[Receipt]:
     """The receipts in an answer to a write: one, or one for each item of a batch."""
     document = json.loads(body)
-    return [_receipt(status, item) for item in document.get("results", [document])]
+    return [_to_receipt(status, item) for item in document.get("results", [document])]
 
 
-def _receipt(status: int, item: Mapping[str, Any]) -> Receipt:
+def _to_receipt(status: int, item: Mapping[str, Any]) -> Receipt:
     code = item.get("code", "")
     return Receipt(
         status=status,
         outcome=item.get("outcome") or _OUTCOME_OF_CODE.get(code, "rejected"),
         payload_id=item.get("payload_id"),
-        memory_id=_id(item.get("memory_id")),
+        memory_id=_parse_uuid(item.get("memory_id")),
         version=item.get("version"),
         code=code,
         errors=item.get("errors") or {},
-        decision=_id(item.get("decision")),
+        decision_id=_parse_uuid(item.get("decision_id")),
         warnings=item.get("warnings"),
     )
 
 
-def _id(value: str | None) -> UUID | None:
+def _parse_uuid(value: str | None) -> UUID | None:
     return UUID(value) if value else None

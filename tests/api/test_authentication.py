@@ -13,25 +13,25 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from memoryhub.api.middleware import IS_KNOWN, VERIFY
-from memoryhub.firewall.models import ApiKey, ClearanceRecord
+from memoryhub.firewall.models import ApiKey, ClearanceProfile
 from memoryhub.memories.models import Memory
-from tests.api.answers import problem, refused, told
-from tests.builders import envelope, make_key, make_memory, make_user
-from tests.matrix import CALLERS
-from tests.test_authorization import LISTED, row
+from memoryhub.middleware import CHECK_CREDENTIAL_ONLY, IS_AUTHENTICATED
+from tests.api.responses import assert_any_problem, assert_problem, comparable_response
+from tests.authorization_matrix import CALLERS
+from tests.factories import envelope, make_key, make_memory, make_user
+from tests.test_authorization import LISTED_CELLS, matrix_row
 
 pytestmark = pytest.mark.django_db
 
-MISSING = "00000000-0000-4000-8000-000000000000"
+MISSING_ID = "00000000-0000-4000-8000-000000000000"
 # Each route of the API with what it answers to a key that is none any more.
 ROUTES = [
-    (method, "/" + re.sub(r"<uuid:\w+>", MISSING, route.pattern).replace("^(?P<rest>.*)$", "no/such/route"),
-     (row(method, route) or ())[CALLERS.index("expired")])
-    for method, route in LISTED
+    (method, "/" + re.sub(r"<uuid:\w+>", MISSING_ID, route.pattern).replace("^(?P<rest>.*)$", "no/such/route"),
+     (matrix_row(method, route) or ())[CALLERS.index("expired")])
+    for method, route in LISTED_CELLS
     if route.pattern.startswith(("api/", "ready", "health"))
 ]  # fmt: skip
-MALFORMED = [
+MALFORMED_HEADERS = [
     "Bearer", "Bearer ", "Bearer  ", "bearer", "Bearer\tmh_0123456789abcdef", "Bearer a b", "Bearer " + "x" * 10_000,
     "Bearer mh_\x00" + "0" * 20, "\x00", "Bearer \x00", "Bearer é" + "0" * 20, "Bearer \xff\xfe", "é",
     "Basic dXNlcjpwYXNz",
@@ -41,84 +41,92 @@ MALFORMED = [
 ]  # fmt: skip
 
 
-def call(client: Client, method: str, path: str, **extra: Any) -> Any:
+def send_request(client: Client, method: str, path: str, **extra: Any) -> Any:
     return client.generic(method, path, **extra)
 
 
-def bearer(secret: str) -> dict[str, str]:
+def auth_header(secret: str) -> dict[str, str]:
     return {"HTTP_AUTHORIZATION": f"Bearer {secret}"}
 
 
-def _expired() -> str:
+def _expired_key() -> str:
     return make_key(scopes="read write admin", expiry=timedelta(seconds=-1))
 
 
-def _revoked() -> str:
+def _revoked_key() -> str:
     secret = make_key(scopes="read write admin")
     ApiKey.objects.filter(token_key=secret[:15]).update(revoked_at=timezone.now())
     return secret
 
 
-def _of_a_disabled_user() -> str:
+def _key_of_disabled_user() -> str:
     secret = make_key(scopes="read write admin", owner="left")
     User.objects.filter(username="left").update(is_active=False)
     return secret
 
 
-def _of_a_deleted_user() -> str:
+def _key_of_deleted_user() -> str:
     secret = make_key(scopes="read write admin", owner="gone")
     User.objects.get(username="gone").delete()
     return secret
 
 
-def _almost() -> str:
+def _altered_key() -> str:
     """A good key with its last character changed."""
     secret = make_key(scopes="read write admin")
     return secret[:-1] + ("0" if secret[-1] != "0" else "1")
 
 
-REFUSED: dict[str, Callable[[], str]] = {
-    "expired": _expired,
-    "revoked": _revoked,
-    "of a disabled user": _of_a_disabled_user,
-    "of a deleted user": _of_a_deleted_user,
-    "almost right": _almost,
+INVALID_KEYS: dict[str, Callable[[], str]] = {
+    "expired": _expired_key,
+    "revoked": _revoked_key,
+    "of a disabled user": _key_of_disabled_user,
+    "of a deleted user": _key_of_deleted_user,
+    "almost right": _altered_key,
     "the public half": lambda: make_key(scopes="read")[:15],
     "never made": lambda: "mh_" + "a" * 61,
 }
 
 
-@pytest.mark.parametrize("reason", REFUSED)
+@pytest.mark.parametrize("reason", INVALID_KEYS)
 @pytest.mark.parametrize(("method", "path", "expected"), ROUTES, ids=str)
 def test_a_key_that_is_none_or_none_any_more_opens_nothing(method, path, expected, reason):
-    answer = call(Client(), method, path, **bearer(REFUSED[reason]()))
+    response = send_request(Client(), method, path, **auth_header(INVALID_KEYS[reason]()))
 
-    assert answer.status_code == expected
+    assert response.status_code == expected
     if expected == 401:
-        assert answer["WWW-Authenticate"] == "Bearer"
+        assert response["WWW-Authenticate"] == "Bearer"
 
 
 @pytest.mark.parametrize(("method", "path", "expected"), ROUTES, ids=str)
 def test_a_header_that_is_malformed_is_refused_like_any_other(method, path, expected):
-    answers = {header: call(Client(), method, path, HTTP_AUTHORIZATION=header) for header in MALFORMED}
+    answers = {header: send_request(Client(), method, path, HTTP_AUTHORIZATION=header) for header in MALFORMED_HEADERS}
 
     assert {header: a.status_code for header, a in answers.items() if a.status_code != expected} == {}
     if expected == 401:
-        first = told(answers["Bearer"])
-        assert [header for header, answer in answers.items() if told(answer) != first] == []
+        first = comparable_response(answers["Bearer"])
+        assert [header for header, response in answers.items() if comparable_response(response) != first] == []
 
 
 def test_every_refused_key_gets_the_same_answer_except_to_who_holds_the_secret_of_an_old_one():
-    unknown = [make for reason, make in REFUSED.items() if reason not in ("expired", "revoked")]
-    answers = [told(call(Client(), "GET", "/api/memories", **bearer(make()))) for make in unknown]
+    unknown = [
+        make_invalid_key for reason, make_invalid_key in INVALID_KEYS.items() if reason not in ("expired", "revoked")
+    ]
+    responses = [
+        comparable_response(send_request(Client(), "GET", "/api/memories", **auth_header(make_invalid_key())))
+        for make_invalid_key in unknown
+    ]
 
-    assert [answer for answer in answers if answer != answers[0]] == []
-    for code, make in (("key_expired", _expired), ("key_revoked", _revoked)):
-        secret = make()
-        wrong = secret[:-1] + ("0" if secret[-1] != "0" else "1")
-        problem(call(Client(), "GET", "/api/memories", **bearer(secret)), 401, code)
-        assert told(call(Client(), "GET", "/api/memories", **bearer(wrong))) == answers[0]
-    assert told(call(Client(), "GET", "/api/memories"))[2] == answers[0][2]
+    assert [response for response in responses if response != responses[0]] == []
+    for code, make_invalid_key in (("key_expired", _expired_key), ("key_revoked", _revoked_key)):
+        secret = make_invalid_key()
+        wrong_secret = secret[:-1] + ("0" if secret[-1] != "0" else "1")
+        assert_problem(send_request(Client(), "GET", "/api/memories", **auth_header(secret)), 401, code)
+        assert (
+            comparable_response(send_request(Client(), "GET", "/api/memories", **auth_header(wrong_secret)))
+            == responses[0]
+        )
+    assert comparable_response(send_request(Client(), "GET", "/api/memories"))[2] == responses[0][2]
 
 
 def test_a_bad_key_is_not_saved_by_a_session_beside_it():
@@ -126,9 +134,9 @@ def test_a_bad_key_is_not_saved_by_a_session_beside_it():
     client = Client()
     client.force_login(User.objects.get(), "django.contrib.auth.backends.ModelBackend")
 
-    assert call(client, "GET", "/api/memories").status_code == 200
-    for header in MALFORMED:
-        problem(call(client, "GET", "/api/memories", HTTP_AUTHORIZATION=header), 401, "unauthorized")
+    assert send_request(client, "GET", "/api/memories").status_code == 200
+    for header in MALFORMED_HEADERS:
+        assert_problem(send_request(client, "GET", "/api/memories", HTTP_AUTHORIZATION=header), 401, "unauthorized")
 
 
 def test_the_database_holds_no_key_that_can_be_used():
@@ -186,28 +194,28 @@ def test_a_clearance_that_is_lowered_holds_from_the_next_request_on(api):
     etag = secret.get(path)["ETag"]
     assert session.get(path).status_code == 200
 
-    ClearanceRecord.objects.update(max_tier="public")
+    ClearanceProfile.objects.update(max_tier="public")
 
-    for answer in (secret.get(path), session.get(path), secret.client.get(path, headers={"If-None-Match": etag})):
-        problem(answer, 404, "not_found")
+    for response in (secret.get(path), session.get(path), secret.client.get(path, headers={"If-None-Match": etag})):
+        assert_problem(response, 404, "not_found")
 
 
 def test_a_key_that_is_revoked_or_expires_stops_at_once(api, time_machine):
-    revoked, expiring = api(make_key()), api(make_key(expiry=timedelta(hours=1)))
-    assert (revoked.get("/api/facets").status_code, expiring.get("/api/facets").status_code) == (200, 200)
+    revoked_client, expiring_client = api(make_key()), api(make_key(expiry=timedelta(hours=1)))
+    assert (revoked_client.get("/api/facets").status_code, expiring_client.get("/api/facets").status_code) == (200, 200)
 
     ApiKey.objects.filter(expiry__gt=timezone.now() + timedelta(days=1)).update(revoked_at=timezone.now())
-    problem(revoked.get("/api/facets"), 401, "key_revoked")
-    assert expiring.get("/api/facets").status_code == 200
+    assert_problem(revoked_client.get("/api/facets"), 401, "key_revoked")
+    assert expiring_client.get("/api/facets").status_code == 200
     time_machine.move_to(timezone.now() + timedelta(hours=1, seconds=1), tick=True)
-    problem(expiring.get("/api/facets"), 401, "key_expired")
+    assert_problem(expiring_client.get("/api/facets"), 401, "key_expired")
 
     assert ApiKey.objects.count() == 2, "keys stay on record"
 
 
 class TestSessions:
     @pytest.fixture
-    def browser(self) -> Client:
+    def browser_client(self) -> Client:
         """A signed-in administrator whose browser checks what a browser checks."""
         make_user("root", scopes="admin", max_tier="restricted")
         client = Client(enforce_csrf_checks=True)
@@ -218,50 +226,56 @@ class TestSessions:
         "content_type",
         ["application/json", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""],
     )
-    def test_cannot_write_without_a_csrf_token(self, browser, content_type):
-        answer = browser.post("/api/memories", b'{"payload_id": "x", "content": "y"}', content_type=content_type)
+    def test_cannot_write_without_a_csrf_token(self, browser_client, content_type):
+        response = browser_client.post(
+            "/api/memories", b'{"payload_id": "x", "content": "y"}', content_type=content_type
+        )
 
-        assert refused(answer)["code"] in ("forbidden", "bad_request")
+        assert assert_any_problem(response)["code"] in ("forbidden", "bad_request")
         assert not Memory.objects.exists()
 
-    def test_write_with_a_csrf_token(self, browser):
+    def test_write_with_a_csrf_token(self, browser_client):
         token = "a" * 32
-        browser.cookies["csrftoken"] = token
+        browser_client.cookies["csrftoken"] = token
 
-        answer = browser.post("/api/memories", envelope(), "application/json", headers={"X-CSRFToken": token})
+        response = browser_client.post("/api/memories", envelope(), "application/json", headers={"X-CSRFToken": token})
 
-        assert answer.status_code == 201
+        assert response.status_code == 201
         assert Memory.objects.get().actor_type == "user"
 
-    def test_do_not_write_for_a_foreign_origin(self, browser):
+    def test_do_not_write_for_a_foreign_origin(self, browser_client):
         token = "a" * 32
-        browser.cookies["csrftoken"] = token
+        browser_client.cookies["csrftoken"] = token
         headers = {"X-CSRFToken": token, "Origin": "https://evil.example"}
 
-        problem(browser.post("/api/memories", envelope(), "application/json", headers=headers), 403, "forbidden")
+        assert_problem(
+            browser_client.post("/api/memories", envelope(), "application/json", headers=headers), 403, "forbidden"
+        )
 
-    def test_are_ignored_where_a_key_is_given(self, browser):
+    def test_are_ignored_where_a_key_is_given(self, browser_client):
         """The cookies are an administrator's, the key may only read what is public: the key decides."""
         make_memory(tier="restricted")
         key = {"Authorization": f"Bearer {make_key(scopes='read')}"}
 
-        assert browser.get("/api/memories", headers=key).json()["records"] == []
-        problem(browser.post("/api/memories", envelope(), "application/json", headers=key), 403, "forbidden")
+        assert browser_client.get("/api/memories", headers=key).json()["records"] == []
+        assert_problem(
+            browser_client.post("/api/memories", envelope(), "application/json", headers=key), 403, "forbidden"
+        )
 
-    def test_have_no_say_in_the_write_of_a_key(self, browser):
-        browser.cookies["csrftoken"] = "nonsense"
-        browser.cookies["sessionid"] = "\x00nonsense"
+    def test_have_no_say_in_the_write_of_a_key(self, browser_client):
+        browser_client.cookies["csrftoken"] = "nonsense"
+        browser_client.cookies["sessionid"] = "\x00nonsense"
         key = {"Authorization": f"Bearer {make_key(scopes='write')}"}
 
-        assert browser.post("/api/memories", envelope(), "application/json", headers=key).status_code == 201
+        assert browser_client.post("/api/memories", envelope(), "application/json", headers=key).status_code == 201
 
-    def test_end_when_the_user_is_disabled_or_signs_out(self, browser):
-        assert browser.get("/api/memories").status_code == 200
+    def test_end_when_the_user_is_disabled_or_signs_out(self, browser_client):
+        assert browser_client.get("/api/memories").status_code == 200
         User.objects.update(is_active=False)
-        problem(browser.get("/api/memories"), 401, "unauthorized")
+        assert_problem(browser_client.get("/api/memories"), 401, "unauthorized")
         User.objects.update(is_active=True)
-        browser.logout()
-        problem(browser.get("/api/memories"), 401, "unauthorized")
+        browser_client.logout()
+        assert_problem(browser_client.get("/api/memories"), 401, "unauthorized")
 
 
 @pytest.mark.parametrize(
@@ -270,7 +284,7 @@ class TestSessions:
 )
 def test_a_credential_is_verified_without_asking_for_anything(credential, is_good, django_user_model):
     client = Client()
-    sent: dict[str, Any] = {
+    request_headers: dict[str, Any] = {
         "key": {"HTTP_AUTHORIZATION": f"Bearer {make_key()}"},
         "wrong key": {"HTTP_AUTHORIZATION": "Bearer mh_0123456789abcdef0123456789"},
         "no key": {"HTTP_AUTHORIZATION": "Basic abc"},
@@ -280,9 +294,9 @@ def test_a_credential_is_verified_without_asking_for_anything(credential, is_goo
     elif credential == "wrong session":
         client.cookies["sessionid"] = "abc"
 
-    verified: dict[str, Any] = {**sent, VERIFY: True}
-    answer = client.get("/api/memories", **verified)
+    verified_headers: dict[str, Any] = {**request_headers, CHECK_CREDENTIAL_ONLY: True}
+    response = client.get("/api/memories", **verified_headers)
 
-    assert answer.status_code == 204
-    assert (IS_KNOWN in answer.wsgi_request.META) == is_good
-    assert client.get("/api/memories", **sent).status_code == (200 if is_good else 401)
+    assert response.status_code == 204
+    assert (IS_AUTHENTICATED in response.wsgi_request.META) == is_good
+    assert client.get("/api/memories", **request_headers).status_code == (200 if is_good else 401)

@@ -14,22 +14,21 @@ from django.test import Client
 from psycopg import errors, pq, sql
 from structlog.testing import capture_logs
 
-from memoryhub import faults
-from memoryhub.faults import OutcomeUnknown, fault_of, sqlstate_of
-from memoryhub.memories import pages
+from memoryhub.core.errors import INTERNAL, CommitOutcomeUnknownError, classify_error, find_sqlstate
+from memoryhub.memories import pagination
 from memoryhub.memories.models import Memory
-from tests.api.answers import problem
-from tests.builders import envelope, make_key, make_memory, make_user
-from tests.harness.databases import address
+from tests.api.responses import assert_problem
+from tests.factories import envelope, make_key, make_memory, make_user
+from tests.harness.databases import database_dsn
 
 JSON = "application/json"
 UNKNOWN = "/api/memories/00000000-0000-4000-8000-000000000000"
-LONG = str(settings.MEMORYHUB.max_body_bytes + 1)
+TOO_LONG = str(settings.APP_CONFIG.max_body_bytes + 1)
 
 # (method, path, body, headers) → (status, code)
-CORPUS: list[tuple[str, str, str, dict[str, str], int, str]] = [
+ERROR_CASES: list[tuple[str, str, str, dict[str, str], int, str]] = [
     ("GET", "/api/memories?tier=x", "", {}, 400, "invalid_parameter"),
-    ("GET", "/api/memories?cursor=x", "", {}, 400, "bad_cursor"),
+    ("GET", "/api/memories?cursor=x", "", {}, 400, "invalid_cursor"),
     ("GET", "/api/memories?limit=x", "", {}, 400, "invalid_parameter"),
     ("GET", "/api/memories?" + "&".join(f"p{n}=1" for n in range(10_000)), "", {}, 400, "bad_request"),
     ("GET", UNKNOWN, "", {}, 404, "not_found"),
@@ -56,7 +55,7 @@ CORPUS: list[tuple[str, str, str, dict[str, str], int, str]] = [
     ("POST", "/api/memories", '{"payload_id": "p", "content": "x"}', {}, 409, "payload_id_conflict"),
     ("POST", "/api/memories", "{}", {"CONTENT_TYPE": "text/xml"}, 415, "unsupported_media_type"),
     ("POST", "/api/memories", "{}", {"HTTP_CONTENT_ENCODING": "gzip"}, 415, "unsupported_media_type"),
-    ("POST", "/api/memories", "{}", {"CONTENT_LENGTH": LONG}, 413, "too_large"),
+    ("POST", "/api/memories", "{}", {"CONTENT_LENGTH": TOO_LONG}, 413, "too_large"),
     ("POST", "/api/memories", "{}", {"CONTENT_LENGTH": "9" * 5_000}, 413, "too_large"),
     ("POST", "/api/memories", "{}", {"CONTENT_LENGTH": "",
     "HTTP_TRANSFER_ENCODING": "chunked"}, 411, "length_required"),
@@ -75,12 +74,12 @@ def send(key: str, method: str, path: str, body: str = "", **headers: str) -> An
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("case", CORPUS, ids=lambda case: f"{case[5]}-{case[0]}-{case[1][:40]}")
+@pytest.mark.parametrize("case", ERROR_CASES, ids=lambda case: f"{case[5]}-{case[0]}-{case[1][:40]}")
 def test_every_refusal_is_a_problem_with_a_stable_code(key, case):
     method, path, body, headers, status, code = case
     make_memory(payload_id="p")
 
-    problem(send(key, method, path, body, **headers), status, code)
+    assert_problem(send(key, method, path, body, **headers), status, code)
 
 
 @pytest.mark.django_db
@@ -91,12 +90,12 @@ def test_a_form_is_refused_from_a_signed_in_user_too(kind):
     client = Client(enforce_csrf_checks=True, raise_request_exception=False)
     client.force_login(make_user("ada", scopes="admin"), "django.contrib.auth.backends.ModelBackend")
     client.cookies["csrftoken"] = "a" * 32
-    many = "&".join(f"f{n}=1" for n in range(10_000))
+    many_fields = "&".join(f"f{n}=1" for n in range(10_000))
 
-    problem(client.generic("POST", "/api/memories", many, kind), 415, "unsupported_media_type")
+    assert_problem(client.generic("POST", "/api/memories", many_fields, kind), 415, "unsupported_media_type")
 
 
-STATES = {
+SQLSTATE_CASES = {
     "22001": (400, "invalid_value"), "22003": (400, "invalid_value"), "22008": (400, "invalid_value"),
     "22021": (400, "invalid_value"), "22P02": (400, "invalid_value"), "22P05": (400, "invalid_value"),
     "54000": (413, "too_large"), "54001": (413, "too_large"),
@@ -109,29 +108,29 @@ STATES = {
     "57P03": (503, "database_unavailable"), "25006": (503, "read_only"),
     "23505": (500, "internal"), "42601": (500, "internal"), "42P01": (500, "internal"), "XX000": (500, "internal"),
 }  # fmt: skip
-SECRET = 'Key (payload_id)=(secret) violates constraint "memories_identity"'
+SECRET_DETAIL = 'Key (payload_id)=(secret) violates constraint "memories_identity"'
 
 
-def _raised(cause: BaseException, wrapper: type[Exception]) -> Exception:
+def _chained_error(cause: BaseException, wrapper_class: type[Exception]) -> Exception:
     try:
-        raise wrapper(SECRET) from cause
-    except wrapper as error:
+        raise wrapper_class(SECRET_DETAIL) from cause
+    except wrapper_class as error:
         return error
 
 
-@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("state", SQLSTATE_CASES)
 def test_each_state_of_the_database_has_its_answer(state):
-    fault = fault_of(_raised(errors.lookup(state)(SECRET), DatabaseError))
+    fault = classify_error(_chained_error(errors.lookup(state)(SECRET_DETAIL), DatabaseError))
 
-    assert (fault.status, fault.code) == STATES[state]
+    assert (fault.status, fault.code) == SQLSTATE_CASES[state]
     assert (fault.retry_after_seconds is not None) == (fault.status == 503)
 
 
 def test_no_state_of_the_database_gives_anything_away():
-    every = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, psycopg.Error)]
-    assert len(every) > 200
-    for kind in every:
-        fault = fault_of(_raised(kind(SECRET), DatabaseError))
+    error_types = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, psycopg.Error)]
+    assert len(error_types) > 200
+    for kind in error_types:
+        fault = classify_error(_chained_error(kind(SECRET_DETAIL), DatabaseError))
         assert fault.status in (400, 413, 500, 503)
         assert (fault.status == 503) == bool(fault.retry_after_seconds)
         assert "secret" not in fault.detail
@@ -143,27 +142,27 @@ def test_no_state_of_the_database_gives_anything_away():
         (OperationalError("connection failed"), "database_unavailable"),
         (InterfaceError("connection already closed"), "database_unavailable"),
         (psycopg.OperationalError("server closed the connection"), "database_unavailable"),
-        (_raised(psycopg.OperationalError("consuming input failed"), OperationalError), "database_unavailable"),
-        (OutcomeUnknown(), "outcome_unknown"),
+        (_chained_error(psycopg.OperationalError("consuming input failed"), OperationalError), "database_unavailable"),
+        (CommitOutcomeUnknownError(), "outcome_unknown"),
         (DatabaseError("something"), "internal"),
         (ValueError("something"), "internal"),
     ],
 )
-def test_a_fault_without_a_state_is_told_by_its_kind(error, code):
-    assert fault_of(error).code == code
+def test_an_error_without_a_sqlstate_is_classified_by_its_type(error, code):
+    assert classify_error(error).code == code
 
 
 @contextmanager
-def locked(table: str) -> Iterator[None]:
+def lock_table(table: str) -> Iterator[None]:
     """Another session has the table for itself."""
-    with psycopg.connect(**connection.get_connection_params() | {"cursor_factory": psycopg.Cursor}) as other:
-        other.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+    with psycopg.connect(**connection.get_connection_params() | {"cursor_factory": psycopg.Cursor}) as other_session:
+        other_session.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
         yield
-        other.rollback()
+        other_session.rollback()
 
 
 @contextmanager
-def setting(name: str, value: str) -> Iterator[None]:
+def session_setting(name: str, value: str) -> Iterator[None]:
     """A setting of this test's session with the database."""
     with connection.cursor() as cursor:
         cursor.execute(f"SET {name} = {value}")
@@ -175,24 +174,24 @@ def setting(name: str, value: str) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    "words",
+    "server_message",
     [
         "FATAL:  sorry, too many clients already",
         "FATAL:  remaining connection slots are reserved for roles with the SUPERUSER attribute",
         'FATAL:  too many connections for role "memoryhub_app"',
     ],
 )
-def test_a_session_that_the_server_refuses_for_want_of_room_has_the_state_that_libpq_does_not_pass_on(words):
-    error = _raised(psycopg.OperationalError(f"connection failed: {words}"), OperationalError)
+def test_a_session_that_the_server_refuses_for_want_of_room_has_the_state_that_libpq_does_not_pass_on(server_message):
+    error = _chained_error(psycopg.OperationalError(f"connection failed: {server_message}"), OperationalError)
 
-    assert (fault_of(error).code, sqlstate_of(error)) == ("too_many_connections", "53300")
+    assert (classify_error(error).code, find_sqlstate(error)) == ("too_many_connections", "53300")
 
 
 @contextmanager
-def full_database() -> Iterator[None]:
+def exhaust_connections() -> Iterator[None]:
     """No further session may begin in the database."""
     name = sql.Identifier(str(connection.settings_dict["NAME"]))
-    with psycopg.connect(address(str(connection.settings_dict["NAME"])), autocommit=True) as operator:
+    with psycopg.connect(database_dsn(str(connection.settings_dict["NAME"])), autocommit=True) as operator:
         operator.execute(sql.SQL("ALTER DATABASE {} CONNECTION LIMIT 0").format(name))
         connection.close()
         try:
@@ -203,7 +202,7 @@ def full_database() -> Iterator[None]:
 
 
 @contextmanager
-def read_only_database() -> Iterator[None]:
+def make_database_read_only() -> Iterator[None]:
     """The database accepts no writes from sessions that begin meanwhile."""
     name = connection.ops.quote_name(connection.settings_dict["NAME"])
     with connection.cursor() as cursor:
@@ -212,22 +211,22 @@ def read_only_database() -> Iterator[None]:
     try:
         yield
     finally:
-        with psycopg.connect(address(connection.settings_dict["NAME"]), autocommit=True) as session:
+        with psycopg.connect(database_dsn(connection.settings_dict["NAME"]), autocommit=True) as session:
             session.execute("SET default_transaction_read_only = off")
             session.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only".encode())
 
 
 @contextmanager
-def no_database() -> Iterator[None]:
+def disconnect_database() -> Iterator[None]:
     """The server is gone: nobody listens where it was."""
     connection.close()
-    there = dict(connection.settings_dict)
+    other_settings = dict(connection.settings_dict)
     connection.settings_dict["HOST"] = "/nonexistent/socket"
     try:
         yield
     finally:
         connection.close()
-        connection.settings_dict.update(there)
+        connection.settings_dict.update(other_settings)
 
 
 @pytest.mark.django_db
@@ -236,16 +235,16 @@ def no_database() -> Iterator[None]:
     [
         ("read", "POST", "/api/memories", "`write`"),
         ("write", "GET", "/api/memories", "`read`"),
-        ("read", "GET", "/api/ledger", "`audit`"),
-        ("read", "POST", "/api/memories/secrets", "`inspect`"),
-        ("inspect", "POST", "/api/memories/labels", "`read`"),
-        ("read inspect", "POST", "/api/policies", "`admin`"),
+        ("read", "GET", "/api/audit", "`audit`"),
+        ("read", "POST", "/api/memories/secrets", "`curate`"),
+        ("curate", "POST", "/api/memories/classify", "`read`"),
+        ("read curate", "POST", "/api/policies", "`admin`"),
     ],
 )
 def test_a_scope_that_is_missing_is_named(scopes, method, path, missing):
-    answer = send(make_key(scopes=scopes, source="test"), method, path, "{}")
+    response = send(make_key(scopes=scopes, source="test"), method, path, "{}")
 
-    assert missing in problem(answer, 403, "forbidden")["detail"]
+    assert missing in assert_problem(response, 403, "forbidden")["detail"]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -254,39 +253,39 @@ class TestOnARealServer:
 
     def test_a_statement_that_takes_too_long_says_so(self, key):
         make_memory()
-        with setting("statement_timeout", "100"), locked("memories"):
-            answers = [send(key, "GET", "/api/memories"), send(key, "POST", "/api/memories", json.dumps(envelope()))]
+        with session_setting("statement_timeout", "100"), lock_table("memories"):
+            responses = [send(key, "GET", "/api/memories"), send(key, "POST", "/api/memories", json.dumps(envelope()))]
 
-        for answer in answers:
-            problem(answer, 503, "query_timeout")
-            assert int(answer["Retry-After"]) > 0
+        for response in responses:
+            assert_problem(response, 503, "query_timeout")
+            assert int(response["Retry-After"]) > 0
         assert send(key, "GET", "/api/memories").status_code == 200
 
     def test_a_table_that_is_locked_is_busy(self, key):
-        with setting("lock_timeout", "100"), locked("memories"):
-            answers = [send(key, "GET", path) for path in ("/api/memories", "/api/facets?q=a", UNKNOWN)]
-            answers.append(send(key, "POST", "/api/memories", json.dumps(envelope())))
+        with session_setting("lock_timeout", "100"), lock_table("memories"):
+            responses = [send(key, "GET", path) for path in ("/api/memories", "/api/facets?q=a", UNKNOWN)]
+            responses.append(send(key, "POST", "/api/memories", json.dumps(envelope())))
 
-        for answer in answers:
-            problem(answer, 503, "busy")
-            assert int(answer["Retry-After"]) > 0
+        for response in responses:
+            assert_problem(response, 503, "busy")
+            assert int(response["Retry-After"]) > 0
 
-    def test_a_writer_that_waits_too_long_for_another_is_told_so(self, key):
+    def test_a_writer_that_waits_too_long_for_another_gets_a_problem(self, key):
         make_memory()
-        with setting("lock_timeout", "100"), locked("record_clock"):
-            problem(send(key, "POST", "/api/memories", json.dumps(envelope())), 503, "busy")
+        with session_setting("lock_timeout", "100"), lock_table("record_clock"):
+            assert_problem(send(key, "POST", "/api/memories", json.dumps(envelope())), 503, "busy")
             assert send(key, "GET", "/api/memories").status_code == 200
         assert Memory.objects.count() == 1
 
     def test_a_database_that_takes_no_writes_is_read_only_and_its_status_degraded(self, key):
         make_memory()
-        with read_only_database():
-            answer = send(key, "POST", "/api/memories", json.dumps(envelope()))
-            problem(answer, 503, "read_only")
-            assert int(answer["Retry-After"]) > 0
+        with make_database_read_only():
+            response = send(key, "POST", "/api/memories", json.dumps(envelope()))
+            assert_problem(response, 503, "read_only")
+            assert int(response["Retry-After"]) > 0
             assert send(key, "GET", "/api/memories").status_code == 200
-            travelled = send(key, "GET", "/api/timetravel?as_of=2999-01-01&known_at=2999-01-01")
-            assert (travelled.status_code, len(travelled.json()["records"])) == (200, 1)
+            travel_response = send(key, "GET", "/api/timetravel?as_of=2999-01-01&known_at=2999-01-01")
+            assert (travel_response.status_code, len(travel_response.json()["records"])) == (200, 1)
             status = send(key, "GET", "/api/status")
             assert (status.status_code, status.json()["status"]) == (200, "degraded")
             assert status.json()["database"]["healthy"] is False
@@ -295,7 +294,7 @@ class TestOnARealServer:
         connection.close()
 
     def test_a_connection_from_when_the_database_took_no_writes_is_not_used_when_it_does_again(self, key):
-        with read_only_database():
+        with make_database_read_only():
             assert send(key, "GET", "/api/memories").status_code == 200
             old = connection.connection
 
@@ -304,44 +303,44 @@ class TestOnARealServer:
         assert old.closed
 
     def test_a_database_that_is_gone_is_unavailable(self, key):
-        with no_database():
-            answers = [
+        with disconnect_database():
+            responses = [
                 send(key, "GET", path)
                 for path in ("/api/memories", "/api/facets", "/api/histogram", "/api/status", UNKNOWN, "/ready")
             ]
-            answers.append(send(key, "POST", "/api/memories", json.dumps(envelope())))
+            responses.append(send(key, "POST", "/api/memories", json.dumps(envelope())))
             signed_in = Client(raise_request_exception=False)
             signed_in.cookies["sessionid"] = "a" * 32
-            answers.append(signed_in.get("/api/memories"))
+            responses.append(signed_in.get("/api/memories"))
             health = send(key, "GET", "/health")
-            schema, nothing = send("", "GET", "/health"), send(key, "GET", "/api/nothing")
+            schema, missing = send("", "GET", "/health"), send(key, "GET", "/api/nothing")
 
-        for answer in answers:
-            problem(answer, 503, "database_unavailable")
-            assert int(answer["Retry-After"]) > 0
+        for response in responses:
+            assert_problem(response, 503, "database_unavailable")
+            assert int(response["Retry-After"]) > 0
         assert (health.status_code, health.json()["status"]) == (200, "ok")
-        assert (schema.status_code, nothing.status_code) == (200, 404)
+        assert (schema.status_code, missing.status_code) == (200, 404)
         assert send(key, "GET", "/ready").json()["status"] == "ready"
 
     def test_a_database_without_a_free_connection_says_so_to_callers_and_its_state_to_the_log(self, key):
-        with full_database(), capture_logs() as log:
-            answers = [send(key, "GET", path) for path in ("/api/memories", "/ready")]
+        with exhaust_connections(), capture_logs() as log:
+            responses = [send(key, "GET", path) for path in ("/api/memories", "/ready")]
             page = Client(raise_request_exception=False, headers={"cookie": f"sessionid={'a' * 32}"}).get("/")
 
-        for answer in answers:
-            problem(answer, 503, "too_many_connections")
-            assert int(answer["Retry-After"]) > 0
+        for response in responses:
+            assert_problem(response, 503, "too_many_connections")
+            assert int(response["Retry-After"]) > 0
         assert (page.status_code, int(page["Retry-After"]) > 0) == (503, True)
         assert b"no more connections" in page.content
-        ids = [answer["X-Request-ID"] for answer in (*answers, page)]
-        assert [(line["sqlstate"], line["request_id"]) for line in log] == [("53300", one) for one in ids]
+        ids = [response["X-Request-ID"] for response in (*responses, page)]
+        assert [(line["sqlstate"], line["request_id"]) for line in log] == [("53300", id_) for id_ in ids]
 
     def test_a_full_disk_says_so_to_callers_and_its_state_to_the_log(self, key):
         with connection.cursor() as cursor:
             cursor.execute(_FILLS_THE_DISK)
         try:
             with capture_logs() as log:
-                problem(send(key, "POST", "/api/memories", json.dumps(envelope())), 503, "disk_full")
+                assert_problem(send(key, "POST", "/api/memories", json.dumps(envelope())), 503, "disk_full")
         finally:
             with connection.cursor() as cursor:
                 cursor.execute("DROP FUNCTION fill_disk() CASCADE")
@@ -354,10 +353,12 @@ class TestOnARealServer:
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_backend_pid()")
             (pid,) = cursor.fetchone() or (0,)
-        with psycopg.connect(**connection.get_connection_params() | {"cursor_factory": psycopg.Cursor}) as other:
-            other.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+        with psycopg.connect(
+            **connection.get_connection_params() | {"cursor_factory": psycopg.Cursor}
+        ) as other_session:
+            other_session.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
 
-        problem(send(key, "GET", "/api/memories"), 503, "database_unavailable")
+        assert_problem(send(key, "GET", "/api/memories"), 503, "database_unavailable")
         close_old_connections()  # what Django does before each request, and its test client does not
         assert send(key, "GET", "/api/memories").status_code == 200
 
@@ -366,7 +367,7 @@ class TestOnARealServer:
         with connection.cursor() as cursor:
             cursor.execute(_DIES_AT_COMMIT)
         try:
-            problem(send(key, "POST", "/api/memories", body), 503, "outcome_unknown")
+            assert_problem(send(key, "POST", "/api/memories", body), 503, "outcome_unknown")
         finally:
             connection.close()
             with connection.cursor() as cursor:
@@ -380,7 +381,7 @@ class TestOnARealServer:
             cursor.execute("DELETE FROM django_migrations WHERE app = 'memories' RETURNING app, name, applied")
             rows = cursor.fetchall()
         try:
-            problem(send(key, "GET", "/ready"), 503, "migrations_pending")
+            assert_problem(send(key, "GET", "/ready"), 503, "migrations_pending")
         finally:
             with connection.cursor() as cursor:
                 cursor.executemany("INSERT INTO django_migrations (app, name, applied) VALUES (%s, %s, %s)", rows)
@@ -394,7 +395,7 @@ class TestOnARealServer:
                 " VALUES ('memories', '9999_future', now()), ('an_app_that_was_removed', '0001_initial', now())"
             )
         try:
-            problem(send(key, "GET", "/ready"), 503, "schema_ahead")
+            assert_problem(send(key, "GET", "/ready"), 503, "schema_ahead")
             with pytest.raises(
                 CommandError, match=r"newer than this code, which does not know memories\.9999_future\."
             ):
@@ -430,23 +431,23 @@ DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION die();
 
 
 @pytest.mark.django_db
-def test_what_nobody_thought_of_is_internal_and_tells_its_request_id_alone(key, monkeypatch):
-    def broken(*_: Any, **__: Any) -> None:
-        raise RuntimeError(SECRET)
+def test_an_unexpected_error_is_internal_and_shows_its_request_id_alone(key, monkeypatch):
+    def raise_error(*_: Any, **__: Any) -> None:
+        raise RuntimeError(SECRET_DETAIL)
 
-    monkeypatch.setattr(pages, "parse_limit", broken)
+    monkeypatch.setattr(pagination, "parse_limit", raise_error)
 
-    body = problem(send(key, "GET", "/api/memories"), 500, "internal")
+    body = assert_problem(send(key, "GET", "/api/memories"), 500, "internal")
 
     assert "secret" not in json.dumps(body)
-    assert body["detail"] == faults.INTERNAL.detail
+    assert body["detail"] == INTERNAL.detail
 
 
 def test_health_asks_the_database_nothing():
     """No database mark: any query would fail this test."""
-    answer = Client().get("/health")
+    response = Client().get("/health")
 
-    assert (answer.status_code, answer.json()["status"]) == (200, "ok")
+    assert (response.status_code, response.json()["status"]) == (200, "ok")
     assert pq.version() > 0
 
 
@@ -457,22 +458,22 @@ PATHS = (
 )  # fmt: skip
 
 
-def knows(path: str) -> set[str]:
+def allowed_methods(path: str) -> set[str]:
     return {"GET", "HEAD", "POST"} if path == "/api/memories" else {"GET", "HEAD"}
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize(("method", "path"), [(m, p) for p in PATHS for m in METHODS if m not in knows(p)])
+@pytest.mark.parametrize(("method", "path"), [(m, p) for p in PATHS for m in METHODS if m not in allowed_methods(p)])
 def test_a_method_that_a_route_does_not_know_is_refused_and_the_known_ones_are_named(key, method, path):
     """BI-17."""
-    answer = send(key, method, path, "{}")
+    response = send(key, method, path, "{}")
 
-    if path == "/api/docs" and answer.status_code == 403:
+    if path == "/api/docs" and response.status_code == 403:
         # A page, which a browser's cookies guard: what changes something is asked for its token first.
-        problem(answer, 403, "forbidden")
+        assert_problem(response, 403, "forbidden")
     else:
-        problem(answer, 405, "method_not_allowed")
-        assert knows(path) <= set(answer["Allow"].split(", "))
+        assert_problem(response, 405, "method_not_allowed")
+        assert allowed_methods(path) <= set(response["Allow"].split(", "))
 
 
 @pytest.mark.django_db(transaction=True)
@@ -480,7 +481,7 @@ def test_an_import_that_the_database_ends_says_how_far_it_came(tmp_path):
     file = tmp_path / "in.jsonl"
     file.write_text("".join(json.dumps(envelope()) + "\n" for _ in range(3)))
 
-    with setting("lock_timeout", "100"), locked("memories"), pytest.raises(CommandError) as ended:
+    with session_setting("lock_timeout", "100"), lock_table("memories"), pytest.raises(CommandError) as ended:
         call_command("import_memories", str(file))
     call_command("import_memories", str(file))
 

@@ -24,7 +24,7 @@ TIER_SHARES = (40, 40, 15, 5)
 ACTORS = (*["agent"] * 80, *["user"] * 14, *["system"] * 6)
 KINDS = (*["fact"] * 85, *["summary"] * 10, *["checkpoint"] * 5)
 MODELS = ("claude-sonnet-4-5", "gpt-4.1-mini", "gemini-2.5-flash", "")
-SOURCES = tuple(f"agent-{number:02}" for number in range(12))
+SOURCES = tuple(f"agent-{index:02}" for index in range(12))
 LABELS = (
     *[()] * 700,
     *[("pii",)] * 110,
@@ -54,16 +54,16 @@ class Row(NamedTuple):
     classification_tier: str
     kind: str
     embedding: bytes | None
-    """`dimensions` float32 in the machine's byte order, of length near 1; `as_floats` unpacks them."""
+    """`dimensions` float32 in the machine's byte order, of length near 1."""
 
 
 COLUMNS = Row._fields
 
 
-def rows(count: int, *, seed: int = 1, dimensions: int = 384) -> Iterator[Row]:
+def generate_rows(count: int, *, seed: int = 1, dimensions: int = 384) -> Iterator[Row]:
     """`count` memories; the same for the same arguments. `dimensions=0` leaves the embedding out and is faster."""
-    dice = Random(seed)
-    chance, pick = dice.random, dice.choices
+    rng = Random(seed)
+    chance, choices_ = rng.random, rng.choices
     texts = _Texts(seed, count)
     vectors = _Vectors(seed, dimensions) if dimensions else None
     homes = namespaces(seed)
@@ -71,29 +71,29 @@ def rows(count: int, *, seed: int = 1, dimensions: int = 384) -> Iterator[Row]:
     batch = 4096  # one weighted draw for many rows is much cheaper than one a row
     for start in range(0, count, batch):
         size = min(batch, count - start)
-        subjects = pick(subject_names(), cum_weights=_zipf(SUBJECTS, 1.05), k=size)
-        places = pick(homes, cum_weights=_zipf(NAMESPACES, 1.1), k=size)
-        tiers = pick(TIERS, TIER_SHARES, k=size)
-        labels, actors, kinds = pick(LABELS, k=size), pick(ACTORS, k=size), pick(KINDS, k=size)
+        subjects = choices_(subject_names(), cum_weights=_zipf_weights(SUBJECTS, 1.05), k=size)
+        places = choices_(homes, cum_weights=_zipf_weights(NAMESPACES, 1.1), k=size)
+        tiers = choices_(TIERS, TIER_SHARES, k=size)
+        labels, actors, kinds = choices_(LABELS, k=size), choices_(ACTORS, k=size), choices_(KINDS, k=size)
         for offset in range(size):
-            number = start + offset
+            row_index = start + offset
             namespace, sources, collections = places[offset]
             source = sources[int(chance() * len(sources))]
-            marked = labels[offset]
+            labels_of_row = labels[offset]
             if chance() < RARE_LABELS * ROWS_PER_RARE_LABEL:
-                marked = (*marked, f"rare-{int(chance() * RARE_LABELS):03}")
+                labels_of_row = (*labels_of_row, f"rare-{int(chance() * RARE_LABELS):03}")
             yield Row(
-                f"{source}-{seed:x}-{number:08x}",
+                f"{source}-{seed:x}-{row_index:08x}",
                 source,
                 subjects[offset],
                 namespace,
                 collections[int(chance() ** 2 * len(collections))],
                 texts.content(),
-                MODELS[number & 3],
-                EPOCH + timedelta(microseconds=int(step * (number + chance()))),
+                MODELS[row_index & 3],
+                EPOCH + timedelta(microseconds=int(step * (row_index + chance()))),
                 actors[offset],
-                f"{source}/{number % 7}",
-                marked,
+                f"{source}/{row_index % 7}",
+                labels_of_row,
                 tiers[offset],
                 kinds[offset],
                 vectors.embedding() if vectors else None,
@@ -103,56 +103,56 @@ def rows(count: int, *, seed: int = 1, dimensions: int = 384) -> Iterator[Row]:
 @cache
 def vocabulary(seed: int = 1) -> tuple[str, ...]:
     """20,000 pronounceable words, the most frequent first. None is a part of a rare word."""
-    dice = Random(seed)
+    rng = Random(seed)
     onsets = ("b", "br", "d", "dr", "f", "g", "gl", "h", "k", "kl", "l", "m", "n", "p", "pr", "r", "s", "st", "t", "tr")
     nuclei = ("a", "e", "i", "o", "u", "ai", "ou", "ea")
     codas = ("", "", "n", "r", "l", "s", "t", "nd", "st", "m")
     words: dict[str, None] = {}
     while len(words) < VOCABULARY:
-        syllables = 1 + (len(words) > 300) + (dice.random() < 0.5)
-        word = "".join(dice.choice(onsets) + dice.choice(nuclei) + dice.choice(codas) for _ in range(syllables))
+        syllables = 1 + (len(words) > 300) + (rng.random() < 0.5)
+        word = "".join(rng.choice(onsets) + rng.choice(nuclei) + rng.choice(codas) for _ in range(syllables))
         words[word] = None
     return tuple(words)
 
 
-def common_words(n: int, *, seed: int = 1) -> list[str]:
+def common_words(count: int, *, seed: int = 1) -> list[str]:
     """The most frequent words of at least four letters: the first stands in most rows, the hundredth in about 2 %."""
-    return [word for word in vocabulary(seed) if len(word) >= 4][:n]
+    return [word for word in vocabulary(seed) if len(word) >= 4][:count]
 
 
-def rare_words(n: int, *, count: int = 1_000_000) -> list[str]:
+def rare_words(word_count: int, *, count: int = 1_000_000) -> list[str]:
     """`n` words that stand in about 20 of `count` rows each, as whole words and nowhere inside another word."""
     available = max(1, count // 1000)
-    return [rare_word(number) for number in range(min(n, available))]
+    return [rare_word(index) for index in range(min(word_count, available))]
 
 
-def rare_word(number: int) -> str:
-    return f"xq{number:05}zv"
+def rare_word(index: int) -> str:
+    return f"xq{index:05}zv"
 
 
 @cache
 def subject_names() -> tuple[str, ...]:
     kinds = ("user", "customer", "service", "project", "ticket")
-    return tuple(f"{kinds[number % 5]}:{number:05}" for number in range(SUBJECTS))
+    return tuple(f"{kinds[index % 5]}:{index:05}" for index in range(SUBJECTS))
 
 
 @cache
 def namespaces(seed: int = 1) -> tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...]:
     """Each namespace with the sources that write to it and the collections that belong to it."""
-    dice = Random(seed + 1)
-    collections = [f"collection-{number:02}" for number in range(COLLECTIONS)]
+    rng = Random(seed + 1)
+    collections = [f"collection-{index:02}" for index in range(COLLECTIONS)]
     return tuple(
         (
-            f"namespace-{number:03}",
-            tuple(dice.sample(SOURCES, dice.randint(1, 4))),
-            tuple(dice.sample(collections, dice.randint(3, 12))),
+            f"namespace-{index:03}",
+            tuple(rng.sample(SOURCES, rng.randint(1, 4))),
+            tuple(rng.sample(collections, rng.randint(3, 12))),
         )
-        for number in range(NAMESPACES)
+        for index in range(NAMESPACES)
     )
 
 
 @cache
-def _zipf(size: int, exponent: float) -> tuple[float, ...]:
+def _zipf_weights(size: int, exponent: float) -> tuple[float, ...]:
     return tuple(accumulate(1 / (rank + 1.5) ** exponent for rank in range(size)))
 
 
@@ -162,54 +162,54 @@ class _Texts:
     words_in_run = 1_000_000
 
     def __init__(self, seed: int, count: int) -> None:
-        dice = Random(seed + 2)
-        words = dice.choices(vocabulary(seed), cum_weights=_zipf(VOCABULARY, 1.0), k=self.words_in_run)
+        rng = Random(seed + 2)
+        words = rng.choices(vocabulary(seed), cum_weights=_zipf_weights(VOCABULARY, 1.0), k=self.words_in_run)
         self.run = " ".join(words)
         starts = [0, *accumulate(len(word) + 1 for word in words)]
         self.starts = starts[: bisect_left(starts, len(self.run) - 401)]
-        self.chance = dice.random
-        self.rare = max(1, count // 1000)
-        self.share = min(1.0, self.rare * ROWS_PER_RARE_WORD / max(count, 1))
+        self.random_float = rng.random
+        self.rare_word_count = max(1, count // 1000)
+        self.share = min(1.0, self.rare_word_count * ROWS_PER_RARE_WORD / max(count, 1))
 
     def content(self) -> str:
         """50 to 400 characters of whole words; most are short, as memories are."""
-        chance = self.chance
-        begin = self.starts[int(chance() * len(self.starts))]
+        chance = self.random_float
+        start = self.starts[int(chance() * len(self.starts))]
         length = 70 + int(chance() ** 1.6 * 315)
-        text = self.run[begin : self.run.rfind(" ", begin, begin + length)]
+        text = self.run[start : self.run.rfind(" ", start, start + length)]
         if chance() < self.share:
-            text = f"{text} {rare_word(int(chance() * self.rare))}"
+            text = f"{text} {rare_word(int(chance() * self.rare_word_count))}"
         return f"{text[0].upper()}{text[1:]}."
 
 
 @cache
 def vector_pool(seed: int = 1, dimensions: int = 384) -> tuple[tuple[float, ...], ...]:
     """4,096 unit vectors around 64 centres of unequal size."""
-    dice = Random(seed + 3)
-    centres = [[dice.gauss(0, 1) for _ in range(dimensions)] for _ in range(CLUSTERS)]
-    chosen = dice.choices(range(CLUSTERS), cum_weights=_zipf(CLUSTERS, 0.7), k=BASE_VECTORS)
-    return tuple(_unit([value + dice.gauss(0, 0.6) for value in centres[cluster]]) for cluster in chosen)
+    rng = Random(seed + 3)
+    centres = [[rng.gauss(0, 1) for _ in range(dimensions)] for _ in range(CLUSTERS)]
+    cluster_indexes = rng.choices(range(CLUSTERS), cum_weights=_zipf_weights(CLUSTERS, 0.7), k=BASE_VECTORS)
+    return tuple(_unit_vector([value + rng.gauss(0, 0.6) for value in centres[cluster]]) for cluster in cluster_indexes)
 
 
 class _Vectors:
     """A base vector plus a stretch of a long noise: no two rows are equal, neighbours lie where they should."""
 
     def __init__(self, seed: int, dimensions: int) -> None:
-        dice = Random(seed + 4)
-        self.pool, self.dimensions, self.chance = vector_pool(seed, dimensions), dimensions, dice.random
-        spread = 0.35 / dimensions**0.5
-        self.noise = [dice.gauss(0, spread) for _ in range(200_000)]
+        rng = Random(seed + 4)
+        self.pool, self.dimensions, self.random_float = vector_pool(seed, dimensions), dimensions, rng.random
+        noise_scale = 0.35 / dimensions**0.5
+        self.noise = [rng.gauss(0, noise_scale) for _ in range(200_000)]
 
     def embedding(self) -> bytes:
-        begin = int(self.chance() * (len(self.noise) - self.dimensions))
-        base = self.pool[int(self.chance() * BASE_VECTORS)]
-        return array("f", map(add, base, self.noise[begin : begin + self.dimensions])).tobytes()
+        start = int(self.random_float() * (len(self.noise) - self.dimensions))
+        base = self.pool[int(self.random_float() * BASE_VECTORS)]
+        return array("f", map(add, base, self.noise[start : start + self.dimensions])).tobytes()
 
 
-def as_floats(embedding: bytes) -> Sequence[float]:
+def decode_embedding(embedding: bytes) -> Sequence[float]:
     return array("f", embedding)
 
 
-def _unit(vector: list[float]) -> tuple[float, ...]:
+def _unit_vector(vector: list[float]) -> tuple[float, ...]:
     length = math.hypot(*vector)
     return tuple(value / length for value in vector)

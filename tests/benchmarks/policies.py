@@ -5,32 +5,33 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from uuid import uuid4
 
 from django.db import transaction
 
-from memoryhub.conflicts import policies, prospects, runs
-from memoryhub.conflicts.models import GroupClass, Policy
-from memoryhub.conflicts.prospects import Totals
-from memoryhub.firewall.types import Clearance, Principal, Scope, everything
-from memoryhub.ops import embedded
+from memoryhub.conflicts.models import GroupClassCache, Policy
+from memoryhub.conflicts.policies import policies, policy_evaluation, policy_runs
+from memoryhub.conflicts.policies.policy_evaluation import EvaluationTotals
+from memoryhub.firewall.clearance import Clearance, Principal, Scope, unrestricted_clearance
+from memoryhub.operations import embedded_postgres
 from tests.benchmarks.groups import GroupStore
 from tests.benchmarks.pages import p95
 
-STEPS = 20
-READERS = {"high": everything(), "low": Clearance(max_tier="internal")}
+STEP_COUNT = 20
+READERS = {"high": unrestricted_clearance(), "low": Clearance(max_tier="internal")}
 RULES = [
     {"rule": "trusted_sources", "sources": ["crm", "mail"]},
-    *({"rule": rule} for rule in ("actor_trust", "latest_event", "most_sources", "human")),
+    *({"rule": rule} for rule in ("actor_trust", "latest_event", "most_sources", "manual_review")),
 ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DryRun:
+class DryRunTiming:
     name: str
-    totals: Totals
-    first: float
-    """Seconds until the first groups are told."""
+    totals: EvaluationTotals
+    first_seconds: float
+    """Seconds until the first groups are returned."""
     seconds: float
     client_seconds: float
     """Of these the processor time of this process."""
@@ -38,76 +39,80 @@ class DryRun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
-    dry_runs: list[DryRun] = field(default_factory=list)
+class PolicyResults:
+    dry_runs: list[DryRunTiming] = field(default_factory=list)
     steps: dict[str, list[float]] = field(default_factory=dict)
     """Milliseconds."""
 
 
-def measure_policies(count: int) -> Measured:
-    store, measured = GroupStore(count), Measured()
-    with store.served():
+def measure_policies(count: int) -> PolicyResults:
+    store, results = GroupStore(count), PolicyResults()
+    with store.serve():
         store.fill()
-    with embedded.running(store.config):
+    with embedded_postgres.run_server(store.config):
         for name, clearance in READERS.items():
-            by = Principal(name="user:bench", scopes=frozenset({Scope.ADMIN}), clearance=clearance)
-            _undone(lambda by=by, name=name: measured.dry_runs.extend(_dry_runs(name, by)))  # type: ignore[misc]
-        by = Principal(name="user:bench", scopes=frozenset({Scope.ADMIN}), clearance=everything())
-        _undone(lambda: measured.steps.update(_steps(by)))
-    return measured
+            principal = Principal(name="user:bench", scopes=frozenset({Scope.ADMIN}), clearance=clearance)
+            _rolled_back(partial(_add_dry_runs, results, name, principal))
+        principal = Principal(name="user:bench", scopes=frozenset({Scope.ADMIN}), clearance=unrestricted_clearance())
+        _rolled_back(lambda: results.steps.update(_measure_steps(principal)))
+    return results
 
 
-def _undone(act: Callable[[], None]) -> None:
+def _add_dry_runs(results: PolicyResults, name: str, principal: Principal) -> None:
+    results.dry_runs.extend(_measure_dry_runs(name, principal))
+
+
+def _rolled_back(action: Callable[[], None]) -> None:
     """Do it, and leave the store as it was."""
     with transaction.atomic():
-        act()
+        action()
         transaction.set_rollback(True)
 
 
-def _dry_runs(name: str, by: Principal) -> list[DryRun]:
-    GroupClass.objects.all().delete()
+def _measure_dry_runs(name: str, principal: Principal) -> list[DryRunTiming]:
+    GroupClassCache.objects.all().delete()
     policy = Policy(
         policy_id=uuid4(), version=1, name="Bench", classes=["contradiction", "update", "duplicate"], rules=RULES
     )
-    return [_dry_run(f"{name}, {how}", policy, by) for how in ("no class kept", "classes kept")]
+    return [_measure_dry_run(f"{name}, {how}", policy, principal) for how in ("no class kept", "classes kept")]
 
 
-def _dry_run(name: str, policy: Policy, by: Principal) -> DryRun:
-    totals, first = Totals(), 0.0
-    started, worked = time.perf_counter(), time.process_time()
-    for found in prospects.dry_run(policy, by=by):
-        totals = totals.and_also(found)
-        first = first or time.perf_counter() - started
-    done = DryRun(
+def _measure_dry_run(name: str, policy: Policy, principal: Principal) -> DryRunTiming:
+    totals, first = EvaluationTotals(), 0.0
+    start_time, cpu_start = time.perf_counter(), time.process_time()
+    for batch in policy_evaluation.iter_dry_run(policy, principal=principal):
+        totals = totals.plus(batch)
+        first = first or time.perf_counter() - start_time
+    timing = DryRunTiming(
         name=name,
         totals=totals,
-        first=first,
-        seconds=time.perf_counter() - started,
-        client_seconds=time.process_time() - worked,
+        first_seconds=first,
+        seconds=time.perf_counter() - start_time,
+        client_seconds=time.process_time() - cpu_start,
         load=os.getloadavg()[0],
     )
-    print(f"{name}: {totals.seen:,} groups in {done.seconds:.1f} s", file=sys.stderr)
-    return done
+    print(f"{name}: {totals.groups_seen:,} groups in {timing.seconds:.1f} s", file=sys.stderr)
+    return timing
 
 
-def _steps(by: Principal) -> dict[str, list[float]]:
-    draft = policies.read({"name": "Bench", "rules": RULES, "classes": ["contradiction", "update"]})
-    run = runs.start(policies.save(draft, by=by).policy_id, by=by)
-    forward = _timed(lambda: runs.go_on(run.run_id, by=by))
-    back = _timed(lambda: runs.undo(run.run_id, by=by, reason="A benchmark."))
-    return {"step of a run": forward, "step of undoing it": back}
+def _measure_steps(principal: Principal) -> dict[str, list[float]]:
+    draft = policies.parse_input({"name": "Bench", "rules": RULES, "classes": ["contradiction", "update"]})
+    run = policy_runs.start_run(policies.save_version(draft, principal=principal).policy_id, principal=principal)
+    advance_seconds = _time_steps(lambda: policy_runs.advance_run(run.run_id, principal=principal))
+    undo_seconds = _time_steps(lambda: policy_runs.undo_step(run.run_id, principal=principal, reason="A benchmark."))
+    return {"step of a run": advance_seconds, "step of undoing it": undo_seconds}
 
 
-def _timed(act: Callable[[], object]) -> list[float]:
-    spent = []
-    for _ in range(STEPS):
-        started = time.perf_counter()
-        act()
-        spent.append((time.perf_counter() - started) * 1000)
-    return spent
+def _time_steps(action: Callable[[], object]) -> list[float]:
+    timings = []
+    for _ in range(STEP_COUNT):
+        start_time = time.perf_counter()
+        action()
+        timings.append((time.perf_counter() - start_time) * 1000)
+    return timings
 
 
-def policies_section(measured: Measured, *, rows: int) -> list[str]:
+def policies_section(results: PolicyResults, *, rows: int) -> list[str]:
     return [
         "## Policies",
         "",
@@ -117,17 +122,19 @@ def policies_section(measured: Measured, *, rows: int) -> list[str]:
         "| dry run | open groups | would be decided | first 500 | all | of it in this process | load of the 2 cores |",
         "|---|---|---|---|---|---|---|",
         *(
-            f"| {one.name} | {one.totals.seen:,} | {one.totals.would_decide:,} | {one.first:.2f} s"
-            f" | {one.seconds:.1f} s | {one.client_seconds:.1f} s | {one.load:.1f} |"
-            for one in measured.dry_runs
+            f"| {dry_run.name} | {dry_run.totals.groups_seen:,} | {dry_run.totals.decided_count:,}"
+            f" | {dry_run.first_seconds:.2f} s | {dry_run.seconds:.1f} s | {dry_run.client_seconds:.1f} s"
+            f" | {dry_run.load:.1f} |"
+            for dry_run in results.dry_runs
         ),
         "",
-        f"A step looks at {runs.STEP} groups, or undoes as many decisions, in one transaction; without its COMMIT:",
+        f"A step looks at {policy_runs.BATCH_SIZE} groups, or undoes as many decisions, in one transaction, without"
+        " COMMIT:",
         "",
         "| step | p50 / p95 ms |",
         "|---|---|",
         *(
-            f"| {name} | {sorted(spent)[len(spent) // 2]:.0f} / {p95(spent):.0f} |"
-            for name, spent in measured.steps.items()
+            f"| {name} | {sorted(timings)[len(timings) // 2]:.0f} / {p95(timings):.0f} |"
+            for name, timings in results.steps.items()
         ),
     ]

@@ -20,15 +20,15 @@ from pgvector.psycopg import register_vector
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from memoryhub.config import SUPERUSER, Config
-from memoryhub.memories.ingest import COLUMNS, vector
-from memoryhub.memories.values import value_digest
-from memoryhub.ops import embedded
-from tests.benchmarks.generate import Row, rows
+from memoryhub.config import SUPERUSER_ROLE, Config
+from memoryhub.memories.values import compute_value_digest
+from memoryhub.memories.writes.write import COLUMN_TYPES, to_vector
+from memoryhub.operations import embedded_postgres
+from tests.benchmarks.generate import Row, generate_rows
 
 ROOT = Path(__file__).resolve().parents[2]
 DIMENSIONS = 384
-CHUNK = 20_000
+CHUNK_SIZE = 20_000
 
 
 class Store:
@@ -40,7 +40,7 @@ class Store:
         self.config = Config(home=self.home, database_url=None)
 
     @contextmanager
-    def served(self) -> Iterator[httpx.Client]:
+    def serve(self) -> Iterator[httpx.Client]:
         """A client of the running product with the admin's key."""
         environment = os.environ | {
             "MEMORYHUB_HOME": str(self.home),
@@ -56,7 +56,7 @@ class Store:
                 key = json.loads((self.home / "credentials.json").read_text())["keys"]["admin"]
                 headers = {"Authorization": f"Bearer {key}"}
                 with httpx.Client(base_url=url, headers=headers, timeout=120) as client:
-                    _wait_for(client)
+                    _wait_until_ready(client)
                     yield client
             finally:
                 server.terminate()
@@ -64,39 +64,39 @@ class Store:
     def connect(self) -> psycopg.Connection[Any]:
         # As the superuser, whom row-level security does not keep from COPY.
         options = "-c jit=off -c work_mem=32MB -c enable_seqscan=off -c max_parallel_workers_per_gather=0"
-        connection = psycopg.connect(self.config.embedded_dsn(SUPERUSER), autocommit=True, options=options)
+        connection = psycopg.connect(self.config.embedded_dsn(SUPERUSER_ROLE), autocommit=True, options=options)
         connection.prepare_threshold = None
         return connection
 
-    def generated(self) -> Iterator[Row]:
+    def generate_rows(self) -> Iterator[Row]:
         """The memories that this store holds."""
-        return rows(self.count, dimensions=DIMENSIONS)
+        return generate_rows(self.count, dimensions=DIMENSIONS)
 
     def load(self, connection: psycopg.Connection[Any]) -> Iterator[int]:
-        """Copy the memories into the table, and tell from time to time how many are there."""
-        generated, done = self.generated(), 0
-        while chunk := list(islice(generated, CHUNK)):
+        """Copy the memories into the table, and yield from time to time how many are there."""
+        generated, loaded_rows = self.generate_rows(), 0
+        while chunk := list(islice(generated, CHUNK_SIZE)):
             copy_rows(connection, chunk)
-            yield (done := done + len(chunk))
+            yield (loaded_rows := loaded_rows + len(chunk))
 
     def fill(self) -> float | None:
         """Load the memories if they are not there yet. Answers the seconds it took."""
-        with embedded.running(self.config), self.connect() as connection:
-            found = connection.execute("SELECT count(*) FROM memories WHERE source LIKE 'agent-%'").fetchone()
-            if found and found[0] >= self.count:
+        with embedded_postgres.run_server(self.config), self.connect() as connection:
+            row = connection.execute("SELECT count(*) FROM memories WHERE source LIKE 'agent-%'").fetchone()
+            if row and row[0] >= self.count:
                 return None
-            started = time.perf_counter()
+            start_time = time.perf_counter()
             indexes = _drop_gin(connection)
-            for done in self.load(connection):
-                print(f"\r{done:,} of {self.count:,} memories", end="", file=sys.stderr, flush=True)
+            for loaded_rows in self.load(connection):
+                print(f"\r{loaded_rows:,} of {self.count:,} memories", end="", file=sys.stderr, flush=True)
             print(file=sys.stderr)
             for definition in indexes:
                 connection.execute(definition)
             connection.execute("VACUUM (ANALYZE)")
-            return time.perf_counter() - started
+            return time.perf_counter() - start_time
 
 
-def _wait_for(client: httpx.Client) -> None:
+def _wait_until_ready(client: httpx.Client) -> None:
     for _ in range(240):
         try:
             if client.get("/ready").status_code == 200:
@@ -110,16 +110,16 @@ def _wait_for(client: httpx.Client) -> None:
 def _drop_gin(connection: psycopg.Connection[Any]) -> list[Any]:
     """Built once over all rows, the inverted indexes cost a tenth of what they cost row by row."""
     connection.execute("SET maintenance_work_mem = '1GB'")
-    found = connection.execute(
+    rows = connection.execute(
         "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'memories' AND indexdef LIKE '%USING gin%'"
     ).fetchall()
-    for name, _ in found:
+    for name, _ in rows:
         connection.execute(sql.SQL("DROP INDEX {}").format(sql.Identifier(name)))
-    return [definition for _, definition in found]
+    return [definition for _, definition in rows]
 
 
 def copy_rows(connection: psycopg.Connection[Any], chunk: list[Row]) -> None:
-    write_rows(connection, COLUMNS, (values_of(row) for row in chunk))
+    write_rows(connection, COLUMN_TYPES, (row_values(row) for row in chunk))
 
 
 def write_rows(
@@ -129,32 +129,32 @@ def write_rows(
     statement = f"COPY memories ({', '.join(columns)}) FROM STDIN (FORMAT BINARY)"
     with connection.transaction(), connection.cursor() as cursor, cursor.copy(statement) as copy:
         copy.set_types(list(columns.values()))
-        for given in values:
-            copy.write_row([given.get(name, "") for name in columns])
+        for values_row in values:
+            copy.write_row([values_row.get(name, "") for name in columns])
 
 
-def values_of(row: Row) -> dict[str, Any]:
+def row_values(row: Row) -> dict[str, Any]:
     return row._asdict() | {
         "memory_id": uuid.uuid4(),
         "version": 1,
         "masked_content": None,
-        "value_sha256": value_digest(row.content),
-        "embedding": vector(array("f", row.embedding)) if row.embedding else None,
+        "value_sha256": compute_value_digest(row.content),
+        "embedding": to_vector(array("f", row.embedding)) if row.embedding else None,
         "metadata": Jsonb({}),
         "sensitivity_labels": list(row.sensitivity_labels),
-        "label_keys": sorted(row.sensitivity_labels),
+        "normalized_labels": sorted(row.sensitivity_labels),
         "schema_version": 1,
         "pinned": False,
         "expires_at": None,
         "propagation": None,
-        "defaulted": ["request_id"],
+        "defaulted_fields": ["request_id"],
         "fingerprint": sha256(f"{row.source}/{row.payload_id}".encode()).digest(),
         "status": "active",
-        "decision": None,
+        "decision_id": None,
         "sent_namespace": row.namespace,
         "sent_tier": row.classification_tier,
         "sent_labels": list(row.sensitivity_labels),
-        "beyond_source": False,
-        "is_other_spelling": False,
-        "decided_beyond_source": False,
+        "exceeds_source_clearance": False,
+        "is_spelling_rejection": False,
+        "decision_exceeds_source": False,
     }

@@ -4,12 +4,12 @@ import os
 import shutil
 from typing import Any
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+EXECUTABLE_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 def launch_options() -> dict[str, Any]:
     """Options for `chromium.launch`: the system's browser where there is one, else Playwright's own."""
-    path = next((found for name in NAMES if (found := shutil.which(name))), None)
+    path = next((executable for name in EXECUTABLE_NAMES if (executable := shutil.which(name))), None)
     # Root may not use Chromium's sandbox, and containers often have a small /dev/shm.
     arguments = ["--disable-dev-shm-usage", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
     return {"args": arguments, **({"executable_path": path} if path else {})}

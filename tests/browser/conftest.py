@@ -12,7 +12,7 @@ from django.test import Client
 from playwright.sync_api import Browser, BrowserContext, Dialog, Page
 
 from tests.browser.chromium import launch_options
-from tests.builders import make_user
+from tests.factories import make_user
 
 # Playwright's loop runs in this thread, and Django would take every query for a mistake.
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
@@ -29,34 +29,34 @@ def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[s
 
 
 @dataclass
-class Watch:
+class PageWatch:
     """What happened in a browser that should not have."""
 
     origin: str
-    seen: list[str] = field(default_factory=list)
-    failures_are_meant: bool = False
+    violations: list[str] = field(default_factory=list)
+    expects_failures: bool = False
 
-    def over(self, page: Page) -> None:
-        page.on("dialog", self._dismiss)
-        page.on("pageerror", lambda error: self.seen.append(f"error: {error}"))
-        page.on("console", lambda message: self._log(message.type, message.text))
-        page.on("request", lambda request: self._ask(request.url))
+    def attach(self, page: Page) -> None:
+        page.on("dialog", self._dismiss_dialog)
+        page.on("pageerror", lambda error: self.violations.append(f"error: {error}"))
+        page.on("console", lambda message: self._record_console(message.type, message.text))
+        page.on("request", lambda request: self._record_request(request.url))
 
-    def _dismiss(self, dialog: Dialog) -> None:
-        self.seen.append(f"dialog: {dialog.message}")
+    def _dismiss_dialog(self, dialog: Dialog) -> None:
+        self.violations.append(f"dialog: {dialog.message}")
         dialog.dismiss()
 
-    def _log(self, kind: str, text: str) -> None:
+    def _record_console(self, kind: str, text: str) -> None:
         # What is refused on purpose is logged as well, by the browser and by htmx.
         is_refusal = "the server responded with a status of 4" in text or "Response Status Error Code 4" in text
         is_failure = "the server responded with a status of 5" in text
-        if kind in ("error", "warning") and not is_refusal and not (is_failure and self.failures_are_meant):
-            self.seen.append(f"{kind}: {text}")
+        if kind in ("error", "warning") and not is_refusal and not (is_failure and self.expects_failures):
+            self.violations.append(f"{kind}: {text}")
 
-    def _ask(self, url: str) -> None:
+    def _record_request(self, url: str) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("data", "blob", "about") and f"{parts.scheme}://{parts.netloc}" != self.origin:
-            self.seen.append(f"foreign request: {url}")
+            self.violations.append(f"foreign request: {url}")
 
 
 @pytest.fixture
@@ -68,10 +68,10 @@ def reader(transactional_db: None) -> User:
 def open_page(live_server: Any, browser: Browser) -> Iterator[Callable[..., Page]]:
     """`open_page(user)` is a page of a new, watched browser in which `user` is signed in."""
     contexts: list[BrowserContext] = []
-    watch = Watch(live_server.url)
+    page_watch = PageWatch(live_server.url)
 
-    def new(user: User | None = None, *, failures_are_meant: bool = False, **options: Any) -> Page:
-        watch.failures_are_meant = failures_are_meant
+    def new_page(user: User | None = None, *, expects_failures: bool = False, **options: Any) -> Page:
+        page_watch.expects_failures = expects_failures
         context = browser.new_context(**{"base_url": live_server.url, **options})
         contexts.append(context)
         context.add_init_script(REPORT_VIOLATIONS)
@@ -81,13 +81,13 @@ def open_page(live_server: Any, browser: Browser) -> Iterator[Callable[..., Page
             session = client.cookies["sessionid"].value
             context.add_cookies([{"name": "sessionid", "value": session, "url": live_server.url}])
         page = context.new_page()
-        watch.over(page)
+        page_watch.attach(page)
         return page
 
-    yield new
+    yield new_page
     for context in contexts:
         context.close()
-    assert watch.seen == []
+    assert page_watch.violations == []
 
 
 def scroll_down(page: Page) -> None:

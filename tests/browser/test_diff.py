@@ -8,48 +8,48 @@ from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 
 from memoryhub.memories import clock
-from tests.browser import hostile
-from tests.browser.looks import LOOKS
-from tests.browser.test_accessibility import problems
-from tests.builders import make_memory
+from tests.browser import hostile_texts
+from tests.browser.test_accessibility import find_violations
+from tests.browser.themes import THEME_WIDTHS
+from tests.factories import make_memory
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 
-@pytest.fixture(params=LOOKS, ids=str)
+@pytest.fixture(params=THEME_WIDTHS, ids=str)
 def view(request: pytest.FixtureRequest, open_page: Callable[..., Page], reader: User) -> Page:
     """A page in one theme and width, which ignores CSP, for that would not let axe in."""
     theme, width = request.param
     return open_page(reader, bypass_csp=True, color_scheme=theme, viewport={"width": width, "height": 800})
 
 
-def change_some() -> str:
+def make_changes() -> str:
     """The instant before the changes."""
-    for number, content in enumerate(("Ada lives in Paris.", "Bob drinks tea.", "Eve is on leave until March.")):
-        make_memory(payload_id=f"p{number}", subject=f"user:{number}", collection="profile", content=content)
-    since = clock.settle().isoformat().replace("+00:00", "Z")
+    for index, content in enumerate(("Ada lives in Paris.", "Bob drinks tea.", "Eve is on leave until March.")):
+        make_memory(payload_id=f"p{index}", subject=f"user:{index}", collection="profile", content=content)
+    since = clock.stable_record_time().isoformat().replace("+00:00", "Z")
     make_memory(payload_id="p0", subject="user:0", collection="profile", content="Ada lives in Rome.", labels=["pii"])
     make_memory(payload_id="p1", subject="user:1", collection="habits", content="Bob drinks coffee.", tier="internal")
-    make_memory(subject="user:9", content="\n".join(hostile.UNSEEN), source="hostile-bot")
+    make_memory(subject="user:9", content="\n".join(hostile_texts.INVISIBLE), source="hostile-bot")
     return since
 
 
 def test_axe_finds_nothing(view: Page) -> None:
-    since = change_some()
-    found = []
+    since = make_changes()
+    violations = []
     for path in ("/diff", f"/diff?since={since}", f"/diff?since={since}&subject=nobody", "/diff?since=never",
                  f"/diff?since={since}&limit=1&axis=event&change=added", "/diff?since=2999-01-01"):  # fmt: skip
         view.goto(path)
-        found += problems(view)
+        violations += find_violations(view)
 
-    assert found == []
+    assert violations == []
 
 
 @pytest.mark.parametrize("scripted", [True, False], ids=["with JavaScript", "without JavaScript"])
 def test_pick_instants_narrow_down_page_on_and_go_back(
     open_page: Callable[..., Page], reader: User, scripted: bool
 ) -> None:
-    since = change_some()
+    since = make_changes()
     page: Any = open_page(reader, java_script_enabled=scripted)
     page.goto("/")
     page.get_by_role("link", name="Changes").first.click()
@@ -57,18 +57,18 @@ def test_pick_instants_narrow_down_page_on_and_go_back(
     page.get_by_role("button", name="Compare").click()
     expect(page.locator(".change")).to_have_count(3)
 
-    page.get_by_role("link", name="relabelled 2").click()
+    page.get_by_role("link", name="reclassified 2").click()
     expect(page.locator(".change")).to_have_count(2)
     permalink = page.url
-    page.get_by_role("link", name="kind is relabelled").click()
+    page.get_by_role("link", name="kind is reclassified").click()
     expect(page.locator(".change")).to_have_count(3)
     page.go_back()
     expect(page.locator(".change")).to_have_count(2)
 
-    again = open_page(reader, java_script_enabled=scripted)
-    again.goto(permalink)
-    expect(again.locator(".change")).to_have_count(2)
-    again.goto(f"{permalink}&limit=1")
-    again.get_by_role("link", name="Older").click()
-    expect(again.locator(".change")).to_have_count(1)
-    expect(again.get_by_text("These are the oldest.")).to_be_visible()
+    plain_page = open_page(reader, java_script_enabled=scripted)
+    plain_page.goto(permalink)
+    expect(plain_page.locator(".change")).to_have_count(2)
+    plain_page.goto(f"{permalink}&limit=1")
+    plain_page.get_by_role("link", name="Older").click()
+    expect(plain_page.locator(".change")).to_have_count(1)
+    expect(plain_page.get_by_text("These are the oldest.")).to_be_visible()

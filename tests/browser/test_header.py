@@ -8,24 +8,24 @@ import pytest
 from django.contrib.auth.models import User
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.test_accessibility import FITS
-from tests.browser.test_time_machine import tab_to
-from tests.builders import at, make_memory, make_user
+from tests.browser.test_accessibility import FITS_WIDTH
+from tests.browser.test_time_travel import tab_to
+from tests.factories import make_memory, make_user, utc
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 WIDTHS = (320, 640, 700, 768, 885, 900, 1000, 1200)
-LATE = "/?as_of=2026-03-14T15:09:26Z"
-PAGES = ("/", LATE, "/time", "/api/docs")
+TIME_TRAVEL_PAGE = "/?as_of=2026-03-14T15:09:26Z"
+PAGES = ("/", TIME_TRAVEL_PAGE, "/time", "/api/docs")
 
 
 @pytest.fixture
 def boss(transactional_db: None) -> User:
     """Somebody who sees every page's link, under a name that is longer than most."""
-    return make_user("wilhelmina.wigglesworth", max_tier="restricted", scopes="read inspect audit view_as")
+    return make_user("wilhelmina.wigglesworth", max_tier="restricted", scopes="read curate audit view_as")
 
 
-def is_inside(page: Page, what: Locator, width: int) -> bool:
-    box = what.bounding_box()
+def is_inside(page: Page, locator: Locator, width: int) -> bool:
+    box = locator.bounding_box()
     return box is not None and box["x"] >= 0 and box["x"] + box["width"] <= width
 
 
@@ -35,7 +35,7 @@ def is_inside(page: Page, what: Locator, width: int) -> bool:
 def test_the_account_menu_is_in_reach_at_every_width(
     open_page: Callable[..., Page], boss: User, theme: str, scripted: bool
 ) -> None:
-    make_memory(tier="public", timestamp=at("2026-03-01 12:00"))
+    make_memory(tier="public", timestamp=utc("2026-03-01 12:00"))
     page = open_page(boss, color_scheme=theme, java_script_enabled=scripted)
     for path in PAGES:
         page.goto(path)
@@ -44,13 +44,13 @@ def test_the_account_menu_is_in_reach_at_every_width(
             menu = page.locator(".topbar__side details.menu").last
             summary = menu.locator("summary")
 
-            assert page.evaluate(FITS), f"{path} is wider than {width} px"
+            assert page.evaluate(FITS_WIDTH), f"{path} is wider than {width} px"
             assert is_inside(page, summary, width), f"{path}, {width} px: the menu's button is outside"
             summary.click()
             expect(page.get_by_role("button", name="Sign out")).to_be_visible()
             assert is_inside(page, menu.locator(".menu__panel"), width), f"{path}, {width} px: the menu is outside"
-            assert page.evaluate(FITS), f"{path} with its menu is wider than {width} px"
-            _take_picture(page, f"{PAGES.index(path)}-{width}-{theme}")
+            assert page.evaluate(FITS_WIDTH), f"{path} with its menu is wider than {width} px"
+            _take_screenshot(page, f"{PAGES.index(path)}-{width}-{theme}")
             summary.click()
             expect(page.get_by_role("button", name="Sign out")).to_be_hidden()
 
@@ -58,7 +58,7 @@ def test_the_account_menu_is_in_reach_at_every_width(
 @pytest.mark.parametrize("width", [640, 899, 900])
 def test_pages_and_account_are_reached_by_the_keyboard(open_page: Callable[..., Page], boss: User, width: int) -> None:
     page = open_page(boss, viewport={"width": width, "height": 800}, java_script_enabled=False)
-    page.goto(LATE)
+    page.goto(TIME_TRAVEL_PAGE)
     if width < 900:
         tab_to(page, page.locator("summary", has_text="Pages"))
         page.keyboard.press("Enter")
@@ -73,6 +73,6 @@ def test_pages_and_account_are_reached_by_the_keyboard(open_page: Callable[..., 
     expect(page.get_by_role("heading", name="Sign in to memoryhub")).to_be_visible()
 
 
-def _take_picture(page: Page, name: str) -> None:
+def _take_screenshot(page: Page, name: str) -> None:
     if folder := os.environ.get("HEADER_PICTURES"):
         page.screenshot(path=Path(folder) / f"{name}.png", clip={"x": 0, "y": 0, "width": 1000, "height": 320})

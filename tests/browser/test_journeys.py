@@ -12,9 +12,9 @@ from django.contrib.sessions.models import Session
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 
-from memoryhub.memories import ingest
+from memoryhub.memories.writes import write
 from tests.browser.conftest import PASSWORD
-from tests.builders import WRITER, at, envelope, make_memory
+from tests.factories import WRITER, envelope, make_memory, utc
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 OpenPage = Callable[..., Page]
@@ -25,19 +25,21 @@ def scripted(request: pytest.FixtureRequest) -> bool:
     return bool(request.param)
 
 
-def write_many(count: int, **fields: Any) -> None:
-    start = at("2026-03-01 12:00")
-    ingest.write([envelope(timestamp=start + timedelta(hours=number), **fields) for number in range(count)], by=WRITER)
+def write_memories(count: int, **fields: Any) -> None:
+    start = utc("2026-03-01 12:00")
+    write.write_memories(
+        [envelope(timestamp=start + timedelta(hours=index), **fields) for index in range(count)], principal=WRITER
+    )
 
 
-def path_of(page: Page) -> str:
+def current_path(page: Page) -> str:
     parts = urlsplit(page.url)
     return f"{parts.path}?{parts.query}" if parts.query else parts.path
 
 
 def test_sign_in_filter_page_open_and_go_back(open_page: OpenPage, reader: User, scripted: bool) -> None:
-    write_many(25, subject="user:bob", collection="city")
-    write_many(3, subject="user:eve")
+    write_memories(25, subject="user:bob", collection="city")
+    write_memories(3, subject="user:eve")
     page = open_page(java_script_enabled=scripted)
 
     page.goto("/memories?collection=city")
@@ -50,17 +52,17 @@ def test_sign_in_filter_page_open_and_go_back(open_page: OpenPage, reader: User,
     page.get_by_label("Subject").fill("user:bob")
     page.get_by_role("button", name="Apply").click()
     expect(page.get_by_role("link", name="subject is user:bob")).to_be_visible()
-    assert path_of(page) == "/?subject=user%3Abob&collection=city"
+    assert current_path(page) == "/?subject=user%3Abob&collection=city"
 
     page.get_by_role("link", name="Older").click()
     expect(page.locator(".row")).to_have_count(5)
-    deep = path_of(page)
+    deep_path = current_path(page)
     page.locator(".row__link").nth(2).click()
     expect(page.get_by_role("heading", name="Content")).to_be_visible()
 
     page.get_by_role("link", name="Memories as you left them").click()
     expect(page.locator(".row")).to_have_count(5)
-    assert path_of(page) == deep
+    assert current_path(page) == deep_path
     page.go_back()
     page.go_back()
     page.go_back()
@@ -73,15 +75,15 @@ def test_sign_in_filter_page_open_and_go_back(open_page: OpenPage, reader: User,
 def test_a_facet_and_a_bar_narrow_the_list_and_a_chip_widens_it(
     open_page: OpenPage, reader: User, scripted: bool
 ) -> None:
-    make_memory(content="An old one", namespace="billing", timestamp=at("2026-01-05 10:00"))
-    make_memory(content="A new one", namespace="billing", timestamp=at("2026-03-20 10:00"))
-    make_memory(content="Elsewhere", namespace="support", timestamp=at("2026-03-20 10:00"))
+    make_memory(content="An old one", namespace="billing", timestamp=utc("2026-01-05 10:00"))
+    make_memory(content="A new one", namespace="billing", timestamp=utc("2026-03-20 10:00"))
+    make_memory(content="Elsewhere", namespace="support", timestamp=utc("2026-03-20 10:00"))
     page = open_page(reader, java_script_enabled=scripted)
     page.goto("/")
 
     page.get_by_role("navigation", name="Narrow down").get_by_role("link", name=re.compile("billing")).click()
     expect(page.locator(".row")).to_have_count(2)
-    page.locator(".timeline__fine a").last.click(force=True)
+    page.locator(".timeline__wide a").last.click(force=True)
     expect(page.locator(".row")).to_have_count(1)
     expect(page.locator(".row")).to_contain_text("A new one")
     page.get_by_role("link", name="All time").click()
@@ -193,7 +195,7 @@ def test_copy_gives_the_text_as_it_was_written(open_page: OpenPage, reader: User
     assert page.evaluate("navigator.clipboard.readText()").replace("\r\n", "\n") == content.replace("\r\n", "\n")
 
 
-def test_a_failed_swap_is_told_and_leaves_the_page_as_it_was(open_page: OpenPage, reader: User) -> None:
+def test_a_failed_swap_is_reported_and_leaves_the_page_as_it_was(open_page: OpenPage, reader: User) -> None:
     make_memory(namespace="billing")
     make_memory(namespace="support")
     page = open_page(reader)

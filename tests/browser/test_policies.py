@@ -6,13 +6,13 @@ import pytest
 from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 
-from memoryhub.conflicts import runs
 from memoryhub.conflicts.models import Decision
+from memoryhub.conflicts.policies import policy_runs
 from tests.browser.conftest import PASSWORD
-from tests.browser.looks import each_look
-from tests.browser.test_accessibility import problems
-from tests.builders import make_user
-from tests.conflicts.runs import ADMIN, make_group, make_policy
+from tests.browser.test_accessibility import find_violations
+from tests.browser.themes import each_theme_width
+from tests.conflicts.policies.policy_factories import ADMIN, make_group, make_policy
+from tests.factories import make_user
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 OpenPage = Callable[..., Page]
@@ -31,7 +31,7 @@ def admin(transactional_db: None) -> User:
 def test_a_policy_is_written_tried_carried_out_and_taken_back(
     open_page: OpenPage, admin: User, scripted: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "STEP", 2)
+    monkeypatch.setattr(policy_runs, "BATCH_SIZE", 2)
     for name in "abcde":
         make_group(f"user:{name}", "Paris", "London")
     page = open_page(admin, java_script_enabled=scripted)
@@ -71,7 +71,7 @@ def test_a_policy_is_written_tried_carried_out_and_taken_back(
 
 
 def test_a_long_dry_run_counts_on_by_itself(open_page: OpenPage, admin: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("PAGE", "COUNTED"):
+    for name in ("PAGE_SIZE", "COUNT_BATCH_SIZE"):
         monkeypatch.setattr(f"inspector.views.policies.{name}", 2)
     for name in "abcdefg":
         make_group(f"user:{name}", "Paris", "London")
@@ -85,30 +85,30 @@ def test_a_long_dry_run_counts_on_by_itself(open_page: OpenPage, admin: User, mo
     expect(page.locator("#rows > li").first).to_contain_text("user:c")
 
 
-@each_look
+@each_theme_width
 def test_axe_finds_nothing_and_nothing_overflows(open_page: OpenPage, admin: User, theme: str, width: int) -> None:
     for name in "abc":
         make_group(f"user:{name}" * 20, "Paris " * 60, "London " * 60, namespace="sales")
     make_group("user:d", "Paris is nice.", "paris is nice")
     sources = [{"rule": "trusted_sources", "sources": ["a-source-of-a-long-name" * 4, "crm"]}]
-    policy = make_policy(*sources, "latest_event", "human", name="A policy of a rather long name " * 6)
+    policy = make_policy(*sources, "latest_event", "manual_review", name="A policy of a rather long name " * 6)
     make_policy(name="Other", namespace="sales", collection="city", classes=["paraphrase"], is_enabled=False)
-    run = runs.start(policy.policy_id, by=ADMIN)
+    run = policy_runs.start_run(policy.policy_id, principal=ADMIN)
     page = open_page(admin, bypass_csp=True, color_scheme=theme, viewport={"width": width, "height": 900})
-    found = []
-    place = f"/policies/{policy.policy_id}"
-    for path in ("/policies", "/policies/new", place, f"{place}/dry-run", f"/policies/runs/{run.run_id}"):
+    violations = []
+    url = f"/policies/{policy.policy_id}"
+    for path in ("/policies", "/policies/new", url, f"{url}/dry-run", f"/policies/runs/{run.run_id}"):
         page.goto(path)
-        found += problems(page)
+        violations += find_violations(page)
     page.get_by_role("button", name="Go on").click()
     expect(page.locator("#run")).to_contain_text("It is finished.")
-    found += problems(page)
+    violations += find_violations(page)
     page.goto(f"/policies/runs/{run.run_id}")
-    found += problems(page)
+    violations += find_violations(page)
     page.goto("/policies/new")
     page.get_by_label("Name", exact=True).fill("No rules")
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("alert").first).to_be_attached()
-    found += problems(page)
+    violations += find_violations(page)
 
-    assert found == []
+    assert violations == []

@@ -1,4 +1,4 @@
-"""Looking as somebody else, in a browser: by the keyboard, with JavaScript and without, under a banner that stays."""
+"""Viewing as somebody else, in a browser: by the keyboard, with JavaScript and without, under a banner that stays."""
 
 from collections.abc import Callable
 
@@ -8,13 +8,13 @@ from playwright.sync_api import Page, expect
 
 from memoryhub.firewall.models import ApiKey
 from tests.browser.conftest import scroll_down
-from tests.browser.test_accessibility import problems, view
-from tests.builders import make_key, make_memory, make_user
+from tests.browser.test_accessibility import find_violations, view
+from tests.factories import make_key, make_memory, make_user
 
 __all__ = ["view"]
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 OpenPage = Callable[..., Page]
-LONG = "agent-with-a-name-that-is-as-long-as-names-of-agents-in-large-companies-become"
+LONG_NAME = "agent-with-a-name-that-is-as-long-as-names-of-agents-in-large-companies-become"
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def boss(transactional_db: None) -> User:
     return make_user("boss", max_tier="restricted", scopes="read audit view_as")
 
 
-def agent(name: str = "agent") -> None:
+def make_agent(name: str = "agent") -> None:
     secret = make_key(clearance={"max_tier": "internal", "blocked_labels": ["pii"]})
     ApiKey.objects.filter(token_key=secret[:15]).update(name=name)
 
@@ -31,7 +31,7 @@ def agent(name: str = "agent") -> None:
 def test_look_as_a_key_switch_and_stop(open_page: OpenPage, boss: User, scripted: bool) -> None:
     make_memory(content="Everybody knows.", tier="public")
     make_memory(content="Few know.", tier="restricted")
-    agent()
+    make_agent()
     page = open_page(boss, java_script_enabled=scripted)
     page.goto("/")
     expect(page.locator(".row")).to_have_count(2)
@@ -39,10 +39,10 @@ def test_look_as_a_key_switch_and_stop(open_page: OpenPage, boss: User, scripted
     page.get_by_role("navigation", name="Main").get_by_role("link", name="View as").click()
     page.get_by_label("Search by name").fill("agen")
     page.get_by_label("Search by name").press("Enter")
-    page.get_by_role("button", name="Look as key:agent").click()
+    page.get_by_role("button", name="View as key:agent").click()
 
     banner = page.get_by_role("complementary", name="View as")
-    expect(banner).to_contain_text("You look as key:agent (up to internal)")
+    expect(banner).to_contain_text("Viewing as key:agent (up to internal)")
     expect(page.locator(".row")).to_have_count(1)
     expect(page.get_by_role("link", name="View as")).to_have_count(0)
     page.locator("#q").fill("know")
@@ -52,16 +52,16 @@ def test_look_as_a_key_switch_and_stop(open_page: OpenPage, boss: User, scripted
 
     banner.get_by_role("link", name="Switch").click()
     expect(page.get_by_role("heading", name="View as")).to_be_visible()
-    page.get_by_role("button", name="Stop looking as key:agent").click()
+    page.get_by_role("button", name="Stop viewing as key:agent").click()
     expect(banner).to_have_count(0)
     expect(page.get_by_text("You see as yourself again.")).to_be_visible()
 
 
 def test_the_keyboard_alone_is_enough(open_page: OpenPage, boss: User) -> None:
-    agent()
+    make_agent()
     page = open_page(boss)
     page.goto("/view-as?q=agent")
-    button = page.get_by_role("button", name="Look as key:agent")
+    button = page.get_by_role("button", name="View as key:agent")
 
     for _ in range(30):
         if button.evaluate("(element) => element === document.activeElement"):
@@ -72,7 +72,7 @@ def test_the_keyboard_alone_is_enough(open_page: OpenPage, boss: User) -> None:
     # Skip link, switch, stop: the way out is never far.
     for _ in range(3):
         page.keyboard.press("Tab")
-    expect(page.get_by_role("button", name="Stop looking as key:agent")).to_be_focused()
+    expect(page.get_by_role("button", name="Stop viewing as key:agent")).to_be_focused()
     page.keyboard.press("Enter")
 
     expect(page.get_by_role("complementary", name="View as")).to_have_count(0)
@@ -81,16 +81,16 @@ def test_the_keyboard_alone_is_enough(open_page: OpenPage, boss: User) -> None:
 def test_the_banner_stays_in_sight_and_covers_nothing(open_page: OpenPage, boss: User) -> None:
     for _ in range(30):
         make_memory(tier="public", content="word " * 50)
-    agent(LONG)
+    make_agent(LONG_NAME)
     for width in (360, 1280):
         page = open_page(boss, viewport={"width": width, "height": 700})
         page.goto("/view-as")
-        page.get_by_role("button", name=f"Look as key:{LONG}").click()
-        expect(page.locator(".looking")).to_be_visible()
+        page.get_by_role("button", name=f"View as key:{LONG_NAME}").click()
+        expect(page.locator(".view-as")).to_be_visible()
         scroll_down(page)
 
-        box = page.locator(".looking").bounding_box()
-        buttons = [page.locator(".looking__button").nth(number).bounding_box() for number in range(2)]
+        box = page.locator(".view-as").bounding_box()
+        buttons = [page.locator(".view-as__button").nth(index).bounding_box() for index in range(2)]
 
         assert box is not None
         assert (box["x"], box["y"], box["width"]) == (0, 0, width)
@@ -103,12 +103,12 @@ def test_the_banner_stays_in_sight_and_covers_nothing(open_page: OpenPage, boss:
 def test_a_tab_from_before_is_loaded_anew_with_its_banner(open_page: OpenPage, boss: User) -> None:
     make_memory(tier="public", namespace="billing")
     make_memory(tier="restricted", namespace="billing")
-    agent()
+    make_agent()
     before = open_page(boss)
     before.goto("/")
-    other = before.context.new_page()
-    other.goto("/view-as")
-    other.get_by_role("button", name="Look as key:agent").click()
+    other_page = before.context.new_page()
+    other_page.goto("/view-as")
+    other_page.get_by_role("button", name="View as key:agent").click()
 
     before.locator("[data-key='namespace=billing']").click()
 
@@ -118,7 +118,7 @@ def test_a_tab_from_before_is_loaded_anew_with_its_banner(open_page: OpenPage, b
 
 def test_the_pages_are_there_on_a_phone_without_javascript(open_page: OpenPage, boss: User) -> None:
     page = open_page(boss, viewport={"width": 360, "height": 780}, java_script_enabled=False)
-    for name in ("View as", "Ledger", "Memories"):
+    for name in ("View as", "Audit log", "Memories"):
         page.goto("/help")
         page.locator("summary", has_text="Pages").click()
         page.get_by_role("navigation", name="Main").get_by_role("link", name=name).click()
@@ -127,25 +127,25 @@ def test_the_pages_are_there_on_a_phone_without_javascript(open_page: OpenPage, 
 
 def test_nothing_is_found_by_axe(view: Callable[..., Page], boss: User) -> None:
     memory = make_memory(tier="public", subject="user:ada", collection="city")
-    agent(LONG)
-    make_user("analyst", max_tier="internal", required_labels=["eu"], every_namespace=False, namespaces=["team"])
+    make_agent(LONG_NAME)
+    make_user("analyst", max_tier="internal", required_labels=["eu"], all_namespaces=False, namespaces=["team"])
     User.objects.filter(username="analyst").update(is_active=False)
     page = view(boss)
-    found = []
+    violations = []
     for path in ("/view-as", "/view-as?q=nobody", "/view-as?x=1"):
         page.goto(path)
-        found += problems(page)
+        violations += find_violations(page)
     page.goto("/view-as")
-    page.get_by_role("button", name=f"Look as key:{LONG}").click()
+    page.get_by_role("button", name=f"View as key:{LONG_NAME}").click()
     for path in ("/", f"/memories/{memory.memory_id}", "/view-as", "/no-such-page", "/admin/", "/help"):
         page.goto(path)
-        found += problems(page)
+        violations += find_violations(page)
     for summary in page.locator(".topbar summary:visible").all():
         summary.click()
-        found += problems(page)
+        violations += find_violations(page)
         page.keyboard.press("Escape")
     page.goto("/view-as")
-    page.get_by_role("button", name="Look as user:analyst").click()
-    found += problems(page)
+    page.get_by_role("button", name="View as user:analyst").click()
+    violations += find_violations(page)
 
-    assert found == []
+    assert violations == []

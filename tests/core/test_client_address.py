@@ -4,7 +4,7 @@ import pytest
 
 from memoryhub.core.client_address import MAX_PROXIES, TrustedProxies
 
-CASES = [
+ADDRESS_CASES = [
     # trusted, the connection's address, X-Forwarded-For, where the request comes from
     ("", "192.0.2.1", "10.0.0.1", "192.0.2.1"),
     ("0", "192.0.2.1", "10.0.0.1", "192.0.2.1"),
@@ -37,17 +37,23 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("trusted", "remote", "forwarded", "expected"), CASES, ids=range(len(CASES)))
-def test_a_request_comes_from_whom_the_outermost_trusted_proxy_names(trusted, remote, forwarded, expected):
-    environ = {"REMOTE_ADDR": remote} | ({} if forwarded is None else {"HTTP_X_FORWARDED_FOR": forwarded})
+@pytest.mark.parametrize(
+    ("trusted_proxies", "remote_address", "forwarded_header", "expected"), ADDRESS_CASES, ids=range(len(ADDRESS_CASES))
+)
+def test_a_request_comes_from_whom_the_outermost_trusted_proxy_names(
+    trusted_proxies, remote_address, forwarded_header, expected
+):
+    environ = {"REMOTE_ADDR": remote_address} | (
+        {} if forwarded_header is None else {"HTTP_X_FORWARDED_FOR": forwarded_header}
+    )
 
-    assert TrustedProxies.parse(trusted).client_address(environ) == expected
+    assert TrustedProxies.parse(trusted_proxies).resolve_client_address(environ) == expected
 
 
 def test_without_trusted_proxies_no_header_counts():
     environ = {"REMOTE_ADDR": "192.0.2.1", "HTTP_X_FORWARDED_FOR": "10.0.0.1", "HTTP_X_REAL_IP": "10.0.0.2"}
 
-    assert TrustedProxies().client_address(environ) == "192.0.2.1"
+    assert TrustedProxies().resolve_client_address(environ) == "192.0.2.1"
 
 
 @pytest.mark.parametrize("text", ["proxy", "-1", "1.5", str(MAX_PROXIES + 1), "9" * 5_000, "10.0.0.0/33", "10.0.0.1/8"])

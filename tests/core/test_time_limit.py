@@ -7,91 +7,91 @@ import pytest
 from django.db import OperationalError, connection
 
 from memoryhub.core import time_limit
-from memoryhub.core.time_limit import StatementTimeLimit, limited
-from memoryhub.faults import fault_of
-from tests.memories.rows import execute
+from memoryhub.core.errors import classify_error
+from memoryhub.core.time_limit import StatementTimeLimit, limit_statement_time
+from tests.memories.raw_rows import execute
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def timeout() -> str:
+def statement_timeout() -> str:
     ((value,),) = execute("SHOW statement_timeout")
     return str(value)
 
 
-def sleep(*seconds: float, limit: float) -> None:
+def run_sleeps(*seconds: float, limit: float) -> None:
     """Statements that take so long each, all of them within a limit."""
-    with limited(limit):
-        for each in seconds:
-            execute("SELECT pg_sleep(%s)", each)
+    with limit_statement_time(limit):
+        for duration in seconds:
+            execute("SELECT pg_sleep(%s)", duration)
 
 
 def test_many_statements_have_the_time_of_one():
-    before = timeout()
-    started = time.monotonic()
+    before = statement_timeout()
+    start_time = time.monotonic()
 
     with pytest.raises(OperationalError) as error:
-        sleep(*[0.2] * 10, limit=0.6)
+        run_sleeps(*[0.2] * 10, limit=0.6)
 
-    assert 0.5 < time.monotonic() - started < 1.5
-    assert fault_of(error.value).code == "query_timeout"
-    assert timeout() == before
+    assert 0.5 < time.monotonic() - start_time < 1.5
+    assert classify_error(error.value).code == "query_timeout"
+    assert statement_timeout() == before
 
 
 def test_a_statement_has_what_is_left():
-    started = time.monotonic()
+    start_time = time.monotonic()
 
     with pytest.raises(OperationalError):
-        sleep(0.2, 60, limit=0.5)
+        run_sleeps(0.2, 60, limit=0.5)
 
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - start_time < 3
 
 
 def test_nothing_begins_when_no_time_is_left():
-    begun: list[str] = []
+    begun_requests: list[str] = []
     limit = StatementTimeLimit(1)
-    limit.spent = 1
+    limit.spent_seconds = 1
 
     with pytest.raises(OperationalError) as error:
-        limit(lambda *_: begun.append("begun"), "SELECT 1", (), False, {})
+        limit(lambda *_: begun_requests.append("begun"), "SELECT 1", (), False, {})
 
-    assert begun == []
-    assert fault_of(error.value).code == "query_timeout"
+    assert begun_requests == []
+    assert classify_error(error.value).code == "query_timeout"
 
 
 def test_a_transaction_that_failed_leaves_no_shortened_session():
-    before = timeout()
+    before = statement_timeout()
 
     connection.set_autocommit(False)
     with pytest.raises(OperationalError):
-        sleep(0.2, 60, limit=0.4)
+        run_sleeps(0.2, 60, limit=0.4)
 
     connection.close()
-    assert timeout() == before
+    assert statement_timeout() == before
 
 
 def test_a_short_request_asks_postgresql_nothing_more():
-    with limited(60):
+    with limit_statement_time(60):
         execute("SELECT 1")
-        assert timeout() == timeout_of_the_settings()
+        assert statement_timeout() == default_timeout()
 
 
-def timeout_of_the_settings() -> str:
+def default_timeout() -> str:
     ((value,),) = execute("SELECT reset_val FROM pg_settings WHERE name = 'statement_timeout'")
     return f"{int(value) // 1000}s" if int(value) else "0"
 
 
 def test_every_request_is_limited(client: Any, settings: Any, monkeypatch: Any):
-    given: list[float] = []
+    limits_given: list[float] = []
 
-    class Noted(StatementTimeLimit):
+    class RecordingTimeLimit(StatementTimeLimit):
         def __init__(self, seconds: float) -> None:
             super().__init__(seconds)
-            given.append(seconds)
+            limits_given.append(seconds)
 
-    monkeypatch.setattr(time_limit, "StatementTimeLimit", Noted)
+    monkeypatch.setattr(time_limit, "StatementTimeLimit", RecordingTimeLimit)
 
     client.get("/sign-in")
     client.get("/api/memories")
 
-    assert given == [settings.MEMORYHUB.statement_timeout_seconds] * 2
+    assert limits_given == [settings.APP_CONFIG.statement_timeout_seconds] * 2

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from django.test import Client
 
-from tests.builders import make_key, make_memory, make_user
+from tests.factories import make_key, make_memory, make_user
 
 pytestmark = pytest.mark.django_db
 ROOT = Path(__file__).resolve().parents[2]
 
-SNAPSHOT = {
+HEADER_SNAPSHOT = {
     "Content-Security-Policy": (
         "base-uri 'none'; connect-src 'self'; default-src 'none'; font-src 'self'; form-action 'self';"
         " frame-ancestors 'none'; img-src 'self' data:; manifest-src 'self'; script-src 'self'; style-src 'self'"
@@ -29,7 +29,7 @@ SNAPSHOT = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-ANSWERS = [
+RESPONSE_CASES = [
     ("/", "ada", 200),
     ("/help", "ada", 200),
     ("/memories", "ada", 200),
@@ -53,69 +53,71 @@ ANSWERS = [
 ]
 
 
-def client(who: str) -> Client:
-    if who == "key":
+def make_client(caller: str) -> Client:
+    if caller == "key":
         return Client(headers={"Authorization": f"Bearer {make_key()}"})
-    made = Client()
-    if who:
-        user = make_user(who)
-        user.is_staff = user.is_superuser = who == "root"
+    client_ = Client()
+    if caller:
+        user = make_user(caller)
+        user.is_staff = user.is_superuser = caller == "root"
         user.save()
-        made.force_login(user, "django.contrib.auth.backends.ModelBackend")
-    return made
+        client_.force_login(user, "django.contrib.auth.backends.ModelBackend")
+    return client_
 
 
-def told(answer) -> dict[str, str | None]:
-    if answer.streaming:
+def security_headers(response) -> dict[str, str | None]:
+    if response.streaming:
         # Read to its end, so that the file behind it is closed.
-        list(answer)
-    return {name: answer.headers.get(name) for name in SNAPSHOT}
+        list(response)
+    return {name: response.headers.get(name) for name in HEADER_SNAPSHOT}
 
 
-@pytest.mark.parametrize(("path", "who", "status"), ANSWERS)
-def test_every_kind_of_answer_carries_the_same_headers(path, who, status):
+@pytest.mark.parametrize(("path", "caller", "status"), RESPONSE_CASES)
+def test_every_kind_of_answer_carries_the_same_headers(path, caller, status):
     make_memory()
-    answer = client(who).get(path)
+    response = make_client(caller).get(path)
 
-    assert answer.status_code == status
-    assert told(answer) == SNAPSHOT
-    assert "Server" not in answer.headers
-    assert "Strict-Transport-Security" not in answer.headers
+    assert response.status_code == status
+    assert security_headers(response) == HEADER_SNAPSHOT
+    assert "Server" not in response.headers
+    assert "Strict-Transport-Security" not in response.headers
 
 
 def test_what_no_view_answered_carries_them_too():
     make_user("ada")
-    strict = Client(enforce_csrf_checks=True)
-    locked = [Client().post("/sign-in", {"username": "ada", "password": "wrong"}) for _ in range(10)][-1]
-    unchanged = client("key")
-    tag = unchanged.get("/api/memories")["ETag"]
+    csrf_client = Client(enforce_csrf_checks=True)
+    locked_response = [Client().post("/sign-in", {"username": "ada", "password": "wrong"}) for _ in range(10)][-1]
+    unchanged_client = make_client("key")
+    tag = unchanged_client.get("/api/memories")["ETag"]
     answers = {
         400: Client(headers={"Host": "evil.example"}).get("/"),
-        403: strict.post("/theme", {"theme": "dark"}),
-        429: locked,
-        304: unchanged.get("/api/memories", headers={"If-None-Match": tag}),
+        403: csrf_client.post("/theme", {"theme": "dark"}),
+        429: locked_response,
+        304: unchanged_client.get("/api/memories", headers={"If-None-Match": tag}),
         413: Client().post("/api/memories", b"x", content_type="application/json", CONTENT_LENGTH=str(2**40)),
     }
 
-    assert {status: answer.status_code for status, answer in answers.items()} == {status: status for status in answers}
-    for status, answer in answers.items():
-        assert told(answer) == SNAPSHOT, status
+    assert {status: response.status_code for status, response in answers.items()} == {
+        status: status for status in answers
+    }
+    for status, response in answers.items():
+        assert security_headers(response) == HEADER_SNAPSHOT, status
 
 
 def test_an_answer_that_failed_carries_them_too(monkeypatch):
-    def fail(*_: object, **__: object) -> None:
+    def raise_error(*_: object, **__: object) -> None:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr("memoryhub.memories.facets.count", fail)
-    for who, path in (("ada", "/"), ("key", "/api/facets")):
-        caller = client(who)
+    monkeypatch.setattr("memoryhub.memories.facets.count_facets", raise_error)
+    for caller_name, path in (("ada", "/"), ("key", "/api/facets")):
+        caller = make_client(caller_name)
         caller.raise_request_exception = False
-        answer = caller.get(path)
-        assert (answer.status_code, told(answer)) == (500, SNAPSHOT), path
+        response = caller.get(path)
+        assert (response.status_code, security_headers(response)) == (500, HEADER_SNAPSHOT), path
 
 
-def test_over_https_browsers_are_told_to_stay_there(settings):
-    settings.SECURITY_HEADERS = _settings("SECURITY_HEADERS", MEMORYHUB_HTTPS="true")
+def test_over_https_browsers_get_a_strict_transport_security_header(settings):
+    settings.SECURITY_HEADERS = _read_setting("SECURITY_HEADERS", MEMORYHUB_HTTPS="true")
     hsts = "max-age=31536000; includeSubDomains; preload"
 
     for path in ("/sign-in", "/api/memories", "/no-such-page", "/health", "/api/no-such-route"):
@@ -125,19 +127,19 @@ def test_over_https_browsers_are_told_to_stay_there(settings):
 def test_over_https_cookies_go_nowhere_else():
     flags = ("SESSION_COOKIE_SECURE", "CSRF_COOKIE_SECURE", "SECURE_SSL_REDIRECT", "SESSION_COOKIE_HTTPONLY")
 
-    assert {name: _settings(name, MEMORYHUB_HTTPS="true") for name in flags} == dict.fromkeys(flags, True)
+    assert {name: _read_setting(name, MEMORYHUB_HTTPS="true") for name in flags} == dict.fromkeys(flags, True)
 
 
 def test_every_process_sends_the_same_bytes():
     """Headers are compared, and caches keyed, over all workers: the order of a set would tell them apart."""
-    ask = (
+    script = (
         "import django; django.setup()\n"
         "from django.test import Client\n"
         "print(Client(headers={'Host': 'localhost'}).get('/health').headers['Content-Security-Policy'])"
     )
-    said = {
+    settings_json = {
         subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", ask],
+            [sys.executable, "-W", "ignore", "-c", script],
             env={**os.environ, "PYTHONHASHSEED": seed, "DJANGO_SETTINGS_MODULE": "memoryhub.settings"},
             cwd=ROOT,
             capture_output=True,
@@ -147,27 +149,27 @@ def test_every_process_sends_the_same_bytes():
         for seed in ("1", "2", "3")
     }
 
-    assert said == {SNAPSHOT["Content-Security-Policy"]}
+    assert settings_json == {HEADER_SNAPSHOT["Content-Security-Policy"]}
 
 
-def _settings(name: str, **environment: str) -> object:
+def _read_setting(name: str, **environment: str) -> object:
     """A setting as a process with this environment has it."""
-    ask = f"import json; from memoryhub import settings; print(json.dumps(settings.{name}))"
-    said = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", ask],
+    script = f"import json; from memoryhub import settings; print(json.dumps(settings.{name}))"
+    process = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script],
         env={**os.environ, **environment},
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,
     )
-    return json.loads(said.stdout)
+    return json.loads(process.stdout)
 
 
 def test_the_deployment_check_has_nothing_to_say():
     # The browser's tests set it, and it is one of the things that the check objects to.
     environment = {name: value for name, value in os.environ.items() if name != "DJANGO_ALLOW_ASYNC_UNSAFE"}
-    said = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-W", "ignore", "manage.py", "check", "--deploy", "--fail-level", "WARNING"],
         env={**environment, "MEMORYHUB_HTTPS": "true"},
         cwd=ROOT,
@@ -176,4 +178,4 @@ def test_the_deployment_check_has_nothing_to_say():
         check=False,
     )
 
-    assert (said.returncode, "no issues" in said.stdout) == (0, True), said.stderr
+    assert (process.returncode, "no issues" in process.stdout) == (0, True), process.stderr

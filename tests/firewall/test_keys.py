@@ -7,14 +7,14 @@ from django.contrib.auth.models import User
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
+from memoryhub.firewall.clearance import Clearance, Scope
 from memoryhub.firewall.models import ApiKey
-from memoryhub.firewall.types import Clearance, Scope
-from tests.builders import make_clearance, make_key, make_memory
+from tests.factories import make_clearance, make_key, make_memory
 
 pytestmark = pytest.mark.django_db
 
 
-def only_key() -> ApiKey:
+def get_only_key() -> ApiKey:
     key: ApiKey = ApiKey.objects.get()
     return key
 
@@ -27,28 +27,28 @@ def test_the_database_holds_no_usable_key(api):
 
     assert secret not in row
     assert len(secret) > 60
-    for stored in (only_key().digest, only_key().token_key):
-        assert stored in row
-        assert api(stored).get("/api/status").status_code == 401
+    for stored_text in (get_only_key().digest, get_only_key().token_key):
+        assert stored_text in row
+        assert api(stored_text).get("/api/status").status_code == 401
     # What stands in the clear finds the row and leaves more than 256 bits to guess.
-    assert secret.startswith(only_key().token_key)
-    assert (len(secret) - len(only_key().token_key)) * 4 >= 192
+    assert secret.startswith(get_only_key().token_key)
+    assert (len(secret) - len(get_only_key().token_key)) * 4 >= 192
 
 
 def test_a_key_is_shown_when_it_is_made_and_never_again():
     secret = make_key()
-    again = only_key()
+    reloaded_key = get_only_key()
 
-    assert secret not in {str(value) for value in vars(again).values()}
-    assert secret not in str(again)
-    assert secret not in repr(again)
+    assert secret not in {str(value) for value in vars(reloaded_key).values()}
+    assert secret not in str(reloaded_key)
+    assert secret not in repr(reloaded_key)
 
 
 def test_two_keys_are_never_the_same():
     assert len({make_key() for _ in range(20)}) == 20
 
 
-def test_a_key_opens_the_door_until_it_is_revoked(api):
+def test_a_key_opens_the_endpoint_until_it_is_revoked(api):
     secret = make_key()
     assert api(secret).get("/api/status").status_code == 200
 
@@ -58,7 +58,7 @@ def test_a_key_opens_the_door_until_it_is_revoked(api):
     assert ApiKey.objects.count() == 1, "a revoked key stays on record"
 
 
-def test_a_key_opens_the_door_until_it_expires(api):
+def test_a_key_opens_the_endpoint_until_it_expires(api):
     secret = make_key(expiry=timedelta(minutes=1))
     assert api(secret).get("/api/status").status_code == 200
 
@@ -70,7 +70,7 @@ def test_a_key_opens_the_door_until_it_expires(api):
 
 def test_a_key_expires_unless_somebody_says_otherwise():
     make_key()
-    expiry = only_key().expiry
+    expiry = get_only_key().expiry
 
     assert expiry is not None
     assert timedelta(days=364) < expiry - timezone.now() < timedelta(days=366)
@@ -84,13 +84,13 @@ def test_a_key_of_a_disabled_owner_opens_nothing(api):
 
 
 def test_a_key_without_a_clearance_sees_public_memories_only(api):
-    seen = make_memory(tier="public")
+    visible_memory = make_memory(tier="public")
     make_memory(tier="internal")
     secret = make_key(clearance=None)
 
-    assert only_key().as_principal().clearance == Clearance()
+    assert get_only_key().as_principal().clearance == Clearance()
     records = api(secret).get("/api/memories").json()["records"]
-    assert [record["memory_id"] for record in records] == [str(seen.memory_id)]
+    assert [record["memory_id"] for record in records] == [str(visible_memory.memory_id)]
 
 
 def test_a_clearance_lowered_now_holds_from_the_next_request_on(api):
@@ -118,9 +118,9 @@ def test_a_key_that_writes_names_its_source(scopes):
 def test_a_key_is_a_principal_with_what_the_key_holds():
     make_key(scopes="read write", source="crm", actor_type="system", clearance={"max_tier": "internal"})
 
-    principal = only_key().as_principal()
+    principal = get_only_key().as_principal()
 
-    assert principal.name == f"key:{only_key().name}"
+    assert principal.name == f"key:{get_only_key().name}"
     assert principal.scopes == {Scope.READ, Scope.WRITE}
     assert principal.source == "crm"
     assert principal.actor_type == "system"
@@ -129,4 +129,4 @@ def test_a_key_is_a_principal_with_what_the_key_holds():
 
 def test_a_key_without_a_source_writes_as_nobody():
     make_key()
-    assert only_key().as_principal().source is None
+    assert get_only_key().as_principal().source is None

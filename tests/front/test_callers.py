@@ -6,71 +6,79 @@ import pytest
 
 from memoryhub.core.client_address import TrustedProxies
 from memoryhub.front import callers
-from memoryhub.front.callers import STRANGERS, Callers
+from memoryhub.front.callers import UNVERIFIED_GROUP, CallerRegistry
 
 
-def sent(address: str = "192.0.2.1", **headers: Any) -> dict[str, Any]:
-    return {"REMOTE_ADDR": address, **headers}
+def make_environ(url: str = "192.0.2.1", **headers: Any) -> dict[str, Any]:
+    return {"REMOTE_ADDR": url, **headers}
 
 
-KEY = {"HTTP_AUTHORIZATION": "Bearer good"}
-SESSION = {"HTTP_COOKIE": "theme=dark; sessionid=abc; csrftoken=x"}
+KEY_HEADER = {"HTTP_AUTHORIZATION": "Bearer good"}
+SESSION_HEADER = {"HTTP_COOKIE": "theme=dark; sessionid=abc; csrftoken=x"}
 
 
-@pytest.mark.parametrize("credential", [KEY, SESSION])
+@pytest.mark.parametrize("credential", [KEY_HEADER, SESSION_HEADER])
 def test_a_good_credential_is_a_caller_of_its_own_from_wherever_it_is_sent(credential):
-    known = Callers()
-    assert known.of(sent(**credential)).group == STRANGERS
-    assert known.needs_verification(sent(**credential))
+    caller_registry = CallerRegistry()
+    assert caller_registry.get_caller(make_environ(**credential)).group == UNVERIFIED_GROUP
+    assert caller_registry.needs_verification(make_environ(**credential))
 
-    known.remember(sent(**credential))
+    caller_registry.remember_credential(make_environ(**credential))
 
-    assert not known.needs_verification(sent(**credential))
-    caller = known.of(sent(**credential))
-    assert caller.group == caller.name != STRANGERS
-    assert known.of(sent("192.0.2.2", **credential)) == caller
+    assert not caller_registry.needs_verification(make_environ(**credential))
+    caller = caller_registry.get_caller(make_environ(**credential))
+    assert caller.group == caller.name != UNVERIFIED_GROUP
+    assert caller_registry.get_caller(make_environ("192.0.2.2", **credential)) == caller
 
 
 def test_a_client_that_makes_up_credentials_shares_with_all_strangers():
-    known = Callers()
-    known.remember(sent(**KEY))
-    made_up = [sent(HTTP_AUTHORIZATION=f"Bearer {number}") for number in range(3)]
+    caller_registry = CallerRegistry()
+    caller_registry.remember_credential(make_environ(**KEY_HEADER))
+    forged_environs = [make_environ(HTTP_AUTHORIZATION=f"Bearer {index}") for index in range(3)]
 
-    assert {known.of(each) for each in made_up} == {known.of(sent())}
-    assert known.of(sent("192.0.2.2")) != known.of(sent())
-    assert known.of(sent("192.0.2.2")).group == known.of(sent()).group
+    assert {caller_registry.get_caller(environ) for environ in forged_environs} == {
+        caller_registry.get_caller(make_environ())
+    }
+    assert caller_registry.get_caller(make_environ("192.0.2.2")) != caller_registry.get_caller(make_environ())
+    assert (
+        caller_registry.get_caller(make_environ("192.0.2.2")).group == caller_registry.get_caller(make_environ()).group
+    )
 
 
 def test_a_credential_that_is_refused_by_now_is_forgotten():
-    known = Callers()
-    known.remember(sent(**KEY))
+    caller_registry = CallerRegistry()
+    caller_registry.remember_credential(make_environ(**KEY_HEADER))
 
-    known.forget(sent(**KEY))
+    caller_registry.forget_credential(make_environ(**KEY_HEADER))
 
-    assert known.of(sent(**KEY)).group == STRANGERS
+    assert caller_registry.get_caller(make_environ(**KEY_HEADER)).group == UNVERIFIED_GROUP
 
 
 def test_those_seen_last_are_remembered(monkeypatch):
-    monkeypatch.setattr(callers, "MAX_KNOWN", 2)
-    known = Callers()
-    keys = [sent(HTTP_AUTHORIZATION=f"Bearer {number}") for number in range(3)]
+    monkeypatch.setattr(callers, "MAX_VERIFIED_CREDENTIALS", 2)
+    caller_registry = CallerRegistry()
+    keys = [make_environ(HTTP_AUTHORIZATION=f"Bearer {index}") for index in range(3)]
     for key in (keys[0], keys[1]):
-        known.remember(key)
-    known.of(keys[0])
-    known.remember(keys[2])
+        caller_registry.remember_credential(key)
+    caller_registry.get_caller(keys[0])
+    caller_registry.remember_credential(keys[2])
 
-    assert [known.of(key).group == STRANGERS for key in keys] == [False, True, False]
+    assert [caller_registry.get_caller(key).group == UNVERIFIED_GROUP for key in keys] == [False, True, False]
 
 
 @pytest.mark.parametrize("cookie", ["", "\x00=;;; sessionid", "theme=dark"])
 def test_a_request_without_a_session_has_nothing_to_verify(cookie):
-    assert not Callers().needs_verification(sent(HTTP_COOKIE=cookie))
-    assert not Callers().needs_verification(sent())
+    assert not CallerRegistry().needs_verification(make_environ(HTTP_COOKIE=cookie))
+    assert not CallerRegistry().needs_verification(make_environ())
 
 
 def test_strangers_behind_a_trusted_proxy_take_turns_as_those_whom_it_names(settings):
-    settings.MEMORYHUB = settings.MEMORYHUB.model_copy(update={"trusted_proxies": TrustedProxies(count=1)})
-    known = Callers()
+    settings.APP_CONFIG = settings.APP_CONFIG.model_copy(update={"trusted_proxies": TrustedProxies(count=1)})
+    caller_registry = CallerRegistry()
 
-    assert known.of(sent(HTTP_X_FORWARDED_FOR="10.0.0.1")) != known.of(sent(HTTP_X_FORWARDED_FOR="10.0.0.2"))
-    assert known.of(sent(HTTP_X_FORWARDED_FOR="10.0.0.1, 10.0.0.2")) == known.of(sent(HTTP_X_FORWARDED_FOR="10.0.0.2"))
+    assert caller_registry.get_caller(make_environ(HTTP_X_FORWARDED_FOR="10.0.0.1")) != caller_registry.get_caller(
+        make_environ(HTTP_X_FORWARDED_FOR="10.0.0.2")
+    )
+    assert caller_registry.get_caller(
+        make_environ(HTTP_X_FORWARDED_FOR="10.0.0.1, 10.0.0.2")
+    ) == caller_registry.get_caller(make_environ(HTTP_X_FORWARDED_FOR="10.0.0.2"))

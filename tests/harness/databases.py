@@ -12,60 +12,60 @@ from django.db import connection, connections
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from memoryhub.config import APPLICATION, OWNER, SUPERUSER
-from memoryhub.ops.roles import promise_no_leaks
+from memoryhub.config import APP_ROLE, OWNER_ROLE, SUPERUSER_ROLE
+from memoryhub.operations.database_roles import mark_leakproof
 
-_numbers = itertools.count(1)
+_sequence = itertools.count(1)
 
 
-def address(name: str, role: str = OWNER) -> str:
+def database_dsn(name: str, role: str = OWNER_ROLE) -> str:
     """The libpq address of a database on the test's server, for one of its roles."""
     return make_conninfo(os.environ["MEMORYHUB_TEST_DSN"], dbname=name, user=role)
 
 
-def keepers_address(name: str) -> str:
+def unrestricted_dsn(name: str) -> str:
     """The same for a test that looks at all rows: as the owner, who is bound by row-level security, too."""
-    return make_conninfo(address(name), options="-c memoryhub.writes_as=*")
+    return make_conninfo(database_dsn(name), options="-c memoryhub.writer_sources=*")
 
 
 @contextmanager
-def database(template: str = "template1") -> Iterator[str]:
+def temporary_database_name(template: str = "template1") -> Iterator[str]:
     """The name of a new database that is like `template`, which nobody may be connected to; gone after the block."""
-    name = _create(template)
+    name = _create_database(template)
     try:
         yield name
     finally:
-        _execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+        _execute_as_superuser(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
-def _create(template: str) -> str:
-    name = f"memoryhub_{os.getpid()}_{next(_numbers)}"
-    create = sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER {}")
-    _execute(create.format(*map(sql.Identifier, (name, template, OWNER))))
+def _create_database(template: str) -> str:
+    name = f"memoryhub_{os.getpid()}_{next(_sequence)}"
+    create_sql = sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER {}")
+    _execute_as_superuser(create_sql.format(*map(sql.Identifier, (name, template, OWNER_ROLE))))
     return name
 
 
-def _execute(statement: sql.Composed) -> None:
-    with psycopg.connect(os.environ["MEMORYHUB_TEST_DSN"], user=SUPERUSER, autocommit=True) as server:
+def _execute_as_superuser(statement: sql.Composed) -> None:
+    with psycopg.connect(os.environ["MEMORYHUB_TEST_DSN"], user=SUPERUSER_ROLE, autocommit=True) as server:
         server.execute(statement)
 
 
 @cache
-def migrated() -> str:
+def migrated_database_name() -> str:
     """The name of a database with all migrations, for copies; made once, and thrown away with the whole cluster."""
-    name = _create("template1")
-    place = World(name)
-    with place.entered():
+    name = _create_database("template1")
+    database = DatabaseHandle(name)
+    with database.activate():
         call_command("migrate", verbosity=0, interactive=False)
-    place.close()
+    database.close()
     return name
 
 
-class World:
+class DatabaseHandle:
     """A database that Django can be made to talk to for a while; it keeps one connection.
 
-    As the application, the session is a superuser's that has taken the application's role, so that `as_keeper` can step
-    out of it within a transaction.
+    As the application, the session is a superuser's that has taken the application's role, so that
+    `as_unrestricted_reader` can step out of it within a transaction.
     """
 
     def __init__(self, name: str, *, as_application: bool = False) -> None:
@@ -73,12 +73,12 @@ class World:
         self.connection = connections.create_connection("default")
         settings = {**self.connection.settings_dict, "NAME": name}
         if as_application:
-            options = settings["OPTIONS"]["options"].replace("-c memoryhub.writes_as=*", f"-c role={APPLICATION}")
-            settings |= {"USER": SUPERUSER, "OPTIONS": {**settings["OPTIONS"], "options": options}}
+            options = settings["OPTIONS"]["options"].replace("-c memoryhub.writer_sources=*", f"-c role={APP_ROLE}")
+            settings |= {"USER": SUPERUSER_ROLE, "OPTIONS": {**settings["OPTIONS"], "options": options}}
         self.connection.settings_dict = settings
 
     @contextmanager
-    def entered(self) -> Iterator[None]:
+    def activate(self) -> Iterator[None]:
         """Everything that asks the default database in this thread asks this one."""
         outside = connections["default"]
         connections["default"] = self.connection
@@ -92,7 +92,7 @@ class World:
 
 
 @contextmanager
-def as_keeper() -> Iterator[None]:
+def as_unrestricted_reader() -> Iterator[None]:
     """In a transaction within a world: what a superuser sees and may do, above row-level security."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT current_setting('role')")
@@ -102,18 +102,18 @@ def as_keeper() -> Iterator[None]:
         cursor.execute(f"SET LOCAL ROLE {before}")
 
 
-def no_leaks() -> None:
+def mark_leakproof_functions() -> None:
     """What the embedded server's superuser says of functions that indexes need, said in the test's database."""
-    superuser = make_conninfo(os.environ["MEMORYHUB_TEST_DSN"], user=SUPERUSER)
-    promise_no_leaks(superuser, str(connections["default"].settings_dict["NAME"]))
+    superuser = make_conninfo(os.environ["MEMORYHUB_TEST_DSN"], user=SUPERUSER_ROLE)
+    mark_leakproof(superuser, str(connections["default"].settings_dict["NAME"]))
 
 
 @contextmanager
-def world(template: str = "template1", *, as_application: bool = False) -> Iterator[World]:
+def temporary_database(template: str = "template1", *, as_application: bool = False) -> Iterator[DatabaseHandle]:
     """A new database that is like `template`, as a world."""
-    with database(template) as name:
-        made = World(name, as_application=as_application)
+    with temporary_database_name(template) as name:
+        database = DatabaseHandle(name, as_application=as_application)
         try:
-            yield made
+            yield database
         finally:
-            made.close()
+            database.close()

@@ -14,17 +14,17 @@ from typing import Any
 import httpx
 from psycopg.conninfo import conninfo_to_dict
 
-from memoryhub.config import APPLICATION
-from tests.harness.databases import address, database
-from tests.harness.proxy import Fate, Proxy, proxying
-from tests.ops.processes import process
+from memoryhub.config import APP_ROLE
+from tests.harness.databases import database_dsn, temporary_database_name
+from tests.harness.proxy import Interference, Proxy, run_proxy
+from tests.operations.processes import run_process
 
 START_SECONDS = 90
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Served:
+class RunningServer:
     """A running hub."""
 
     url: str
@@ -36,8 +36,8 @@ class Served:
 
     @property
     def credentials(self) -> dict[str, Any]:
-        read: dict[str, Any] = json.loads((self.home / "credentials.json").read_text())
-        return read
+        credentials_json: dict[str, Any] = json.loads((self.home / "credentials.json").read_text())
+        return credentials_json
 
     def client(self, key: str = "admin", **options: Any) -> httpx.Client:
         headers = {"Authorization": f"Bearer {self.credentials['keys'][key]}"}
@@ -47,48 +47,48 @@ class Served:
         )
 
 
-def socket_of_the_tests() -> str:
+def postgres_socket_path() -> str:
     """The file on which the test's own PostgreSQL listens."""
     parts = conninfo_to_dict(os.environ["MEMORYHUB_TEST_DSN"])
     return f"{parts['host']}/.s.PGSQL.{parts.get('port', 5432)}"
 
 
 @contextmanager
-def serving(home: Path, **variables: str) -> Iterator[Served]:
+def run_server(home: Path, **variables: str) -> Iterator[RunningServer]:
     """The product on an empty database behind a proxy, ready to answer."""
-    with database() as name, proxying(socket_of_the_tests()) as proxy:
-        dsn = f"postgresql://{APPLICATION}@127.0.0.1:{proxy.port}/{name}?sslmode=disable&gssencmode=disable"
+    with temporary_database_name() as name, run_proxy(postgres_socket_path()) as proxy:
+        dsn = f"postgresql://{APP_ROLE}@127.0.0.1:{proxy.port}/{name}?sslmode=disable&gssencmode=disable"
         settings = {
             "DATABASE_URL": dsn,
-            "DATABASE_OWNER_URL": address(name),
+            "DATABASE_OWNER_URL": database_dsn(name),
             "MEMORYHUB_HOME": str(home),
             "MEMORYHUB_PORT": "0",
             "MEMORYHUB_DEMO": "false",
             "MEMORYHUB_WORKERS": "2",
             **variables,
         }
-        with process(str(ROOT / "manage.py"), "serve", **settings) as server:
-            url = _url(server)
+        with run_process(str(ROOT / "manage.py"), "serve", **settings) as server:
+            url = _read_url(server)
             # A log that nobody reads fills its pipe, and then the server waits for ever.
-            said: list[str] = []
-            reader = threading.Thread(target=said.extend, args=(server.stdout,), daemon=True)
+            output_lines: list[str] = []
+            reader = threading.Thread(target=output_lines.extend, args=(server.stdout,), daemon=True)
             reader.start()
             _wait_until_ready(url)
-            yield Served(url=url, home=home, database=name, proxy=proxy, process=server, log=said)
-            proxy.decide = lambda _: Fate.PASS
+            yield RunningServer(url=url, home=home, database=name, proxy=proxy, process=server, log=output_lines)
+            proxy.choose_interference = lambda _: Interference.PASS
             server.terminate()
             server.wait(30)
             reader.join(30)
 
 
-def _url(server: Popen[str]) -> str:
-    said: list[str] = []
+def _read_url(server: Popen[str]) -> str:
+    output_lines: list[str] = []
     assert server.stdout is not None
     for line in server.stdout:
-        said.append(line)
+        output_lines.append(line)
         if " is at http://" in line:
             return str(line.split()[-1])
-    raise AssertionError("serve ended:\n" + "".join(said))
+    raise AssertionError("serve ended:\n" + "".join(output_lines))
 
 
 def _wait_until_ready(url: str) -> None:

@@ -8,18 +8,18 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from memoryhub.conflicts import decide
-from memoryhub.conflicts.choices import Choice, Wish
-from memoryhub.conflicts.keys import evidence_of, id_of
-from memoryhub.memories import ingest
-from tests.builders import WRITER, make_key, make_user, store
-from tests.harness.generated import planted
+from memoryhub.conflicts.decisions import resolve
+from memoryhub.conflicts.decisions.resolution_requests import Resolution, ResolutionRequest
+from memoryhub.conflicts.groups.group_keys import compute_evidence, encode_id
+from memoryhub.memories.writes import write
+from tests.factories import WRITER, make_key, make_user, store_drafts
+from tests.harness.strategies import prepare_memory
 
 pytestmark = pytest.mark.django_db
 
-# A page asks who is asking, what the filters find, and what is counted beside it; the wall is five more in a test.
-MOST = 18
-DOORS = [
+# A page asks who is asking, what the filters find, and what is counted beside it; row security is five more in a test.
+MAX_QUERIES = 18
+PAGE_PATHS = [
     "/api/memories?limit=200",
     "/api/memories?limit=200&subject=user:ada&label=eu&q=paris",
     "/api/facets",
@@ -41,7 +41,7 @@ DOORS = [
     "/diff?limit=200&since=2000-01-01",
     "/api/conflicts?limit=200",
     "/api/conflicts?limit=200&status=all",
-    f"/api/conflicts/{id_of('user:ada', 'city')}",
+    f"/api/conflicts/{encode_id('user:ada', 'city')}",
     "/api/status",
     "/?limit=200",
     "/?limit=200&subject=user:ada&label=eu&q=paris",
@@ -53,15 +53,15 @@ DOORS = [
 
 
 @pytest.fixture
-def visit() -> Callable[[str], list[str]]:
+def capture_queries() -> Callable[[str], list[str]]:
     """The queries that a reader's visit takes."""
     key = make_key(clearance={"max_tier": "internal"})
-    person = Client()
-    person.force_login(make_user("ada", max_tier="internal"), backend="django.contrib.auth.backends.ModelBackend")
-    machine = Client(headers={"Authorization": f"Bearer {key}"})
+    user_client = Client()
+    user_client.force_login(make_user("ada", max_tier="internal"), backend="django.contrib.auth.backends.ModelBackend")
+    key_client = Client(headers={"Authorization": f"Bearer {key}"})
 
-    def ask(path: str) -> list[str]:
-        client: Any = machine if path.startswith("/api/") else person
+    def request_page(path: str) -> list[str]:
+        client: Any = key_client if path.startswith("/api/") else user_client
         with CaptureQueriesContext(
             connection,
         ) as queries:
@@ -70,55 +70,55 @@ def visit() -> Callable[[str], list[str]]:
         assert response.status_code == 200, body
         return [query["sql"] for query in queries.captured_queries]
 
-    return ask
+    return request_page
 
 
-def plant(number: int) -> str:
-    """`number` memories of one subject, each with two versions; the memory_id of one of them."""
+def store_versions(count: int) -> str:
+    """`count` memories of one subject, each with two versions; the memory_id of one of them."""
     for turn in ("first", "then"):
-        receipts = store(
+        receipts = store_drafts(
             [
-                planted(
+                prepare_memory(
                     payload_id=f"p-{row}",
                     content=f"Paris {row}, {turn}",
                     subject="user:ada",
                     collection="city",
                     labels=["eu"],
                 )
-                for row in range(number)
+                for row in range(count)
             ],
-            on_conflict=ingest.OnConflict.REPLACE,
+            on_conflict=write.OnConflict.REPLACE,
         )
     return str(receipts[0].memory_id)
 
 
-def test_twenty_rows_and_two_hundred_take_as_many_queries(visit):
-    memory_id = plant(20)
-    paths = [door.format(memory_id=memory_id) for door in DOORS]
-    few = {path: settled(visit, path) for path in paths}
+def test_twenty_rows_and_two_hundred_take_as_many_queries(capture_queries):
+    memory_id = store_versions(20)
+    paths = [endpoint.format(memory_id=memory_id) for endpoint in PAGE_PATHS]
+    small_queries = {path: warm_queries(capture_queries, path) for path in paths}
 
-    plant(200)
-    many = {path: settled(visit, path) for path in paths}
+    store_versions(200)
+    large_queries = {path: warm_queries(capture_queries, path) for path in paths}
 
-    assert_as_many(few, many)
+    assert_same_counts(small_queries, large_queries)
 
 
-def settled(visit: Callable[[str], list[str]], path: str) -> list[str]:
+def warm_queries(capture_queries: Callable[[str], list[str]], path: str) -> list[str]:
     """The queries of a second visit: some are asked once for each process, or each change of a group."""
-    visit(path)
-    return visit(path)
+    capture_queries(path)
+    return capture_queries(path)
 
 
-def assert_as_many(few: dict[str, list[str]], many: dict[str, list[str]]) -> None:
-    for path, queries in many.items():
-        assert len(queries) == len(few[path]), (path, queries)
-        assert 0 < len(queries) <= MOST, (path, queries)
+def assert_same_counts(small_queries: dict[str, list[str]], large_queries: dict[str, list[str]]) -> None:
+    for path, queries in large_queries.items():
+        assert len(queries) == len(small_queries[path]), (path, queries)
+        assert 0 < len(queries) <= MAX_QUERIES, (path, queries)
 
 
-OF_DECISIONS = [
+DECISION_PATHS = [
     "/api/conflicts?limit=200&status=decided",
     "/api/conflicts?limit=200&status=all",
-    f"/api/conflicts/{id_of('user:ada', 'city-0')}",
+    f"/api/conflicts/{encode_id('user:ada', 'city-0')}",
     "/api/decisions?limit=200",
     "/api/decisions?limit=200&in_force=true&q=both",
     "/api/decisions/{decision_id}",
@@ -126,38 +126,38 @@ OF_DECISIONS = [
 ]
 
 
-def decide_on(number: int) -> str:
-    """`number` groups, of each of which one of two values was kept; one of the decisions."""
+def make_decisions(count: int) -> str:
+    """`count` groups, of each of which one of two values was kept; one of the decisions."""
     drafts = [
-        planted(payload_id=f"{content}-{row}", content=content, subject="user:ada", collection=f"city-{row}")
-        for row in range(number)
+        prepare_memory(payload_id=f"{content}-{row}", content=content, subject="user:ada", collection=f"city-{row}")
+        for row in range(count)
         for content in ("Paris", "Berlin")
     ]
-    kept = [receipt.memory_id for receipt in store(drafts, on_conflict=ingest.OnConflict.REPLACE)][::2]
-    wishes = []
-    for row, memory_id in enumerate(kept):
+    kept_ids = [receipt.memory_id for receipt in store_drafts(drafts, on_conflict=write.OnConflict.REPLACE)][::2]
+    requests = []
+    for row, memory_id in enumerate(kept_ids):
         key = ("user:ada", f"city-{row}")
-        found = decide.members(key, WRITER)
-        evidence = evidence_of((member.memory_id, member.version) for member in found)
-        choice = Choice.model_validate({"outcome": "keep_one", "keep": [memory_id], "reason": "Both said so."})
-        wishes += [Wish(key=key, evidence=evidence, choice=choice)] if len(found) > 1 else []
-    outcomes = decide.decide_all(wishes, by=WRITER)
+        members = resolve.list_members(key, WRITER)
+        evidence = compute_evidence((member.memory_id, member.version) for member in members)
+        choice = Resolution.model_validate({"outcome": "keep_one", "keep": [memory_id], "reason": "Both said so."})
+        requests += [ResolutionRequest(key=key, evidence=evidence, resolution=choice)] if len(members) > 1 else []
+    outcomes = resolve.resolve_many(requests, principal=WRITER)
     return str(outcomes[0].decision_id)
 
 
-def test_twenty_decisions_and_a_hundred_and_fifty_take_as_many_queries(visit):
-    decision_id = decide_on(20)
-    paths = [door.format(decision_id=decision_id) for door in OF_DECISIONS]
-    few = {path: settled(visit, path) for path in paths}
+def test_twenty_decisions_and_a_hundred_and_fifty_take_as_many_queries(capture_queries):
+    decision_id = make_decisions(20)
+    paths = [endpoint.format(decision_id=decision_id) for endpoint in DECISION_PATHS]
+    small_queries = {path: warm_queries(capture_queries, path) for path in paths}
 
-    decide_on(150)
-    many = {path: settled(visit, path) for path in paths}
+    make_decisions(150)
+    large_queries = {path: warm_queries(capture_queries, path) for path in paths}
 
-    assert_as_many(few, many)
+    assert_same_counts(small_queries, large_queries)
 
 
-def test_a_list_of_two_hundred_does_show_two_hundred(visit):
-    plant(200)
+def test_a_list_of_two_hundred_does_show_two_hundred(capture_queries):
+    store_versions(200)
     client = Client(headers={"Authorization": f"Bearer {make_key()}"})
 
     assert len(client.get("/api/memories?limit=200").json()["records"]) == 200

@@ -9,126 +9,126 @@ import pytest
 from django.test import Client
 
 from memoryhub.memories import clock
-from tests.builders import make_memory
-from tests.inspector.pages import signed_in, text
+from tests.factories import make_memory
+from tests.inspector.clients import client_for_new_user, response_text
 
 pytestmark = pytest.mark.django_db
 
-EVER = "2000-01-01"
+EARLIEST = "2000-01-01"
 
 
 @pytest.fixture
 def client() -> Client:
-    return signed_in()
+    return client_for_new_user()
 
 
-def page(client: Client, **asked: Any) -> str:
-    answer = client.get("/diff", {"since": EVER, **asked})
-    assert answer.status_code == 200, text(answer)
-    return text(answer)
+def diff_page(client: Client, **params: Any) -> str:
+    response = client.get("/diff", {"since": EARLIEST, **params})
+    assert response.status_code == 200, response_text(response)
+    return response_text(response)
 
 
-def links(shown: str) -> list[str]:
-    return [unescape(url) for url in re.findall(r'href="(/diff[^"]*)"', shown)]
+def change_links(page_text: str) -> list[str]:
+    return [unescape(url) for url in re.findall(r'href="(/diff[^"]*)"', page_text)]
 
 
-def change_a_city() -> str:
+def make_city_change() -> str:
     """The instant before the change."""
     make_memory(payload_id="a", subject="user:ada", collection="city", content="Ada lives in Paris.")
-    since = clock.settle().isoformat()
+    since = clock.stable_record_time().isoformat()
     make_memory(payload_id="a", subject="user:ada", collection="city", content="Ada lives in Rome.")
     return since
 
 
 def test_a_change_stands_side_by_side_with_what_was_changed_marked(client):
-    shown = page(client, since=change_a_city())
+    page_text = diff_page(client, since=make_city_change())
 
-    before, after = re.findall(r'<div class="diff"[^>]*>(.*?)</div>', shown)
+    before, after = re.findall(r'<div class="diff"[^>]*>(.*?)</div>', page_text)
     assert before == "Ada lives in <del>Paris</del>."
     assert after == "Ada lives in <ins>Rome</ins>."
-    assert shown.count('data-kind="changed"') == 1
+    assert page_text.count('data-kind="changed"') == 1
 
 
 def test_without_instants_it_asks_for_them_and_offers_some(client):
-    shown = text(client.get("/diff"))
+    page_text = response_text(client.get("/diff"))
 
-    assert "Pick two instants" in shown
-    offered = [parse_qs(urlsplit(link).query) for link in links(shown)]
-    assert sum("since" in asked for asked in offered) == 4
-    assert "JSON" not in re.findall(r"<main.*</main>", shown, re.DOTALL)[0]
+    assert "Pick two instants" in page_text
+    offered_params = [parse_qs(urlsplit(link).query) for link in change_links(page_text)]
+    assert sum("since" in link_params for link_params in offered_params) == 4
+    assert "JSON" not in re.findall(r"<main.*</main>", page_text, re.DOTALL)[0]
 
 
 def test_every_preset_and_count_leads_to_an_answer(client):
-    change_a_city()
+    make_city_change()
     make_memory(subject="user:bob", source="crm")
-    for axis in ("known", "event"):
-        found = links(page(client, axis=axis))
-        assert any("change=added" in link for link in found)
-        assert any("subject=user%3Abob" in link for link in found)
-        for link in found:
+    for axis in ("record", "event"):
+        link_urls = change_links(diff_page(client, axis=axis))
+        assert any("change=added" in link for link in link_urls)
+        assert any("subject=user%3Abob" in link for link in link_urls)
+        for link in link_urls:
             assert client.get(link).status_code == 200, link
 
 
 def test_a_count_that_is_asked_for_is_taken_back_by_its_link_and_its_chip(client):
-    change_a_city()
+    make_city_change()
     make_memory(subject="user:bob")
 
-    shown = page(client, subject="user:bob")
+    page_text = diff_page(client, subject="user:bob")
 
-    assert shown.count('<li class="change">') == 1
-    assert f"/diff?since={EVER}" in links(shown)
-    assert "subject is" in shown
+    assert page_text.count('<li class="change">') == 1
+    assert f"/diff?since={EARLIEST}" in change_links(page_text)
+    assert "subject is" in page_text
 
 
 def test_pages_lead_on_and_back_without_javascript(client):
     for _ in range(3):
         make_memory()
-    seen, url = 0, f"/diff?since={EVER}&limit=2"
+    seen_count, url = 0, f"/diff?since={EARLIEST}&limit=2"
     for _ in range(2):
-        shown = text(client.get(url))
-        seen += shown.count('<li class="change">')
-        older = re.search(r'id="older" href="([^"]+)"', shown)
-        url = unescape(older[1]) if older else ""
+        page_text = response_text(client.get(url))
+        seen_count += page_text.count('<li class="change">')
+        older_match = re.search(r'id="older" href="([^"]+)"', page_text)
+        url = unescape(older_match[1]) if older_match else ""
 
-    assert (seen, url) == (3, "")
-    assert 'id="newest"' in shown
+    assert (seen_count, url) == (3, "")
+    assert 'id="newest"' in page_text
 
 
 def test_htmx_gets_the_part_that_it_swaps_errors_inside(client):
     make_memory()
 
-    part = text(client.get("/diff", {"since": EVER}, headers={"HX-Request": "true"}))
-    failed = client.get("/diff", {"since": "never"}, headers={"HX-Request": "true"})
+    part = response_text(client.get("/diff", {"since": EARLIEST}, headers={"HX-Request": "true"}))
+    error_response = client.get("/diff", {"since": "never"}, headers={"HX-Request": "true"})
 
     assert part.lstrip().startswith('<div id="results"')
-    assert failed.status_code == 200
-    assert 'role="alert"' in text(failed)
+    assert error_response.status_code == 200
+    assert 'role="alert"' in response_text(error_response)
 
 
 @pytest.mark.parametrize(
-    ("asked", "sentence"),
+    ("params", "sentence"),
     [
         ({"since": "never"}, "since must be an RFC 3339 instant"),
         ({"since": "2026-02-01", "until": "2026-01-01"}, "until must not be earlier than since."),
-        ({"since": EVER, "colour": "red"}, "colour is not a parameter"),
+        ({"since": EARLIEST, "colour": "red"}, "colour is not a parameter"),
     ],
 )
-def test_a_mistake_is_a_sentence_and_the_form_keeps_what_was_typed(client, asked, sentence):
-    answer = client.get("/diff", asked)
+def test_a_mistake_is_a_sentence_and_the_form_keeps_what_was_typed(client, params, sentence):
+    response = client.get("/diff", params)
 
-    assert answer.status_code == 400
-    assert sentence in text(answer)
-    assert f'value="{asked["since"]}"' in text(answer)
+    assert response.status_code == 400
+    assert sentence in response_text(response)
+    assert f'value="{params["since"]}"' in response_text(response)
 
 
 def test_a_form_sent_with_empty_fields_leads_to_the_address_without_them(client):
-    answer = client.get("/diff", {"form": "1", "since": EVER, "until": "", "subject": "", "axis": "known"})
+    response = client.get("/diff", {"form": "1", "since": EARLIEST, "until": "", "subject": "", "axis": "record"})
 
-    assert (answer.status_code, answer["Location"]) == (302, f"/diff?since={EVER}&axis=known")
+    assert (response.status_code, response["Location"]) == (302, f"/diff?since={EARLIEST}&axis=record")
 
 
 def test_nothing_is_said_to_have_changed_where_nothing_has(client):
-    assert "Nothing changed" in page(client)
+    assert "Nothing changed" in diff_page(client)
 
 
 def test_hostile_words_are_inert_on_either_side_and_secrets_masked(client):
@@ -136,44 +136,44 @@ def test_hostile_words_are_inert_on_either_side_and_secrets_masked(client):
     make_memory(
         payload_id="a", subject="<b>x</b>", content=f"<script>alert(1)</script> {secret}", metadata={"k": secret}
     )
-    since = clock.settle().isoformat()
+    since = clock.stable_record_time().isoformat()
     make_memory(payload_id="a", subject="<b>y</b>", content=f"<img src=x onerror=alert(1)>\u202e {secret}")
 
-    shown = page(client, since=since)
+    page_text = diff_page(client, since=since)
 
-    assert "<script>alert" not in shown
-    assert "<img src=x" not in shown
-    assert "<b>" not in shown
-    assert secret not in shown
-    assert "U+202E" in shown
-    assert "secrets masked" in shown
+    assert "<script>alert" not in page_text
+    assert "<img src=x" not in page_text
+    assert "<b>" not in page_text
+    assert secret not in page_text
+    assert "U+202E" in page_text
+    assert "secrets masked" in page_text
 
 
 def test_what_may_not_be_seen_is_on_no_page(client):
-    low = signed_in("low", max_tier="public")
+    low = client_for_new_user("low", max_tier="public")
     make_memory(subject="user:canary", tier="restricted")
 
-    shown = page(low)
+    page_text = diff_page(low)
 
-    assert "canary" not in shown
-    assert "Nothing changed" in shown
-    assert "user:canary" in page(client)
+    assert "canary" not in page_text
+    assert "Nothing changed" in page_text
+    assert "user:canary" in diff_page(client)
 
 
 def test_each_end_leads_to_the_memory_as_it_was_then(client):
-    shown = page(client, since=change_a_city())
-    ends = [unescape(url) for url in re.findall(r'<h3>.*?<a href="([^"]+)"', shown)]
+    page_text = diff_page(client, since=make_city_change())
+    detail_urls = [unescape(url) for url in re.findall(r'<h3>.*?<a href="([^"]+)"', page_text)]
 
-    assert len(ends) == 2
-    for url, content in zip(ends, ("Ada lives in Paris.", "Ada lives in Rome."), strict=True):
-        answer = client.get(url)
-        assert answer.status_code == 200
-        assert content in text(answer)
+    assert len(detail_urls) == 2
+    for url, content in zip(detail_urls, ("Ada lives in Paris.", "Ada lives in Rome."), strict=True):
+        response = client.get(url)
+        assert response.status_code == 200
+        assert content in response_text(response)
 
 
-def test_the_navigation_leads_here_and_json_tells_the_same(client):
+def test_the_navigation_leads_here_and_json_shows_the_same(client):
     make_memory(content="Said.")
 
-    assert 'href="/diff"' in text(client.get("/"))
-    (json_url,) = re.findall(r'href="(/api/diff[^"]*)"', page(client))
+    assert 'href="/diff"' in response_text(client.get("/"))
+    (json_url,) = re.findall(r'href="(/api/diff[^"]*)"', diff_page(client))
     assert client.get(unescape(json_url)).json()["changes"][0]["after"]["content"] == "Said."

@@ -7,14 +7,14 @@ from urllib.parse import urlencode
 import pytest
 from django.test import Client
 
+from memoryhub.access_log import read_log
 from memoryhub.audit.models import AuditEntry
 from memoryhub.firewall.models import ApiKey
 from memoryhub.memories import clock
-from memoryhub.memories.filters import BadQuery
-from memoryhub.ops import reads
+from memoryhub.memories.filters import InvalidQueryError
 from memoryhub.timetravel import replay as replaying
-from tests.builders import WRITER, at, make_key, make_memory
-from tests.inspector.pages import signed_in, text
+from tests.factories import WRITER, make_key, make_memory, utc
+from tests.inspector.clients import client_for_new_user, response_text
 
 pytestmark = pytest.mark.django_db
 LOW = {"max_tier": "internal"}
@@ -22,51 +22,51 @@ LOW = {"max_tier": "internal"}
 
 @pytest.fixture
 def boss() -> Client:
-    return signed_in("boss", scopes="read audit view_as")
+    return client_for_new_user("boss", scopes="read audit view_as")
 
 
-def agent(name: str = "agent", **fields: Any) -> str:
+def make_agent_key(name: str = "agent", **fields: Any) -> str:
     secret = make_key(clearance=fields.pop("clearance", LOW), **fields)
     ApiKey.objects.filter(token_key=secret[:15]).update(name=name)
     return secret
 
 
-def ask(client: Client, **given: str) -> Any:
-    return client.get(f"/api/replay?{urlencode(given)}")
+def get_replay(client: Client, **params: str) -> Any:
+    return client.get(f"/api/replay?{urlencode(params)}")
 
 
-def now() -> str:
-    return clock.settle().isoformat().replace("+00:00", "Z")
+def current_instant() -> str:
+    return clock.stable_record_time().isoformat().replace("+00:00", "Z")
 
 
-def marked(client: Client, **given: str) -> dict[str, str]:
+def marks_by_content(client: Client, **params: str) -> dict[str, str]:
     """What became of each memory, by its content."""
-    answer = ask(client, **given).json()
+    response = get_replay(client, **params).json()
     contents = {
-        record["memory_id"]: record["content"] for when in ("then", "now") for record in answer[when]["records"]
+        record["memory_id"]: record["content"] for side in ("then", "now") for record in response[side]["records"]
     }
-    return {contents[memory_id]: mark for memory_id, mark in answer["marks"].items()}
+    return {contents[memory_id]: mark for memory_id, mark in response["marks"].items()}
 
 
 def test_then_is_what_the_caller_received_then_and_now_is_what_it_receives_now(boss):
-    secret = agent()
+    secret = make_agent_key()
     caller = Client(headers={"Authorization": f"Bearer {secret}"})
-    make_memory(payload_id="a", content="Paris", subject="user:bob", timestamp=at("2026-03-01"))
-    make_memory(payload_id="b", content="Same", subject="user:bob", timestamp=at("2026-03-02"))
+    make_memory(payload_id="a", content="Paris", subject="user:bob", timestamp=utc("2026-03-01"))
+    make_memory(payload_id="b", content="Same", subject="user:bob", timestamp=utc("2026-03-02"))
     make_memory(content="Hidden", subject="user:bob", tier="restricted")
     query = "/api/memories?subject=user:bob&limit=5"
-    received = caller.get(query).json()["records"]
-    then = now()
-    make_memory(payload_id="a", content="London", subject="user:bob", timestamp=at("2026-03-01"))
-    make_memory(content="New", subject="user:bob", timestamp=at("2026-03-03"))
+    agent_records = caller.get(query).json()["records"]
+    known_at = current_instant()
+    make_memory(payload_id="a", content="London", subject="user:bob", timestamp=utc("2026-03-01"))
+    make_memory(content="New", subject="user:bob", timestamp=utc("2026-03-03"))
 
-    answer = ask(boss, query=query, known_at=then, **{"as": "key:agent"}).json()
+    response = get_replay(boss, query=query, known_at=known_at, **{"as": "key:agent"}).json()
 
-    assert answer["then"]["records"] == received
-    assert answer["now"]["records"] == caller.get(query).json()["records"]
-    assert answer["as"] == "key:agent"
-    assert answer["known_at"] == then
-    assert marked(boss, query=query, known_at=then, **{"as": "key:agent"}) == {
+    assert response["then"]["records"] == agent_records
+    assert response["now"]["records"] == caller.get(query).json()["records"]
+    assert response["as"] == "key:agent"
+    assert response["known_at"] == known_at
+    assert marks_by_content(boss, query=query, known_at=known_at, **{"as": "key:agent"}) == {
         "New": "only_now",
         "Same": "same",
         "London": "changed",
@@ -74,153 +74,160 @@ def test_then_is_what_the_caller_received_then_and_now_is_what_it_receives_now(b
 
 
 def test_the_page_shows_both_side_by_side(boss):
-    agent()
-    make_memory(payload_id="a", content="Paris <b>", subject="user:bob", timestamp=at("2026-03-01"))
-    then = now()
-    make_memory(payload_id="a", content="London", subject="user:bob", timestamp=at("2026-03-01"))
+    make_agent_key()
+    make_memory(payload_id="a", content="Paris <b>", subject="user:bob", timestamp=utc("2026-03-01"))
+    known_at = current_instant()
+    make_memory(payload_id="a", content="London", subject="user:bob", timestamp=utc("2026-03-01"))
 
-    page = text(boss.get("/replay", {"query": "subject=user:bob", "as": "key:agent", "known_at": then}))
+    page = response_text(boss.get("/replay", {"query": "subject=user:bob", "as": "key:agent", "known_at": known_at}))
 
-    left, right = page.split("<h3>Then</h3>")[1].split("<h3>Now</h3>")
-    assert ("Paris &lt;b&gt;" in left, "London" in left) == (True, False)
-    assert ("Paris" in right, "London" in right) == (False, True)
+    then_column, now_column = page.split("<h3>Then</h3>")[1].split("<h3>Now</h3>")
+    assert ("Paris &lt;b&gt;" in then_column, "London" in then_column) == (True, False)
+    assert ("Paris" in now_column, "London" in now_column) == (False, True)
     assert "changed" in page
-    assert re.search(r"known_at=[^\"&]+\"", left)
+    assert re.search(r"known_at=[^\"&]+\"", then_column)
 
 
-def test_an_earlier_place_of_a_memory_is_told_apart(boss):
-    agent()
+def test_an_earlier_position_of_a_memory_is_distinguished(boss):
+    make_agent_key()
     for day, name in ((1, "a"), (2, "b"), (3, "c")):
-        make_memory(payload_id=name, content=name, subject="s", timestamp=at(f"2026-03-0{day}"))
-    then = now()
-    make_memory(payload_id="a", content="a", subject="s", timestamp=at("2026-03-09"))
+        make_memory(payload_id=name, content=name, subject="s", timestamp=utc(f"2026-03-0{day}"))
+    known_at = current_instant()
+    make_memory(payload_id="a", content="a", subject="s", timestamp=utc("2026-03-09"))
 
-    found = replaying.replay("subject=s", instants={"known_at": then}, caller=WRITER).pairs
+    record_pairs = replaying.replay_query("subject=s", instants={"known_at": known_at}, principal=WRITER).pairs
 
-    order = [(pair.then and pair.then["content"], pair.now and pair.now["content"], pair.mark.value) for pair in found]
+    order = [
+        (pair.then and pair.then["content"], pair.now and pair.now["content"], pair.mark.value) for pair in record_pairs
+    ]
     assert order == [
         (None, "a", "changed"), ("c", "c", "same"), ("b", "b", "same"), ("a", None, "changed"),
     ]  # fmt: skip
 
 
 def test_what_the_caller_may_not_see_is_in_neither_answer(boss):
-    agent()
+    make_agent_key()
     make_memory(payload_id="a", content="Closed since", subject="s", tier="public")
     make_memory(payload_id="b", content="Opened since", subject="s", tier="restricted")
     make_memory(content="Always hidden", subject="s", tier="restricted")
-    then = now()
+    known_at = current_instant()
     make_memory(payload_id="a", content="Closed since", subject="s", tier="restricted")
     make_memory(payload_id="b", content="Opened since, anew", subject="s", tier="public")
 
-    answer = ask(boss, query="subject=s", known_at=then, **{"as": "key:agent"}).json()
+    response = get_replay(boss, query="subject=s", known_at=known_at, **{"as": "key:agent"}).json()
 
-    assert answer["then"]["records"] == []
-    assert [record["content"] for record in answer["now"]["records"]] == ["Opened since, anew"]
+    assert response["then"]["records"] == []
+    assert [record["content"] for record in response["now"]["records"]] == ["Opened since, anew"]
 
 
 def test_nobody_replays_as_whoever_sees_more(boss):
-    agent()
-    agent("mighty", clearance={"max_tier": "restricted"})
-    low = signed_in("low", scopes="read view_as", max_tier="internal")
+    make_agent_key()
+    make_agent_key("mighty", clearance={"max_tier": "restricted"})
+    low = client_for_new_user("low", scopes="read view_as", max_tier="internal")
     make_memory(content="Hidden", tier="restricted")
-    given = {"known_at": "2999-01-01", "as": "key:mighty"}
+    params = {"known_at": "2999-01-01", "as": "key:mighty"}
 
-    assert ask(low, **given).status_code == 404
-    assert ask(low, **{**given, "as": "key:nobody"}).json()["code"] == ask(low, **given).json()["code"]
-    page = low.get("/replay", given)
-    assert (page.status_code, "Hidden" in text(page)) == (400, False)
-    assert "is nobody as whom you may look" in text(page)
-    assert ask(boss, **given).status_code == 200
-    for other in (signed_in("reader"), signed_in("auditor", scopes="read audit")):
-        assert other.get("/replay").status_code == 403
-        assert ask(other, **given).status_code == 403
+    assert get_replay(low, **params).status_code == 404
+    assert get_replay(low, **{**params, "as": "key:nobody"}).json()["code"] == get_replay(low, **params).json()["code"]
+    page = low.get("/replay", params)
+    assert (page.status_code, "Hidden" in response_text(page)) == (400, False)
+    assert "is nobody you may view as" in response_text(page)
+    assert get_replay(boss, **params).status_code == 200
+    for other_client in (client_for_new_user("reader"), client_for_new_user("auditor", scopes="read audit")):
+        assert other_client.get("/replay").status_code == 403
+        assert get_replay(other_client, **params).status_code == 403
 
 
-def test_a_caller_that_gets_nothing_is_told_so(boss):
-    agent()
-    ApiKey.objects.filter(name="agent").update(revoked_at=at("2026-01-01"))
-    agent("writer", scopes="write")
+def test_a_replay_without_results_says_so(boss):
+    make_agent_key()
+    ApiKey.objects.filter(name="agent").update(revoked_at=utc("2026-01-01"))
+    make_agent_key("writer", scopes="write")
     make_memory()
 
-    for name, why in (("key:agent", "is revoked"), ("key:writer", "may not read")):
-        answer = ask(boss, known_at="2999-01-01", **{"as": name}).json()
-        assert (answer["refusal"], answer["now"]["records"]) == (why, [])
-        assert f"{why}: it gets nothing" in text(boss.get("/replay", {"as": name, "known_at": "2999-01-01"}))
+    for name, refusal in (("key:agent", "is revoked"), ("key:writer", "may not read")):
+        response = get_replay(boss, known_at="2999-01-01", **{"as": name}).json()
+        assert (response["refusal"], response["now"]["records"]) == (refusal, [])
+        assert f"{refusal}: it gets nothing" in response_text(
+            boss.get("/replay", {"as": name, "known_at": "2999-01-01"})
+        )
 
 
-def test_a_replay_is_in_the_ledger_under_the_name_of_who_looked(boss):
-    agent()
+def test_a_replay_is_in_the_audit_log_under_the_name_of_the_viewer(boss):
+    make_agent_key()
     memory = make_memory(subject="s")
-    given = {"query": "subject=s", "as": "key:agent", "known_at": "2999-01-01"}
+    params = {"query": "subject=s", "as": "key:agent", "known_at": "2999-01-01"}
 
     for path, route in (("/replay", "inspector:replay"), ("/api/replay", "api:replay")):
-        boss.get(path, given)
-        reads.flush()
+        boss.get(path, params)
+        read_log.flush_reads()
         entry = AuditEntry.objects.filter(action="memory.read").latest("seq")
         assert (entry.principal, entry.route, entry.details["view_as"]) == ("user:boss", route, "key:agent")
         assert entry.memory_ids == [memory.memory_id]
         assert "known_at=2999-01-01" in entry.query
-        assert entry.reach_tiers == ["public", "internal"]
+        assert entry.clearance_tiers == ["public", "internal"]
 
 
 @pytest.mark.parametrize(
     "query",
     ["subject=s", "?subject=s", "/?subject=s", "/memories?subject=s", "/api/memories?subject=s&limit=5",
      "https://hub.example/api/memories?subject=s", "/api/timetravel?subject=s&view=list&as_of=2020-01-01",
-     "  /?subject=s&cursor=&list=x  ", "/?subject=s#rows"],
+     "  /?subject=s&cursor=&back=x  ", "/?subject=s#rows"],
 )  # fmt: skip
 def test_a_question_is_an_address_or_what_stands_behind_its_question_mark(boss, query):
-    agent()
+    make_agent_key()
     make_memory(subject="s", content="Asked for")
     make_memory(content="Another")
 
-    assert marked(boss, query=query, known_at="2999-01-01", **{"as": "key:agent"}) == {"Asked for": "same"}
+    assert marks_by_content(boss, query=query, known_at="2999-01-01", **{"as": "key:agent"}) == {"Asked for": "same"}
 
 
 def test_an_empty_value_of_a_question_asks_for_empty(boss):
-    agent()
+    make_agent_key()
     make_memory(collection="", content="Without")
     make_memory(collection="city", content="With")
 
     for query in ("collection=", "/?form=1&source=&collection=&empty=collection"):
-        assert marked(boss, query=query, known_at="2999-01-01", **{"as": "key:agent"}) == {"Without": "same"}
-    both = marked(boss, query="/?form=1&q=&collection=", known_at="2999-01-01", **{"as": "key:agent"})
-    assert both == {"Without": "same", "With": "same"}
+        assert marks_by_content(boss, query=query, known_at="2999-01-01", **{"as": "key:agent"}) == {"Without": "same"}
+    both_marks = marks_by_content(boss, query="/?form=1&q=&collection=", known_at="2999-01-01", **{"as": "key:agent"})
+    assert both_marks == {"Without": "same", "With": "same"}
 
 
 def test_an_empty_question_asks_for_all(boss):
-    agent()
+    make_agent_key()
     make_memory(content="One")
 
     for query in ("", "/", "/api/memories"):
-        assert marked(boss, query=query, known_at="2999-01-01", **{"as": "key:agent"}) == {"One": "same"}
+        assert marks_by_content(boss, query=query, known_at="2999-01-01", **{"as": "key:agent"}) == {"One": "same"}
 
 
 def test_the_instants_of_the_question_hold_where_none_is_given(boss):
-    agent()
-    make_memory(content="Early", timestamp=at("2026-03-01"))
-    make_memory(content="Late", timestamp=at("2026-03-09"))
+    make_agent_key()
+    make_memory(content="Early", timestamp=utc("2026-03-01"))
+    make_memory(content="Late", timestamp=utc("2026-03-09"))
 
-    assert marked(boss, query="/?as_of=2026-03-05", **{"as": "key:agent"}) == {"Early": "same", "Late": "only_now"}
-    assert marked(boss, query="/?as_of=2026-03-05", as_of="2026-03-20", **{"as": "key:agent"}) == {
+    assert marks_by_content(boss, query="/?as_of=2026-03-05", **{"as": "key:agent"}) == {
+        "Early": "same",
+        "Late": "only_now",
+    }
+    assert marks_by_content(boss, query="/?as_of=2026-03-05", as_of="2026-03-20", **{"as": "key:agent"}) == {
         "Early": "same",
         "Late": "same",
     }
 
 
 def test_what_was_believed_is_replayed_as_a_state(boss):
-    agent()
+    make_agent_key()
     for day, city in ((1, "Paris"), (5, "London")):
-        make_memory(subject="s", collection="city", content=city, timestamp=at(f"2026-03-0{day}"))
+        make_memory(subject="s", collection="city", content=city, timestamp=utc(f"2026-03-0{day}"))
 
-    assert marked(boss, query="subject=s&view=state", as_of="2026-03-03", **{"as": "key:agent"}) == {
+    assert marks_by_content(boss, query="subject=s&view=state", as_of="2026-03-03", **{"as": "key:agent"}) == {
         "Paris": "only_then",
         "London": "only_now",
     }
 
 
 @pytest.mark.parametrize(
-    ("given", "parameter"),
+    ("params", "parameter"),
     [
         ({"query": "/api/facets", "known_at": "2020-01-01"}, "query"),
         ({"query": "/memories/00000000-0000-7000-8000-000000000000", "known_at": "2020-01-01"}, "query"),
@@ -236,42 +243,42 @@ def test_what_was_believed_is_replayed_as_a_state(boss):
         ({"query": "subject=s", "known_at": "2020-01-01", "x": "1"}, "x"),
     ],
 )
-def test_what_cannot_be_replayed_is_told_in_a_sentence_and_the_form_is_kept(boss, given, parameter):
-    agent()
+def test_a_query_that_cannot_be_replayed_gets_a_sentence_and_the_form_is_kept(boss, params, parameter):
+    make_agent_key()
 
-    answer = ask(boss, **given, **{"as": "key:agent"})
-    assert answer.status_code == 400
-    assert list(answer.json()["errors"]) == [parameter]
-    page = boss.get("/replay", {**given, "as": "key:agent"})
+    response = get_replay(boss, **params, **{"as": "key:agent"})
+    assert response.status_code == 400
+    assert list(response.json()["errors"]) == [parameter]
+    page = boss.get("/replay", {**params, "as": "key:agent"})
     assert page.status_code == 400
-    assert 'value="key:agent"' in text(page)
-    assert 'role="alert" id="error"' in text(page)
+    assert 'value="key:agent"' in response_text(page)
+    assert 'role="alert" id="error"' in response_text(page)
 
 
 def test_without_a_caller_there_is_nobody_to_replay_as(boss):
-    assert ask(boss, known_at="2020-01-01").json()["code"] == "missing_parameter"
-    assert "The caller must be chosen." in text(boss.get("/replay?query=/"))
+    assert get_replay(boss, known_at="2020-01-01").json()["code"] == "missing_parameter"
+    assert "The caller must be chosen." in response_text(boss.get("/replay?query=/"))
     assert boss.get("/replay").status_code == 200
 
 
 def test_the_page_masks_secrets_as_every_page_does(boss):
     secret = "ghp_" + "a1B2c3D4e5" * 4
-    agent()
+    make_agent_key()
     make_memory(content=f"Token {secret}")
-    given = {"query": "/", "as": "key:agent", "known_at": "2999-01-01"}
+    params = {"query": "/", "as": "key:agent", "known_at": "2999-01-01"}
 
-    assert secret not in text(boss.get("/replay", given))
-    assert secret not in ask(boss, **given).content.decode()
+    assert secret not in response_text(boss.get("/replay", params))
+    assert secret not in get_replay(boss, **params).content.decode()
     key = make_key(scopes="read view_as", clearance={"max_tier": "restricted"})
-    assert secret in Client(headers={"Authorization": f"Bearer {key}"}).get("/api/replay", given).content.decode()
+    assert secret in Client(headers={"Authorization": f"Bearer {key}"}).get("/api/replay", params).content.decode()
 
 
-def test_a_replay_leaves_no_wall_behind():
-    agent()
+def test_a_replay_leaves_no_row_security_settings_set():
+    make_agent_key()
     make_memory(tier="restricted", content="Hidden")
-    boss = signed_in("boss", scopes="read view_as")
-    ask(boss, query="/", known_at="2999-01-01", **{"as": "key:agent"})
+    boss = client_for_new_user("boss", scopes="read view_as")
+    get_replay(boss, query="/", known_at="2999-01-01", **{"as": "key:agent"})
 
-    assert "Hidden" in text(boss.get("/"))
-    with pytest.raises(BadQuery):
-        replaying.replay("/nowhere", instants={}, caller=WRITER)
+    assert "Hidden" in response_text(boss.get("/"))
+    with pytest.raises(InvalidQueryError):
+        replaying.replay_query("/nowhere", instants={}, principal=WRITER)

@@ -3,58 +3,54 @@
 import hashlib
 
 import pytest
-from django.core.management import call_command
 from django.db import connection
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memoryhub.memories import relabel
+from memoryhub.core.secrets import MASK, SECRET_PATTERNS, mask_secrets
+from memoryhub.core.storable_text import INVISIBLE_CHARACTERS
 from memoryhub.memories.models import Memory
-from memoryhub.memories.querysets import Sought
-from memoryhub.memories.suspicion import MASK, SECRET_FORMS, masked, masked_or_none
-from memoryhub.memories.text import INVISIBLE
-from tests.builders import WRITER, make_memory, store
-from tests.harness.databases import as_keeper, migrated, world
-from tests.harness.generated import planted
-from tests.memories.rows import execute
-from tests.memories.test_suspicion import HARMLESS, SECRETS
+from memoryhub.memories.querysets import SearchTerms
+from memoryhub.memories.writes import classify
+from tests.core.test_secrets_and_prompt_injection import HARMLESS, SECRETS
+from tests.factories import WRITER, make_memory
 
 KEY = "AKIA" + "IOSFODNN7EXAMPLE"
 # Of what the newest migration filled the stored masked texts with: another digest needs another migration.
-FILLED = "ac9f7e7e"
+MASK_DIGEST = "ac9f7e7e"
 
 
 def test_the_stored_texts_were_masked_by_the_present_rules():
-    rules = repr((SECRET_FORMS, INVISIBLE, MASK)).encode()
+    rules = repr((SECRET_PATTERNS, INVISIBLE_CHARACTERS, MASK)).encode()
 
-    assert hashlib.sha256(rules).hexdigest()[:8] == FILLED, "fill them anew in a migration, as 0011 does"
+    assert hashlib.sha256(rules).hexdigest()[:8] == MASK_DIGEST, "fill them anew in a migration, as 0011 does"
 
 
 @pytest.mark.django_db
-class TestAMemory:
+class TestMemory:
     def test_keeps_a_masked_text_only_if_it_holds_a_secret(self):
         assert make_memory(content="Ada lives in Paris.").masked_content is None
         assert make_memory(content=f"The key is {KEY}.").masked_content == f"The key is AKIA{MASK}."
 
     def test_keeps_it_when_it_is_classified_anew(self):
         memory = make_memory(content=f"The key is {KEY}.")
-        change = relabel.Change(classification_tier="internal")
-        relabel.carry_out(relabel.plan_one(memory.memory_id, change, by=WRITER))
+        change = classify.ClassificationChange(classification_tier="internal")
+        classify.apply_plan(classify.plan_for_memory(memory.memory_id, change, principal=WRITER))
 
         assert Memory.objects.get(memory_id=memory.memory_id, version=2).masked_content == memory.masked_content
 
-    @pytest.mark.parametrize("way", ["looked_up", "read_for"])
-    def test_is_found_by_what_is_shown_of_it_and_not_by_what_is_masked(self, way):
+    @pytest.mark.parametrize("search_mode", ["matching_by_index", "matching_by_scan"])
+    def test_is_found_by_what_is_shown_of_it_and_not_by_what_is_masked(self, search_mode):
         memory = make_memory(content=f"The key is {KEY}, keep it.")
 
-        def found(text: str) -> list[Memory]:
+        def search_memories(text: str) -> list[Memory]:
             current = Memory.objects.visible_to(WRITER.clearance).current()
-            return list(getattr(current, way)(Sought(text=text)).at_once())
+            return list(getattr(current, search_mode)(SearchTerms(text=text)).as_id_subquery())
 
-        assert found("the key is akia") == found(", keep it") == [memory]
+        assert search_memories("the key is akia") == search_memories(", keep it") == [memory]
         current = Memory.objects.visible_to(WRITER.clearance).current()
-        assert [hit for _, _, hit in current.sampled(Sought(text="AKIAI"), 10)] == [False]
-        assert found("AKIAI") == found(KEY) == found("EXAMPLE") == []
+        assert [hit for _, _, hit in current.sample(SearchTerms(text="AKIAI"), 10)] == [False]
+        assert search_memories("AKIAI") == search_memories(KEY) == search_memories("EXAMPLE") == []
 
 
 PIECES = st.one_of(st.sampled_from([secret for secret, _ in SECRETS] + HARMLESS), st.text(max_size=4))
@@ -75,24 +71,4 @@ TEXTS = st.lists(st.tuples(PIECES, st.sampled_from(DISGUISES)), max_size=3).map(
 def test_postgresql_knows_which_texts_hold_a_secret_as_python_does(text):
     with connection.cursor() as cursor:
         cursor.execute("SELECT memory_holds_secret(%s)", [text])
-        assert cursor.fetchone()[0] is (masked(text) != text)
-
-
-def test_rows_that_were_there_before_are_masked_whoever_may_see_them(django_db_blocker):
-    with django_db_blocker.unblock(), world(migrated()) as made, made.entered():
-        contents = {
-            "plain": "Paris", "key": f"The key is {KEY}.", "hidden": "".join(f"\u200b{letter}" for letter in KEY),
-            "lookalike": "A desk-lamp with AKIA on it.",
-        }  # fmt: skip
-        for name, content in contents.items():
-            store([planted(payload_id=name, content=content, tier="restricted")])
-        with as_keeper():
-            execute("UPDATE memories SET superseded_at = now() WHERE payload_id = 'key'")
-        for step in ("0009", "0011"):
-            call_command("migrate", "memories", step, verbosity=0, interactive=False)
-        with as_keeper():
-            found = dict(execute("SELECT payload_id, masked_content FROM memories"))
-
-    assert found == {name: masked_or_none(content) for name, content in contents.items()}
-    assert found["key"]
-    assert found["hidden"]
+        assert cursor.fetchone()[0] is (mask_secrets(text) != text)

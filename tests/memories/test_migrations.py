@@ -1,27 +1,22 @@
 """Every migration of the rooms goes forward, back and forward again, and leaves the same schema (MG-01)."""
 
+import ast
 from importlib import import_module
-from uuid import UUID, uuid4
+from pathlib import Path
 
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import connection
 from django.db.migrations.loader import MigrationLoader
 
-from memoryhub.conflicts.models import Policy
-from memoryhub.firewall.models import ApiKey
-from memoryhub.firewall.types import everything, tier_order
 from memoryhub.memories.models import Memory
-from memoryhub.memories.querysets import MemoryQuerySet, Sought, fetched
-from tests.builders import make_key, make_user, store
-from tests.harness.databases import World, migrated, world
-from tests.harness.generated import planted
-from tests.memories.rows import WHOLE, execute, insert_row
+from tests.factories import store_drafts
+from tests.harness.databases import DatabaseHandle, migrated_database_name, temporary_database
+from tests.harness.strategies import prepare_memory
+from tests.memories.raw_rows import execute
 
-FUNCTIONS = "0001_functions"
-# They change rows, and no schema.
-DATA = {"0006_label_keys", "0013_label_keys"}
-SCHEMA = {
+FUNCTIONS = "0001_sql_functions"
+EXPECTED_SCHEMA = {
     "columns": "SELECT table_name, column_name, data_type, is_nullable, column_default, generation_expression"
     " FROM information_schema.columns WHERE table_schema = 'public'",
     "indexes": "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'",
@@ -40,146 +35,149 @@ SCHEMA = {
 
 
 @pytest.fixture
-def empty(django_db_blocker):
-    with django_db_blocker.unblock(), world(migrated()) as made, made.entered():
-        yield made
+def empty_database(django_db_blocker):
+    with django_db_blocker.unblock(), temporary_database(migrated_database_name()) as database, database.activate():
+        yield database
 
 
-def schema() -> dict[str, list[str]]:
-    return {name: sorted(map(repr, execute(question))) for name, question in SCHEMA.items()}
+def read_schema() -> dict[str, list[str]]:
+    return {name: sorted(map(repr, execute(query))) for name, query in EXPECTED_SCHEMA.items()}
 
 
-def migrate(*target: str) -> None:
+def migrate_to(*target: str) -> None:
     call_command("migrate", *target, verbosity=0, interactive=False)
 
 
-def migrations(app: str) -> list[str]:
+def migration_names(app: str) -> list[str]:
     graph = MigrationLoader(connection).graph
     return sorted(name for label, name in graph.nodes if label == app)
 
 
 @pytest.mark.parametrize("app", ["memories", "conflicts"])
-def test_every_migration_goes_back_and_forward_again(empty: World, app):
+def test_every_migration_goes_back_and_forward_again(empty_database: DatabaseHandle, app):
     if app == "memories":
         # It stands on all of these.
-        migrate("conflicts", "zero")
-    steps = migrations(app)
-    states = {steps[-1]: schema()}
+        migrate_to("conflicts", "zero")
+    steps = migration_names(app)
+    states = {steps[-1]: read_schema()}
     for step in reversed(steps[:-1]):
-        migrate(app, step)
-        states[step] = schema()
+        migrate_to(app, step)
+        states[step] = read_schema()
     for step in steps[1:]:
-        migrate(app, step)
-        assert schema() == states[step], step
-    schemas = [step for step in steps if step not in DATA]
-    assert len({repr(states[step]) for step in schemas}) == len(schemas), "each of them does something"
+        migrate_to(app, step)
+        assert read_schema() == states[step], step
+    assert len({repr(states[step]) for step in steps}) == len(steps), "each of them does something"
 
 
-def test_going_back_leaves_nothing_of_the_table_behind(empty: World):
-    migrate("memories", FUNCTIONS)
-    left = schema()
+def test_going_back_leaves_nothing_of_the_table_behind(empty_database: DatabaseHandle):
+    migrate_to("memories", FUNCTIONS)
+    remaining_schema = read_schema()
 
     for kind in ("columns", "indexes", "constraints", "triggers"):
         assert not [
-            line for line in left[kind] if ("memor" in line and "audit" not in line) or "record_clock" in line
+            line
+            for line in remaining_schema[kind]
+            if ("memor" in line and "audit" not in line) or "record_clock" in line
         ], kind
 
 
-def test_the_functions_go_and_come_again(empty: World):
+def test_the_functions_are_dropped_and_created_again(empty_database: DatabaseHandle):
     """The first migration in SQL: its other half, the extension, is the superuser's and is not dropped here."""
-    whole = schema()
-    migrate("memories", FUNCTIONS)
+    full_schema = read_schema()
+    migrate_to("conflicts", "zero")
+    migrate_to("memories", FUNCTIONS)
     functions = import_module(f"memoryhub.memories.migrations.{FUNCTIONS}")
     execute(functions.DROP)
-    assert not [line for line in schema()["functions"] if line.startswith(("('memory_", "('record_"))]
-    execute(functions.CREATE)
-    migrate()
+    assert not [line for line in read_schema()["functions"] if line.startswith(("('memory_", "('record_"))]
+    execute(functions.TEXT + functions.RECORD_TIME)
+    migrate_to()
 
-    assert schema() == whole
-
-
-@pytest.mark.parametrize("app", ["audit", "firewall", "ops", "conflicts"])
-def test_the_migrations_of_the_other_rooms_go_back_and_forward_again(empty: World, app):
-    whole = schema()
-    migrate(app, "zero")
-    assert schema() != whole
-    migrate()
-
-    assert schema() == whole
+    assert read_schema() == full_schema
 
 
-def test_a_hub_that_went_back_and_forward_takes_memories_again(empty: World):
-    store([planted(payload_id="before")])
-    migrate("memories", FUNCTIONS)
-    migrate()
-    store([planted(payload_id="after")])
+@pytest.mark.parametrize("app", ["audit", "firewall", "access_log", "conflicts"])
+def test_the_migrations_of_the_other_rooms_go_back_and_forward_again(empty_database: DatabaseHandle, app):
+    full_schema = read_schema()
+    migrate_to(app, "zero")
+    assert read_schema() != full_schema
+    migrate_to()
+
+    assert read_schema() == full_schema
+
+
+def test_a_hub_that_went_back_and_forward_takes_memories_again(empty_database: DatabaseHandle):
+    store_drafts([prepare_memory(payload_id="before")])
+    migrate_to("memories", FUNCTIONS)
+    migrate_to()
+    store_drafts([prepare_memory(payload_id="after")])
 
     assert list(Memory.objects.values_list("payload_id", flat=True)) == ["after"]
-
-
-def test_a_final_sigma_that_was_stored_before_is_found_by_the_index(empty: World):
-    migrate("memories", "0015_value_digests")
-    for payload_id, content in (("before", "\u03bf\u03b4\u03cc\u03c2"), ("other", "Paris")):
-        row = WHOLE | {"memory_id": uuid4(), "payload_id": payload_id, "content": content}
-        del row["decided_beyond_source"]
-        insert_row(row)
-    migrate()
-    rows: MemoryQuerySet = Memory.objects.visible_to(everything()).current()
-
-    ((others,),) = execute(
-        "SELECT string_agg(quote_ident(indexname), ', ') FROM pg_indexes WHERE tablename = 'memories'"
-        " AND indexname NOT IN ('memories_grams', 'memories_pkey', 'memories_version', 'memories_latest',"
-        " 'memories_identity')"
-    )
-    execute(f"DROP INDEX {others}")
-    execute("SET enable_seqscan = off")
-    execute("SET enable_indexscan = off")
-    found = rows.looked_up(Sought(text="\u039f\u0394\u038c\u03a3"))
-
-    assert "memories_grams" in found.at_once().explain()
-    assert [row["payload_id"] for row in fetched(*found.newest(10, "payload_id"))] == ["before"]
-
-
-def test_policies_of_before_are_for_those_who_see_what_their_makers_see_by_now(empty: World):
-    migrate("conflicts", "0003_policy_runs_undone")
-    make_user("ada", scopes="admin", max_tier="internal", blocked_labels=["PII"], every_namespace=False)
-    make_key(scopes="admin", clearance={"max_tier": "public"})
-    (key,) = ApiKey.objects.values_list("name", flat=True)
-    makers = [["user:ada"], [f"key:{key}"], ["user:gone"], ["user:ada", f"key:{key}"], ["user:ada", "user:ada"]]
-    for number, principals in enumerate(makers):
-        for version, principal in enumerate(principals, 1):
-            execute(
-                "INSERT INTO policies (policy_id, version, name, classes, rules, is_enabled, at, principal)"
-                " VALUES (%s, %s, %s, '{}', '[]', true, now(), %s)",
-                UUID(int=number), version, str(number), principal,
-            )  # fmt: skip
-    migrate()
-
-    found = Policy.objects.order_by("policy_id", "version").values_list(
-        "name", "reach_tiers", "reach_blocked", "reach_namespaces"
-    )
-    ada: tuple[object, ...] = (["public", "internal"], ["pii"], [])
-    everything: tuple[object, ...] = (tier_order(), [], None)
-    assert [(name, tuple(reach)) for name, *reach in found] == [
-        ("0", ada), ("1", (["public"], [], None)), ("2", everything), *[("3", everything)] * 2, *[("4", ada)] * 2,
-    ]  # fmt: skip
-
-
-def test_the_reads_of_before_count_for_those_who_see_every_tier_and_go_back_together(empty: World):
-    migrate("ops", "0001_initial")
-    execute("INSERT INTO read_counts (principal, minute, reads) VALUES ('user:ada', '2026-03-01T12:00Z', 7)")
-    migrate()
-    assert execute("SELECT reads, reach_tiers, reach_namespaces FROM read_counts") == [(7, tier_order(), None)]
-    execute(
-        "INSERT INTO read_counts (principal, minute, reads, reach_tiers, reach_blocked, reach_required, reach_digest)"
-        " VALUES ('user:ada', '2026-03-01T12:00Z', 5, '{public}', '{}', '{}', 'x')"
-    )
-    migrate("ops", "0001_initial")
-
-    assert execute("SELECT principal, reads FROM read_counts") == [("user:ada", 12)]
-    migrate()
 
 
 @pytest.mark.django_db
 def test_the_models_are_what_the_migrations_make():
     call_command("makemigrations", "--check", "--dry-run", verbosity=0)
+
+
+def test_no_migration_imports_code_of_the_hub():
+    migrations = sorted(Path("memoryhub").glob("*/migrations/0*.py"))
+    assert len(migrations) > 10
+    for path in migrations:
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            assert not [name for name in names if name.split(".")[0] in ("memoryhub", "inspector")], path
+
+
+@pytest.mark.django_db
+def test_every_function_that_looks_names_up_when_it_runs_has_a_search_path_of_its_own():
+    functions = execute(
+        "SELECT p.proname, p.proconfig FROM pg_proc AS p JOIN pg_language AS l ON l.oid = p.prolang"
+        " WHERE p.pronamespace = current_schema()::regnamespace AND l.lanname = 'plpgsql'"
+        " AND p.proname <> '_pgtrigger_should_ignore'"  # it reads a setting, and no table
+    )
+
+    assert len(functions) > 10
+    assert {name: config for name, config in functions if config != ["search_path=public, pg_temp"]} == {}
+
+
+@pytest.fixture
+def database_with_schema(django_db_blocker):
+    """An empty database whose sessions look names up in the schema `hub` first; that it exists is up to the test."""
+    with django_db_blocker.unblock(), temporary_database() as database, database.activate():
+        execute(f"ALTER DATABASE {connection.ops.quote_name(database.name)} SET search_path = hub, public")
+        connection.close()
+        yield database
+
+
+def test_a_hub_lives_in_any_schema(database_with_schema: DatabaseHandle):
+    execute("CREATE SCHEMA hub")
+    migrate_to()
+    store_drafts([prepare_memory(payload_id="first")])
+    store_drafts([prepare_memory(payload_id="second")])
+
+    ((schemas,),) = execute(
+        "SELECT array_agg(DISTINCT schemaname::text) FROM pg_tables WHERE tablename IN ('memories', 'audit_entries')"
+    )
+    assert schemas == ["hub"]
+    # Whatever a session looks up first.
+    execute("CREATE SCHEMA other")
+    execute("CREATE TABLE other.record_clock (id integer, instant timestamptz)")
+    execute("SET search_path = other, hub, public")
+    store_drafts([prepare_memory(payload_id="third")])
+    assert execute("SELECT count(*) FROM other.record_clock") == [(0,)]
+    assert Memory.objects.count() == 3
+
+
+def test_a_search_path_whose_first_schema_does_not_exist_is_refused(database_with_schema: DatabaseHandle):
+    with pytest.raises(CommandError, match="begins with the schema hub, which does not exist"):
+        migrate_to()
+
+    assert execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(0,)]
+
+
+def test_a_hub_of_before_the_first_release_is_refused_in_a_sentence(empty_database: DatabaseHandle):
+    execute("INSERT INTO django_migrations (app, name, applied) VALUES ('memories', '0001_functions', now())")
+
+    with pytest.raises(CommandError, match="from before the first release, whose tables are not carried over"):
+        migrate_to()

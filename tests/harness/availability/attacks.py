@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-FORM = "POST /sign-in HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/x-www-form-urlencoded\r\n"
-ENVELOPE = "POST /api/memories HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+SIGN_IN_HEAD = "POST /sign-in HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+WRITE_HEAD = "POST /api/memories HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
 
 
 @dataclass
@@ -18,14 +18,14 @@ class Attack:
 
     port: int
     stop: threading.Event = field(default_factory=threading.Event)
-    answers: Counter[str] = field(default_factory=Counter)
+    status_counts: Counter[str] = field(default_factory=Counter)
     """Status lines."""
 
 
-def upload(attack: Attack, head: str) -> Callable[[], Awaitable[None]]:
+def slow_upload_client(attack: Attack, head: str) -> Callable[[], Awaitable[None]]:
     """A client that sends a body of 1,000 bytes one byte a second, again and again."""
 
-    async def client() -> None:
+    async def send_slowly() -> None:
         while not attack.stop.is_set():
             reader, writer = await asyncio.open_connection("127.0.0.1", attack.port)
             writer.write(f"{head}Content-Length: 1000\r\n\r\na=".encode())
@@ -34,18 +34,18 @@ def upload(attack: Attack, head: str) -> Callable[[], Awaitable[None]]:
                 await asyncio.wait([with_answer], timeout=1)
                 writer.write(b"a")
             if with_answer.done():
-                attack.answers[with_answer.result().decode().strip()] += 1
+                attack.status_counts[with_answer.result().decode().strip()] += 1
             with_answer.cancel()
             writer.close()
 
-    return client
+    return send_slowly
 
 
-def ask(attack: Attack, path: str, key: str) -> Callable[[], Awaitable[None]]:
+def repeated_request_client(attack: Attack, path: str, key: str) -> Callable[[], Awaitable[None]]:
     """A client that asks the same on a kept connection, again and again."""
     request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\n\r\n".encode()
 
-    async def client() -> None:
+    async def send_repeatedly() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", attack.port)
         while not attack.stop.is_set():
             writer.write(request)
@@ -54,22 +54,22 @@ def ask(attack: Attack, path: str, key: str) -> Callable[[], Awaitable[None]]:
                 (length,) = (line.split(":")[1] for line in head.lower().splitlines() if line.startswith("content-le"))
                 await reader.readexactly(int(length))
             except (OSError, asyncio.IncompleteReadError, TimeoutError):
-                attack.answers["none"] += 1
+                attack.status_counts["none"] += 1
                 break
-            attack.answers[head.splitlines()[0]] += 1
+            attack.status_counts[head.splitlines()[0]] += 1
         writer.close()
 
-    return client
+    return send_repeatedly
 
 
 @contextmanager
-def under(attack: Attack, clients: list[Callable[[], Awaitable[None]]]) -> Iterator[Attack]:
+def run_attack(attack: Attack, clients: list[Callable[[], Awaitable[None]]]) -> Iterator[Attack]:
     """While the clients are at it, in a thread of their own."""
 
-    async def every() -> None:
+    async def run_clients() -> None:
         await asyncio.gather(*(client() for client in clients), return_exceptions=True)
 
-    thread = threading.Thread(target=lambda: asyncio.run(every()))
+    thread = threading.Thread(target=lambda: asyncio.run(run_clients()))
     thread.start()
     try:
         yield attack
@@ -78,14 +78,14 @@ def under(attack: Attack, clients: list[Callable[[], Awaitable[None]]]) -> Itera
         thread.join()
 
 
-def half_upload(port: int) -> socket.socket:
+def open_half_upload(port: int) -> socket.socket:
     """A connection with a request of which half has been sent."""
     client = socket.create_connection(("127.0.0.1", port))
-    client.sendall(f"{FORM}Content-Length: 1000\r\n\r\na=".encode())
+    client.sendall(f"{SIGN_IN_HEAD}Content-Length: 1000\r\n\r\na=".encode())
     return client
 
 
-def unread(port: int, path: str, key: str) -> socket.socket:
+def open_unread_response(port: int, path: str, key: str) -> socket.socket:
     """A connection with a question whose large answer is not read."""
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

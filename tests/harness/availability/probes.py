@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 
 
 @dataclass
-class Waits:
+class LatencySample:
     """The seconds that answers took, and the statuses of those that were not a success."""
 
     seconds: list[float] = field(default_factory=list)
     failures: list[int | str] = field(default_factory=list)
 
-    def quantile(self, part: float) -> float:
-        ordered = sorted(self.seconds)
-        return ordered[min(int(part * len(ordered)), len(ordered) - 1)]
+    def quantile(self, fraction: float) -> float:
+        sorted_seconds = sorted(self.seconds)
+        return sorted_seconds[min(int(fraction * len(sorted_seconds)), len(sorted_seconds) - 1)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,23 +27,23 @@ class Probe:
     key: str = ""
     pause_seconds: float = 0.05
 
-    def ask(self, port: int, seconds: float) -> Waits:
+    def run(self, port: int, seconds: float) -> LatencySample:
         """Ask one after the other for so long, each on a connection of its own, as a liveness probe does."""
-        waits = Waits()
+        sample = LatencySample()
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            started = time.monotonic()
+            start_time = time.monotonic()
             try:
-                status: int | str = self._once(port)
+                status: int | str = self._request_once(port)
             except (OSError, http.client.HTTPException) as error:
                 status = repr(error)
-            waits.seconds.append(time.monotonic() - started)
+            sample.seconds.append(time.monotonic() - start_time)
             if status not in (200, 201):
-                waits.failures.append(status)
+                sample.failures.append(status)
             time.sleep(self.pause_seconds)
-        return waits
+        return sample
 
-    def _once(self, port: int) -> int:
+    def _request_once(self, port: int) -> int:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
         headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
         body = None
@@ -52,14 +52,14 @@ class Probe:
             body = json.dumps({"payload_id": str(uuid.uuid4()), "content": "Ada lives in Paris."})
         try:
             connection.request(self.method, self.path, body, headers)
-            answer = connection.getresponse()
-            answer.read()
-            return answer.status
+            response = connection.getresponse()
+            response.read()
+            return response.status
         finally:
             connection.close()
 
 
-def ask_all(probes: dict[str, Probe], port: int, seconds: float) -> dict[str, Waits]:
+def run_probes(probes: dict[str, Probe], port: int, seconds: float) -> dict[str, LatencySample]:
     with ThreadPoolExecutor(len(probes)) as pool:
-        answers = {name: pool.submit(probe.ask, port, seconds) for name, probe in probes.items()}
+        answers = {name: pool.submit(probe.run, port, seconds) for name, probe in probes.items()}
         return {name: future.result() for name, future in answers.items()}

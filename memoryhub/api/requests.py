@@ -1,0 +1,80 @@
+"""Schemas of request bodies other than envelopes."""
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+from memoryhub.conflicts.decisions.resolution_requests import Resolution
+from memoryhub.core.storable_text import unsearchable_reason
+from memoryhub.memories.filters import MAX_SEARCH_LENGTH
+from memoryhub.memories.writes.classify import ClassificationChange, Reason
+from memoryhub.memories.writes.envelope import Document, Text
+
+
+def _validate_filter(value: dict[str, Any]) -> dict[str, Any]:
+    for item in value.values():
+        if not all(isinstance(text, str) for text in (item if isinstance(item, list) else [item])):
+            raise PydanticCustomError("filter", "must hold texts, and lists of texts for what may be repeated.")
+    return value
+
+
+class ClassifyRequest(ClassificationChange):
+    """How to classify one memory."""
+
+    version: Annotated[int, Field(ge=1, description="The version that was read; or send its ETag as If-Match.")] = 0
+
+
+class BulkClassifyRequest(ClassificationChange):
+    """How to classify all memories that match a filter."""
+
+    filter: Annotated[Document, AfterValidator(_validate_filter), Field(description="As the list takes them.")]
+    dry_run: Annotated[
+        bool, Field(description="Only say what would be done, with the `confirmation_token` for doing it.")
+    ] = False
+    confirmation_token: Annotated[
+        Text, Field(description="From the dry run: what it announced is done, or nothing.")
+    ] = ""
+
+
+def _validate_search_text(value: str) -> str:
+    if value and (reason := unsearchable_reason(value)) is not None:
+        raise PydanticCustomError("invisible", reason)
+    return value
+
+
+class SecretSearchRequest(BaseModel):
+    """A text to find in contents with secrets, and a filter for the memories to search."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    text: Annotated[
+        Text,
+        Field(min_length=1, max_length=MAX_SEARCH_LENGTH, description="What the content contains."),
+        AfterValidator(_validate_search_text),
+    ]
+    filter: Annotated[Document, AfterValidator(_validate_filter), Field(description="As the list takes them.")] = Field(
+        default_factory=dict
+    )
+
+
+class ResolveRequest(Resolution):
+    """What to do with a group."""
+
+    evidence: Annotated[Text, Field(description="Of the group that was read; or send its ETag as If-Match.")] = ""
+
+
+class ClaimRequest(BaseModel):
+    """A claim request: an empty object takes or renews the claim of a group, `release` gives it back."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    release: Annotated[bool, Field(description="Give it back.")] = False
+
+
+class UndoRequest(BaseModel):
+    """The reason to undo a decision."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    reason: Reason

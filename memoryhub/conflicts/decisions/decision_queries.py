@@ -1,0 +1,288 @@
+"""Queries for decisions as a reader may see them: pages, one by its id, those about keys, and all for an export."""
+
+import base64
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from functools import reduce
+from operator import or_
+from typing import Any
+from uuid import UUID
+
+from django import forms
+from django.core.signing import BadSignature
+from django.db.models import BooleanField, F, Func, Q, Value
+from django.http import QueryDict
+
+from memoryhub.conflicts.decisions.querysets import DecisionQuerySet
+from memoryhub.conflicts.groups.group_keys import GroupKey, encode_id
+from memoryhub.conflicts.models import OUTCOMES, Decision
+from memoryhub.conflicts.policies import policies
+from memoryhub.firewall import rls
+from memoryhub.firewall.clearance import Clearance, Principal
+from memoryhub.firewall.cursors import create_cursor_signer
+from memoryhub.memories import clock
+from memoryhub.memories.filters import (
+    InstantField,
+    InvalidQueryError,
+    TextField,
+    parse_params,
+    reject_unknown_params,
+    search_field_options,
+    text_field_options,
+)
+from memoryhub.memories.models import NAME_LENGTH, Memory
+from memoryhub.memories.pagination import MAX_LIMIT, invalid_cursor, parse_limit
+from memoryhub.memories.querysets import HoldsSecret
+
+PAGE_PARAMS = ("limit", "cursor")
+MAX_TEXT_LENGTH = 300
+HIDDEN_REASON = "Decided automatically."
+"""The reason shown to a reader who may not see the policy that made the decision."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_CURSOR_STRUCT = struct.Struct(">q16s")
+Keyset = tuple[datetime, UUID]
+"""(decided_at, decision_id): the order of every list of decisions, the newest first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionRecord:
+    """A decision for output. The reader may see every memory that the record names."""
+
+    decision_id: UUID
+    id: str
+    """The id of the group."""
+    decided_at: datetime
+    recorded_at: datetime
+    """When this hub stored the decision. It is not exported, because it belongs to this hub."""
+    outcome: str
+    subject: str
+    collection: str
+    namespace: str | None
+    memory_ids: list[UUID]
+    kept_ids: list[UUID]
+    retired_ids: list[UUID]
+    still_active_ids: list[UUID]
+    merged_id: UUID | None
+    validity: dict[str, Any]
+    deferred_until: datetime | None
+    evidence: str
+    reason: str
+    principal: str
+    policy_id: UUID | None
+    policy_version: int | None
+    rule: str
+    run_id: UUID | None
+    undoes_id: UUID | None
+    undone_by_id: UUID | None
+    is_in_force: bool
+
+    @property
+    def key(self) -> GroupKey:
+        key = (self.subject, self.collection)
+        return key if self.namespace is None else (*key, self.namespace)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionPage:
+    decisions: list[DecisionRecord]
+    next_cursor: str | None
+
+    @property
+    def has_more(self) -> bool:
+        return self.next_cursor is not None
+
+
+class AfterKeyset(Func):
+    """Row comparison: whether a decision comes after a keyset in a list that is newest first."""
+
+    output_field = BooleanField()
+    template = "(decided_at, decision_id) < (%(expressions)s)"
+
+
+def _choice_field(*values: str) -> forms.Field:
+    error_messages = {"invalid_choice": f"must be one of {', '.join(values)}."}
+    return forms.ChoiceField(
+        required=False, choices=[(value, value) for value in values], error_messages=error_messages
+    )
+
+
+def _uuid_field(noun: str) -> forms.Field:
+    return forms.UUIDField(required=False, error_messages={"invalid": f"must be the id of a {noun}."})
+
+
+def _text_field(max_length: int) -> forms.Field:
+    return TextField(required=False, **text_field_options(max_length))
+
+
+_FILTER_FIELDS: dict[str, forms.Field] = {
+    "q": TextField(required=False, **search_field_options(MAX_TEXT_LENGTH)),
+    "subject": _text_field(NAME_LENGTH),
+    "collection": _text_field(NAME_LENGTH),
+    "outcome": _choice_field(*OUTCOMES),
+    "principal": _text_field(MAX_TEXT_LENGTH),
+    "policy_id": _uuid_field("policy"),
+    "run_id": _uuid_field("run"),
+    "memory_id": _uuid_field("memory"),
+    "in_force": _choice_field("true", "false"),
+    "from": InstantField(required=False),
+    "to": InstantField(required=False),
+}
+FILTERS = tuple(_FILTER_FIELDS)
+
+
+def list_page(params: QueryDict, *, principal: Principal) -> DecisionPage:
+    """The page of decisions given by `params`, the newest first. Raises InvalidQueryError."""
+    decisions = _filter_decisions(params, principal.clearance, PAGE_PARAMS)
+    limit = parse_limit(params.get("limit", ""))
+    signer = create_cursor_signer(principal, "decisions", [params.get(name) for name in FILTERS])
+    cursor = params.get("cursor", "")
+    with rls.as_reader(principal.clearance):
+        rows = _newest_rows(decisions, _decode_cursor(signer.unsign, cursor) if cursor else None, limit + 1)
+        records = to_records(rows[:limit], principal.clearance)
+    next_cursor = signer.sign(_encode_cursor(records[-1])) if len(rows) > limit else None
+    return DecisionPage(decisions=records, next_cursor=next_cursor)
+
+
+def iter_decisions(params: QueryDict, *, principal: Principal) -> Iterator[DecisionRecord]:
+    """All decisions that match the filters in `params`, the newest first. Raises InvalidQueryError at the call."""
+    return _iter_pages(_filter_decisions(params, principal.clearance), principal.clearance)
+
+
+def get_decision(decision_id: UUID, *, principal: Principal) -> DecisionRecord | None:
+    """The decision with this id; None if `principal` sees none."""
+    with rls.as_reader(principal.clearance):
+        decisions = Decision.objects.visible_to(principal.clearance).filter(decision_id=decision_id)
+        return next(iter(to_records(decisions.with_undo(), principal.clearance)), None)
+
+
+def list_for_keys(keys: Sequence[GroupKey], *, clearance: Clearance) -> dict[GroupKey, list[DecisionRecord]]:
+    """The decisions about the group of each key, the newest first; an empty list for a key without any."""
+    records_by_key: dict[GroupKey, list[DecisionRecord]] = {key: [] for key in keys}
+    if not keys:
+        return records_by_key
+    with rls.as_reader(clearance):
+        condition = reduce(or_, (_key_condition(key) for key in records_by_key))
+        decisions = (
+            Decision.objects.visible_to(clearance).filter(condition).with_undo().order_by("-decided_at", "-decision_id")
+        )
+        for record in to_records(decisions, clearance):
+            records_by_key[record.key].append(record)
+    return records_by_key
+
+
+def to_json(record: DecisionRecord) -> dict[str, Any]:
+    """The API document of a decision; `id` is the id of the decision, `conflict_id` that of the group."""
+    fields = asdict(record)
+    del fields["recorded_at"]
+    return {"id": fields.pop("decision_id"), "conflict_id": fields.pop("id"), **fields}
+
+
+def _filter_decisions(params: QueryDict, clearance: Clearance, extra_params: Sequence[str] = ()) -> DecisionQuerySet:
+    reject_unknown_params(params, frozenset((*FILTERS, *extra_params)))
+    values = parse_params(params, _FILTER_FIELDS)
+    if values["from"] and values["to"] and values["from"] >= values["to"]:
+        raise InvalidQueryError({"to": ["must be later than from."]})
+    exact_fields = ("subject", "collection", "outcome", "principal", "policy_id", "run_id")
+    condition = Q(**{name: values[name] for name in exact_fields if values[name] is not None})
+    bounds = {"decided_at__gte": values["from"], "decided_at__lt": values["to"]}
+    condition &= Q(**{name: value for name, value in bounds.items() if value})
+    policy_is_visible = Q(policy_id__isnull=True) | Q(policy_id__in=policies.visible_policy_ids(clearance))
+    if values["policy_id"] or values["run_id"]:
+        condition &= policy_is_visible
+    if values["q"]:
+        condition &= ~Q(HoldsSecret(F("reason")))
+        matches_hidden_reason = values["q"].casefold() in HIDDEN_REASON.casefold()
+        condition &= (policy_is_visible & Q(reason__icontains=values["q"])) | (
+            ~policy_is_visible if matches_hidden_reason else Q(pk__in=())
+        )
+    if values["memory_id"]:
+        condition &= Q(memory_ids__contains=[values["memory_id"]]) | Q(merged_id=values["memory_id"])
+    decisions: DecisionQuerySet = Decision.objects.visible_to(clearance).filter(condition)
+    if values["in_force"] == "true":
+        decisions = decisions.in_force()
+    if values["in_force"] == "false":
+        decisions = decisions.exclude(decision_id__in=decisions.in_force().values("decision_id"))
+    return decisions
+
+
+def _key_condition(key: GroupKey) -> Q:
+    subject, collection, *namespace = key
+    condition = Q(subject=subject, collection=collection)
+    return condition & (Q(namespace=namespace[0]) if namespace else Q(namespace__isnull=True))
+
+
+def _newest_rows(decisions: DecisionQuerySet, keyset: Keyset | None, limit: int) -> list[Decision]:
+    rows = decisions.with_undo().order_by("-decided_at", "-decision_id")
+    if keyset:
+        rows = rows.filter(AfterKeyset(*map(Value, keyset)))
+    return list(rows[:limit])
+
+
+def _iter_pages(decisions: DecisionQuerySet, clearance: Clearance) -> Iterator[DecisionRecord]:
+    keyset: Keyset | None = None
+    while True:
+        with rls.as_reader(clearance):
+            records = to_records(_newest_rows(decisions, keyset, MAX_LIMIT), clearance)
+        yield from records
+        if len(records) < MAX_LIMIT:
+            return
+        keyset = (records[-1].decided_at, records[-1].decision_id)
+
+
+_COPIED_FIELDS = (
+    "decision_id", "decided_at", "recorded_at", "outcome", "subject", "collection", "namespace", "memory_ids",
+    "kept_ids", "retired_ids", "still_active_ids", "validity", "deferred_until", "principal", "undoes_id",
+)  # fmt: skip
+_POLICY_FIELDS = ("reason", "policy_id", "policy_version", "rule", "run_id")
+# For readers who may not see the policy. The reason is replaced because it names the policy and quotes the rule.
+_HIDDEN_POLICY: dict[str, Any] = {
+    "reason": HIDDEN_REASON, "policy_id": None, "policy_version": None, "rule": "", "run_id": None,
+}  # fmt: skip
+
+
+def to_records(rows: Iterable[Decision], clearance: Clearance) -> list[DecisionRecord]:
+    """Records of decisions that `clearance` may see, from rows of `with_undo()`. Call it inside `rls.as_reader`."""
+    decisions = list(rows)
+    merged_ids = [row.merged_id for row in decisions if row.merged_id]
+    # The merged memory is not a member of the decision, and may have been classified more strictly since.
+    latest_versions = Memory.objects.visible_to(clearance).with_ids(merged_ids).filter(superseded_at__isnull=True)
+    visible_merged_ids = set(latest_versions.values_list("memory_id", flat=True)) if merged_ids else set()
+    policy_ids = {row.policy_id for row in decisions if row.policy_id}
+    visible_policy_ids = (
+        set(policies.visible_policy_ids(clearance).filter(policy_id__in=policy_ids)) if policy_ids else set()
+    )
+    now = clock.database_now() if any(row.deferred_until for row in decisions) else None
+    return [
+        DecisionRecord(
+            **{name: getattr(row, name) for name in _COPIED_FIELDS},
+            **(
+                {name: getattr(row, name) for name in _POLICY_FIELDS}
+                if row.policy_id in {None, *visible_policy_ids}
+                else _HIDDEN_POLICY
+            ),
+            id=encode_id(*row.key),
+            merged_id=row.merged_id if row.merged_id in visible_merged_ids else None,
+            evidence=bytes(row.evidence).hex(),
+            undone_by_id=(undone_by_id := getattr(row, "undone_by_id", None)),
+            is_in_force=not undone_by_id
+            and row.outcome != "undo"
+            and not (row.deferred_until and now and row.deferred_until <= now),
+        )
+        for row in decisions
+    ]
+
+
+def _encode_cursor(record: DecisionRecord) -> str:
+    payload = _CURSOR_STRUCT.pack((record.decided_at - _EPOCH) // _MICROSECOND, record.decision_id.bytes)
+    return base64.urlsafe_b64encode(payload).decode()
+
+
+def _decode_cursor(unsign: Any, cursor: str) -> Keyset:
+    try:
+        micros, decision_id = _CURSOR_STRUCT.unpack(base64.urlsafe_b64decode(unsign(cursor)))
+    except (BadSignature, ValueError, struct.error):
+        raise invalid_cursor() from None
+    return _EPOCH + micros * _MICROSECOND, UUID(bytes=decision_id)

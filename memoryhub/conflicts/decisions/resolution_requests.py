@@ -1,0 +1,120 @@
+"""Requests to resolve a group, and their results."""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal, Self
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import Field as Given
+from pydantic_core import PydanticCustomError
+
+from memoryhub.conflicts.groups.group_keys import GroupKey
+from memoryhub.memories.writes.classify import Reason
+from memoryhub.memories.writes.envelope import Instant, OperationRejectedError, Text
+
+MAX_RESOLVABLE_MEMBERS = 10_000
+"""Members of a group that can be resolved at once: every other writer waits meanwhile."""
+REFUSAL_MESSAGES = {
+    "above_clearance": "What comes of it would be hidden from you.",
+    "already_undone": "It was undone already.",
+    "cannot_undo_undo": "It is an undo. Decide again instead.",
+    "claimed_by_other": "Somebody else is deciding about it just now.",
+    "invalid_value": "It cannot be decided so.",
+    "not_found": "There is no such conflict.",
+    "stale": "The conflict is another one since it was read. Nothing was done; look at it again.",
+    "too_large": f"It has more than {MAX_RESOLVABLE_MEMBERS:,} memories.",
+    "would_widen_visibility": "Readers who may not see all of the values would see the merged one.",
+}
+_KEEP_OUTCOMES = {"keep_one", "keep_several"}
+
+
+class ValidityPeriod(BaseModel):
+    """The period of event time in which a value holds; half-open."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, populate_by_name=True)
+
+    since: Annotated[Instant | None, Given(alias="from")] = None
+    to: Instant | None = None
+
+    @model_validator(mode="after")
+    def _validate_order(self) -> Self:
+        if self.since and self.to and self.since >= self.to:
+            raise PydanticCustomError("span", "must end later than it begins.")
+        return self
+
+
+MemoryId = Annotated[UUID, Given(strict=False)]
+
+
+class Resolution(BaseModel):
+    """What a curator chooses for a group. A memory in `keep` keeps all members with the same content."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    outcome: Literal["keep_one", "keep_several", "merge", "not_a_conflict", "defer"]
+    keep: Annotated[list[MemoryId], Given(max_length=1_000)] = Given(default_factory=list)
+    content: Text = ""
+    validity: dict[MemoryId, ValidityPeriod] = Given(default_factory=dict)
+    deferred_until: Instant | None = None
+    reason: Reason
+
+    @model_validator(mode="after")
+    def _validate_outcome(self) -> Self:
+        if not self.reason.strip():
+            raise PydanticCustomError("reason", "A reason is required.")
+        if bool(self.keep) != (self.outcome in _KEEP_OUTCOMES):
+            raise PydanticCustomError("keep", "keep names memories with keep_one and keep_several, and is empty else.")
+        if bool(self.content.strip()) != (self.outcome == "merge"):
+            raise PydanticCustomError("content", "content is given with merge, and with nothing else.")
+        if self.validity and (self.outcome != "keep_several" or not self.validity.keys() <= set(self.keep)):
+            raise PydanticCustomError("validity", "validity is of what keep_several keeps.")
+        if self.deferred_until and self.outcome != "defer":
+            raise PydanticCustomError("deferred_until", "deferred_until is given with defer alone.")
+        return self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolutionRequest:
+    """A resolution, with the evidence of the group that the caller has read."""
+
+    key: GroupKey
+    evidence: str
+    resolution: Resolution
+    rule: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyAttribution:
+    """The policy and the run that make a decision in place of a person."""
+
+    policy_id: UUID
+    policy_version: int
+    run_id: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolutionResult:
+    """The result of a request: a decision, or a refusal, which is a key of REFUSAL_MESSAGES."""
+
+    key: GroupKey
+    decision_id: UUID | None = None
+    kept_ids: list[UUID] = field(default_factory=list)
+    retired_ids: list[UUID] = field(default_factory=list)
+    still_active_ids: list[UUID] = field(default_factory=list)
+    merged_id: UUID | None = None
+    refusal: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UndoResult:
+    """The result of undoing a decision: the undo, or a refusal, which is a key of REFUSAL_MESSAGES."""
+
+    undoes_id: UUID
+    decision_id: UUID | None = None
+    restored_ids: list[UUID] = field(default_factory=list)
+    refusal: str = ""
+
+
+def refusal_error(code: str) -> OperationRejectedError:
+    """The error for a key of REFUSAL_MESSAGES."""
+    return OperationRejectedError({"": [REFUSAL_MESSAGES[code]]}, code)

@@ -1,0 +1,74 @@
+"""The transaction settings by which PostgreSQL's row-level security identifies the reader or writer.
+
+They are always set within a transaction and for that transaction alone. A setting of the session would outlive the
+request on a connection that later requests use, and after RESET it would read '' and not NULL. So a missing setting and
+'' both mean "sees nothing".
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import connection, transaction
+
+from memoryhub.firewall.clearance import Clearance, normalize_labels
+from memoryhub.firewall.querysets import stored_tier_values
+
+ALL = "*"
+"""Every namespace, or every source. It is not a text array, so that no name can be mistaken for it."""
+
+_SETTING_NAMES = ("tiers", "blocked_labels", "required_labels", "namespaces", "writer_sources", "sees_quarantined")
+_SET_SETTINGS_SQL = "SELECT " + ", ".join(f"set_config('memoryhub.{name}', %s, true)" for name in _SETTING_NAMES)
+_GET_SETTINGS_SQL = "SELECT " + ", ".join(
+    f"coalesce(current_setting('memoryhub.{name}', true), '')" for name in _SETTING_NAMES
+)
+
+
+@contextmanager
+def as_reader(clearance: Clearance) -> Iterator[None]:
+    """Open a transaction in which the database shows the rows that `clearance` may see, and no others."""
+    namespaces = ALL if clearance.namespaces is None else _format_text_array(clearance.namespaces)
+    with _session_settings(
+        _format_text_array(stored_tier_values(clearance)),
+        _format_text_array(normalize_labels(clearance.blocked_labels)),
+        _format_text_array(normalize_labels(clearance.required_labels)),
+        namespaces,
+        "",
+        "on" if clearance.sees_quarantined else "",
+    ):
+        yield
+
+
+@contextmanager
+def as_writer(sources: Iterable[str] | None) -> Iterator[None]:
+    """Open a transaction that writes and sees rows of `sources` alone; of every source, if None.
+
+    A writer must find its earlier writes, whoever may read them now. Of these rows nothing but receipts may reach the
+    writer.
+    """
+    with _session_settings("", "", "", "", ALL if sources is None else _format_text_array(sources), ""):
+        yield
+
+
+@contextmanager
+def _session_settings(*values: str) -> Iterator[None]:
+    is_nested = connection.in_atomic_block
+    with transaction.atomic(), connection.cursor() as cursor:
+        # The settings end with the outermost transaction. A nested block restores the settings of the block around it.
+        previous_settings = _get_session_settings(cursor) if is_nested else None
+        cursor.execute(_SET_SETTINGS_SQL, values)
+        yield
+        if previous_settings is not None:
+            cursor.execute(_SET_SETTINGS_SQL, previous_settings)
+
+
+def _get_session_settings(cursor: Any) -> tuple[str, ...]:
+    cursor.execute(_GET_SETTINGS_SQL)
+    settings: tuple[str, ...] = cursor.fetchone()
+    return settings
+
+
+def _format_text_array(items: Iterable[str]) -> str:
+    """Format a text[] as PostgreSQL reads it."""
+    quoted_items = ('"' + item.replace("\\", "\\\\").replace('"', '\\"') + '"' for item in sorted(items))
+    return "{" + ",".join(quoted_items) + "}"

@@ -1,0 +1,55 @@
+import sys
+from typing import Any
+
+import orjson
+from django.core.management import BaseCommand, CommandError, CommandParser
+from django.db import transaction
+from django.utils.http import urlencode
+
+from memoryhub.audit import log
+from memoryhub.firewall import rls
+from memoryhub.firewall.clearance_snapshot import snapshot_clearance
+from memoryhub.memories.filters import InvalidQueryError
+from memoryhub.operations.management import filter_arguments
+from memoryhub.timetravel.diff import Change, DiffFilterSet, DiffQuery, to_json
+
+
+class Command(BaseCommand):
+    help = "Write what differs between two instants as JSON lines. The filters are those of the API."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        filter_arguments.add_filter_arguments(parser, DiffFilterSet.base_filters)
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        filter_arguments.lift_time_limit()
+        try:
+            filters = DiffFilterSet(
+                filter_arguments.to_querydict(options), clearance=filter_arguments.get_clearance(options["clearance"])
+            )
+        except InvalidQueryError as error:
+            raise CommandError(str(error)) from None
+        _audit_export(filters)
+        count = 0
+        with rls.as_reader(filters.clearance):
+            for change in DiffQuery.resolve(filters).iter_all():
+                sys.stdout.buffer.write(_serialize_change(change))
+                count += 1
+        sys.stdout.buffer.flush()
+        self.stderr.write(f"{count:,} lines written.")
+
+
+def _audit_export(filters: DiffFilterSet) -> None:
+    """Audit the export before the first line, and in a transaction of its own."""
+    audit_event = log.AuditEvent(
+        principal="system:export",
+        action="memory.export",
+        route="diff",
+        query=urlencode(filters.active_filters),
+        clearance_snapshot=snapshot_clearance(filters.clearance),
+    )
+    with transaction.atomic():
+        log.append_events(audit_event)
+
+
+def _serialize_change(change: Change) -> bytes:
+    return orjson.dumps(to_json(change), option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE)

@@ -1,0 +1,65 @@
+import sys
+from collections.abc import Iterator
+from typing import IO, Any
+
+from django.core.management import BaseCommand, CommandError, CommandParser
+
+from memoryhub.memories.filters import InvalidQueryError, MemoryFilterSet
+from memoryhub.operations.management import filter_arguments
+from memoryhub.transfer.jsonl_export import ExportSummary, iter_jsonl
+
+
+class Command(BaseCommand):
+    help = (
+        "Write memories of every status, decisions and policies as JSON lines that import_memories reads back. The"
+        " filters are those of the API; a filtered export has the decisions about its own memories, and no policies."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--output", "-o", default="-", metavar="FILE", help="default: standard output")
+        parser.add_argument("--history", action="store_true", help="every version, not the one in force alone")
+        parser.add_argument(
+            "--active-only", action="store_true", help="leave out memories that are retired, quarantined or erased"
+        )
+        filter_arguments.add_filter_arguments(parser, MemoryFilterSet.base_filters)
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        filter_arguments.lift_time_limit()
+        try:
+            filters = MemoryFilterSet(
+                filter_arguments.to_querydict(options), clearance=filter_arguments.get_clearance(options["clearance"])
+            )
+        except InvalidQueryError as error:
+            raise CommandError(str(error)) from None
+        if options["output"] == "-":
+            self._write_lines(sys.stdout.buffer, filters, options)
+            return
+        try:
+            with open(options["output"], "xb") as file:
+                self._write_lines(file, filters, options)
+        except OSError as error:
+            raise CommandError(f"{options['output']} cannot be written: {error.strerror}.") from None
+
+    def _write_lines(self, file: IO[bytes], filters: MemoryFilterSet, options: dict[str, Any]) -> None:
+        summary = ExportSummary()
+        lines = iter_jsonl(
+            filters, include_history=options["history"], is_active_only=options["active_only"], summary=summary
+        )
+        for line in lines:
+            file.write(line)
+        file.flush()
+        for sentence in _iter_summary_sentences(summary):
+            self.stderr.write(sentence)
+
+
+def _iter_summary_sentences(summary: ExportSummary) -> Iterator[str]:
+    line_count = summary.memory_count + summary.other_line_counts.total()
+    other_lines = "".join(f", {count:,} of type {type_}" for type_, count in summary.other_line_counts.items())
+    yield f"{line_count:,} lines written: {summary.memory_count:,} versions of memories{other_lines}."
+    if summary.inactive_counts:
+        inactive_text = ", ".join(f"{count:,} {status}" for status, count in sorted(summary.inactive_counts.items()))
+        yield f"{summary.inactive_counts.total():,} memories left out by --active-only: {inactive_text}."
+    if summary.skipped_version_count:
+        yield f"{summary.skipped_version_count:,} earlier versions left out: --history writes them, too."
+    if summary.skipped_decision_count:
+        yield f"{summary.skipped_decision_count:,} decisions left out: not all of their memories are in this export."

@@ -1,0 +1,103 @@
+"""The status of the hub, limited to what the caller may know."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import connection
+
+from memoryhub.access_log import read_log
+from memoryhub.firewall.clearance import Clearance, Principal, Scope
+from memoryhub.memories import clock, facets
+from memoryhub.memories.models import Memory
+from memoryhub.operations import process
+from memoryhub.version import VERSION
+
+DURABILITY_SETTINGS = ("fsync", "synchronous_commit", "full_page_writes", "data_checksums")
+MAX_LAG_SECONDS = 60.0
+"""A higher watermark lag suggests a writing transaction that hangs."""
+
+
+@dataclass(frozen=True, slots=True)
+class WriteCounts:
+    total: int
+    last_minute: int
+
+
+def get_status(principal: Principal) -> dict[str, Any]:
+    """Return the fields of `GET /api/status`, all of them measured. Counts are limited to what `principal` may see.
+
+    All counts come from the database, so every worker reports the same ones.
+    """
+    is_writable = _is_writable()
+    write_counts = count_writes(principal.clearance)
+    read_total, reads_last_minute = read_log.count_reads(principal)
+    durability = _get_durability_settings()
+    watermark, watermark_lag_seconds = clock.watermark()
+    reasons = list(
+        _degraded_reasons(is_writable=is_writable, durability=durability, watermark_lag_seconds=watermark_lag_seconds)
+    )
+    return {
+        "status": "degraded" if reasons else "ok",
+        **({"reasons": reasons} if principal.has_scope(Scope.ADMIN) else {}),
+        "version": VERSION,
+        "uptime_seconds": int(process.get_uptime_seconds()),
+        "pid": process.get_server_pid(),
+        "bind": f"{settings.APP_CONFIG.bind}:{settings.APP_CONFIG.port}",
+        "memories_total": facets.count_active(principal.clearance),
+        "writes_total": write_counts.total,
+        "writes_1m": write_counts.last_minute,
+        "reads_total": read_total,
+        "reads_1m": reads_last_minute,
+        "database": {"healthy": is_writable, "version": _get_server_version()},
+        "destinations": [],
+        "watermark": watermark,
+        "watermark_lag_seconds": round(watermark_lag_seconds, 3),
+        "durability": {**durability, "durable": _is_durable(durability)},
+    }
+
+
+def _degraded_reasons(*, is_writable: bool, durability: dict[str, str], watermark_lag_seconds: float) -> Iterator[str]:
+    """Yield the reasons why the hub is degraded, as sentences for an administrator."""
+    if not is_writable:
+        yield "The database accepts no writes at the moment."
+    elif watermark_lag_seconds > MAX_LAG_SECONDS:
+        yield (
+            f"A transaction has been writing for {watermark_lag_seconds:,.0f} seconds: later writes are not visible in"
+            " record time yet."
+        )
+    if not _is_durable(durability):
+        disabled_settings = ", ".join(name for name, value in durability.items() if value != "on")
+        yield f"A crash may lose what was stored: PostgreSQL's settings are not all on ({disabled_settings})."
+
+
+def _is_durable(durability: dict[str, str]) -> bool:
+    return all(value == "on" for value in durability.values())
+
+
+def _is_writable() -> bool:
+    """Whether the database accepts writes from this connection."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting('transaction_read_only') = 'off'")
+        (is_writable,) = cursor.fetchone()
+    return bool(is_writable)
+
+
+def count_writes(clearance: Clearance) -> WriteCounts:
+    """Count the versions that `clearance` may see: all of them, and those recorded in the last minute."""
+    minute_ago = datetime.now(UTC) - timedelta(minutes=1)
+    visible_versions = Memory.objects.visible_to(clearance)
+    return WriteCounts(facets.count_versions_written(clearance), visible_versions.recorded_after(minute_ago).count())
+
+
+def _get_durability_settings() -> dict[str, str]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT name, setting FROM pg_settings WHERE name = ANY(%s)", [list(DURABILITY_SETTINGS)])
+        return dict(sorted(cursor.fetchall()))
+
+
+def _get_server_version() -> str:
+    version_number: int = connection.pg_version  # type: ignore[attr-defined]
+    return f"{version_number // 10_000}.{version_number % 10_000}"

@@ -1,0 +1,434 @@
+"""SQL for the memories that differ between two instants, in the order of their changes.
+
+A change has two ends, `b` before and `a` after. One end is read in the order of an index, only as far as needed; the
+other end is looked up for each row. Both ends are limited to rows that the caller may see, so a hidden row is never an
+end.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.contrib.postgres.expressions import ArraySubquery
+from django.db.models import BooleanField, DateTimeField, F, Field, Func, Q, UUIDField, Value
+from django.db.models.functions import Coalesce
+
+from memoryhub.memories.querysets import (
+    ACTIVE,
+    ASSERTED_COLUMNS,
+    ID_INDEX_GUARD,
+    LOOKUP_INDEX_GUARD,
+    TIER_PLACEHOLDER,
+    EqualsAny,
+    LateralColumn,
+    MemoryQuerySet,
+    SearchTerms,
+    SupersedesValue,
+    compile_sql,
+    fetch_dicts,
+)
+from memoryhub.memories.records import ENVELOPE_FIELDS, LIST_FIELDS
+from memoryhub.memories.text_search import RARE_LABEL_HITS, RARE_TEXT_HITS, SAMPLE_SIZE
+
+KINDS = ("added", "removed", "changed", "reclassified", "resolved", "retired", "quarantined", "restored", "erased")
+MAX_COUNTED = 20_000
+"""Only the newest changes up to this number are counted."""
+MAX_TOP_VALUES = 20
+INITIAL_ROWS_PER_CHANGE, GROWTH_FACTOR = 2, 8
+"""Rows that are read first for each requested change, and the factor by which each further range grows."""
+
+CLASSIFICATION_FIELDS = ("classification_tier", "sensitivity_labels")
+# `defaulted_fields`, the last one, is provenance: it is displayed, but not compared.
+_EXTRA_FIELDS = ("kind", "pinned", "expires_at", "propagation", "defaulted_fields")
+DISPLAYED_FIELDS = (*LIST_FIELDS, *_EXTRA_FIELDS)
+"""The fields shown of either end. A difference in one of them is a change, except in the fields of the version
+itself."""
+_COMPARED_FIELDS = (*(name for name in ENVELOPE_FIELDS if name != "content"), "status", *_EXTRA_FIELDS[:-1])
+_COLUMNS = (
+    "id",
+    "memory_id",
+    "version",
+    "recorded_at",
+    "asserted_at",
+    "asserted_version_id",
+    "superseded_at",
+    "content_sha256",
+    "decision_id",
+    *_COMPARED_FIELDS,
+)
+# Compared as text: jsonb takes 1 and 1.0 for the same number, but a reader sees a difference.
+_FIELDS_COMPARED_AS_TEXT = {"metadata", "propagation"}
+
+Keyset = tuple[datetime, Any]
+"""(change_time, memory_id): the order of every list of changes, the newest first."""
+
+
+class EndColumn(Func):
+    """A column of the end that was read first."""
+
+    output_field: Any = Field()
+    template = "%(end)s.%(name)s"
+
+
+class HasPreviousVersion(Func):
+    """Whether end `a` can have an earlier version."""
+
+    output_field = BooleanField()
+    template = "a.version > 1"
+
+
+class IsEitherEnd(Func):
+    """Whether a row is one of the two ends."""
+
+    output_field = BooleanField()
+    template = "%(expressions)s = ANY (ARRAY[a.id, b.id])"
+
+
+class RowBeyond(Func):
+    """Row comparison with a keyset: whether a row is beyond it ("<") or up to it (">=")."""
+
+    output_field = BooleanField()
+    template = "(%(time_column)s, memory_id) %(sign)s (%(expressions)s)"
+
+
+class CountFloor(Func):
+    """The time of the last change that is counted."""
+
+    output_field = DateTimeField()
+    template = "(SELECT change_time FROM count_floor)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiffSide:
+    """Versions that may be one end of a change, and the query for the other end."""
+
+    side: str
+    """"a" if the versions are the end after the change, "b" if they are the end before it and nothing came after."""
+    sources: Sequence[tuple[MemoryQuerySet, str]]
+    """Querysets, each with the name of the column that holds the time of the change."""
+    other_end: MemoryQuerySet
+    superseding: MemoryQuerySet | None = None
+    """Later values of the same key: if there is one, the row is no end."""
+    is_event_axis: bool = False
+
+    @property
+    def future_dated_variants(self) -> Sequence[bool | None]:
+        """Future-dated rows have a separate range in the index on event time, so both ranges are read."""
+        return (False, True) if self.is_event_axis else (None,)
+
+    def rows_between(
+        self, floor: Any, before_keyset: Keyset | None, last_keyset: Keyset | None = None
+    ) -> list[MemoryQuerySet]:
+        """The rows of a range with their `change_time`: from `floor` or `last_keyset` up to `before_keyset`."""
+        querysets = []
+        for source, time_column in self.sources:
+            rows = source if floor is None else source.filter(**{f"{time_column}__gte": floor})
+            for keyset, sign, bound in ((before_keyset, "<", "lte"), (last_keyset, ">=", "gte")):
+                if keyset:
+                    keyset_values = Value(keyset[0], DateTimeField()), Value(keyset[1], UUIDField())
+                    rows = rows.filter(
+                        RowBeyond(*keyset_values, time_column=time_column, sign=sign),
+                        **{f"{time_column}__{bound}": keyset[0]},
+                    )
+            querysets.append(rows.annotate(change_time=F(time_column)))
+        return querysets
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeQuery:
+    """The changes between two instants, if `matching_rows` has either end and `kind` is one of the kinds."""
+
+    sides: Sequence[DiffSide]
+    """The first side is read first; the others only as far back as the changes of the first one."""
+    tiers: Sequence[str]
+    since: datetime
+    matching_rows: MemoryQuerySet | None = None
+    kind: str = ""
+
+    def list_newest(self, limit: int, before_keyset: Keyset | None = None) -> list[dict[str, Any]]:
+        """The newest `limit` changes, or those before a keyset, as dicts: version ids, time, kinds and fields."""
+        changes: list[dict[str, Any]] = []
+        for side in self._possible_sides:
+            floor = changes[-1]["change_time"] if len(changes) == limit else None
+            changes = _sort_newest_first([*changes, *self._scan_side(side, limit, before_keyset, floor)])[:limit]
+        return changes
+
+    def count_changes(self) -> tuple[bool, dict[str, list[tuple[str, int]]]]:
+        """Whether only the newest changes are counted, and the counts: total, by kind, by subject and by source."""
+        first_side, *other_sides = self._possible_sides
+        rows, params = self._newest_rows_sql(first_side, None)
+        changes_sql, changes_params = self._changes_sql(first_side, "SELECT * FROM newest", [])
+        sql_params = [*params, MAX_COUNTED, self.since, *changes_params]
+        parts = [changes_sql]
+        for side in other_sides:
+            changes_sql, changes_params = self._changes_sql(side, *self._newest_rows_sql(side, CountFloor()))
+            parts.append(changes_sql)
+            sql_params += changes_params
+        sql = _COUNTS_SQL.format(rows=rows, changes=" UNION ALL ".join(f"({part})" for part in parts))
+        counts: dict[str, list[tuple[str, int]]] = {"total": [], "kinds": [], "subjects": [], "sources": []}
+        is_capped = False
+        for row in fetch_dicts(sql, [*sql_params, MAX_COUNTED, MAX_COUNTED, MAX_TOP_VALUES]):
+            counts[row["dimension"]].append((row["value"], int(row["change_count"])))
+            is_capped = row["is_capped"]
+        return is_capped, counts
+
+    @property
+    def _possible_sides(self) -> Sequence[DiffSide]:
+        """The sides that can have changes of the requested kind."""
+        return [side for side in self.sides if not self.kind or (side.side == "b") == (self.kind == "removed")]
+
+    def _scan_side(
+        self, side: DiffSide, limit: int, before_keyset: Keyset | None, floor: datetime | None
+    ) -> list[dict[str, Any]]:
+        """Read one range after the other, each longer than the one before, until there are `limit` changes."""
+        changes: list[dict[str, Any]] = []
+        row_count = limit * INITIAL_ROWS_PER_CHANGE
+        while len(changes) < limit:
+            last_keyset = self._find_range_end(side, row_count, before_keyset, floor)
+            sql, sql_params = self._changes_sql(side, *_union_sql(side.rows_between(floor, before_keyset, last_keyset)))
+            changes += fetch_dicts(_PAGE_SQL.format(changes=sql), [*sql_params, limit - len(changes)])
+            if last_keyset is None:
+                break
+            before_keyset, row_count = last_keyset, row_count * GROWTH_FACTOR
+        return changes
+
+    def _find_range_end(
+        self, side: DiffSide, row_count: int, before_keyset: Keyset | None, floor: datetime | None
+    ) -> Keyset | None:
+        """The keyset at which a range of `row_count` rows ends; None if there are no more.
+
+        Each tier is read in index order.
+        """
+        tier_variants = [
+            (tier, is_future_dated) for tier in self.tiers for is_future_dated in side.future_dated_variants
+        ]
+        parts: list[str] = []
+        sql_params: list[Any] = []
+        for rows in side.rows_between(floor, before_keyset):
+            part = rows.filter(classification_tier=LateralColumn(name="tier")).order_by("-change_time", "-memory_id")
+            part = part.filter(is_future_dated=LateralColumn(name="is_future_dated")) if side.is_event_axis else part
+            sql, params = compile_sql(part.values("change_time", "memory_id")[:row_count])
+            parts.append(_PER_TIER_SQL.format(part=sql))
+            sql_params += [
+                [tier for tier, _ in tier_variants],
+                [is_future_dated for _, is_future_dated in tier_variants],
+                *params,
+            ]
+        end_rows = fetch_dicts(_LAST_SQL.format(parts=" UNION ALL ".join(parts)), [*sql_params, row_count - 1])
+        return (end_rows[0]["change_time"], end_rows[0]["memory_id"]) if end_rows else None
+
+    def _newest_rows_sql(self, side: DiffSide, floor: Any) -> tuple[str, list[Any]]:
+        """The newest MAX_COUNTED rows, merged over the tiers, so that no tier has to be read so far."""
+        parts: list[str] = []
+        sql_params: list[Any] = []
+        for rows in side.rows_between(floor, None):
+            for is_future_dated in side.future_dated_variants:
+                variant_rows = rows if is_future_dated is None else rows.filter(is_future_dated=is_future_dated)
+                newest_rows = variant_rows.filter(classification_tier=TIER_PLACEHOLDER).order_by(
+                    "-change_time", "-memory_id"
+                )[:MAX_COUNTED]
+                sql, params = compile_sql(newest_rows.values(*_COLUMNS, "change_time"))
+                for tier in self.tiers or [""]:
+                    parts.append(f"({sql})")
+                    sql_params += [tier if param == TIER_PLACEHOLDER else param for param in params]
+        return _MERGED_SQL.format(parts=" UNION ALL ".join(parts), limit=MAX_COUNTED), sql_params
+
+    def _changes_sql(self, side: DiffSide, rows_sql: str, params: Sequence[Any]) -> tuple[str, list[Any]]:
+        """The changes one end of which is a row of `rows_sql`."""
+        other_end_sql, other_params = self._other_end_sql(side)
+        sql_params = [*params, *other_params]
+        conditions = ["cardinality(kinds) > 0"]
+        if side.side == "b":
+            conditions.append("a.id IS NULL")
+        if side.superseding is not None:
+            superseding_sql, superseding_params = compile_sql(side.superseding.values("id")[:1])
+            conditions.append(f"({superseding_sql}) IS NULL")
+            sql_params += superseding_params
+        if self.matching_rows is not None:
+            matching_sql, matching_params = compile_sql(self.matching_rows.filter(IsEitherEnd(F("id"))).values("id"))
+            conditions.append(f"EXISTS ({matching_sql})")
+            sql_params += matching_params
+        if self.kind:
+            conditions.append("%s = ANY (kinds)")
+            sql_params.append(self.kind)
+        sql = _CHANGES_SQL.format(
+            rows=rows_sql,
+            own_side=side.side,
+            other_side="b" if side.side == "a" else "a",
+            other=other_end_sql,
+            fields=_CHANGED_FIELDS_SQL,
+            kinds=_EVENT_KINDS_SQL if side.is_event_axis else _VERSION_KINDS_SQL,
+            conditions=" AND ".join(conditions),
+        )
+        return sql, sql_params
+
+    def _other_end_sql(self, side: DiffSide) -> tuple[str, list[Any]]:
+        if not side.is_event_axis:
+            return compile_sql(side.other_end.values(*_COLUMNS)[:1])
+        # The latest row of each tier, by the index, then the latest of these: a key may have had many values.
+        ordering = [F("timestamp").desc(), *(Coalesce(*pair).desc() for pair in ASSERTED_COLUMNS.items())]
+        latest_rows = side.other_end.filter(classification_tier=EndColumn(end="tiers", name="tier")).order_by(*ordering)
+        sql, params = compile_sql(latest_rows.values(*_COLUMNS)[:1])
+        return _LATEST_SQL.format(part=sql), [list(self.tiers), *params]
+
+
+def record_time_sides(
+    visible_rows: MemoryQuerySet, since: datetime, until: datetime, candidate_condition: Q
+) -> list[DiffSide]:
+    """Side `a`: current at `until`, not at `since`. Side `b`: current at `since`, not any more at `until`."""
+    rows_after, rows_before = (
+        visible_rows.known_at(instant).with_valid_at(instant).without_expired() for instant in (until, since)
+    )
+    superseded_rows = rows_before.filter(candidate_condition, superseded_at__gt=since, superseded_at__lte=until)
+    expired_rows = rows_before.filter(candidate_condition, status=ACTIVE, expires_at__gt=since, expires_at__lte=until)
+    return [
+        DiffSide(
+            side="a",
+            sources=[
+                (rows_after.filter(LOOKUP_INDEX_GUARD, candidate_condition, recorded_at__gt=since), "recorded_at")
+            ],
+            other_end=rows_before.with_id(EndColumn(end="a", name="memory_id")).filter(HasPreviousVersion()),
+        ),
+        DiffSide(
+            side="b",
+            sources=[
+                (superseded_rows, "superseded_at"),
+                (expired_rows.filter(superseded_at__isnull=True), "expires_at"),
+                # It expired first, and was superseded only after `until`.
+                (expired_rows.filter(superseded_at__gt=until), "expires_at"),
+            ],
+            other_end=rows_after.with_id(EndColumn(end="b", name="memory_id")),
+        ),
+    ]
+
+
+def event_time_sides(known_rows: MemoryQuerySet, since: datetime, until: datetime) -> list[DiffSide]:
+    """The values at `until` whose event is later than `since`. A memory without a subject has no rivals."""
+    same_key_rows = known_rows.exclude(subject="").filter(
+        **{name: EndColumn(end="a", name=name) for name in ("subject", "collection")}
+    )
+    assertion_columns = [
+        Coalesce(*(EndColumn(end="a", name=name) for name in pair), output_field=Field())
+        for pair in ASSERTED_COLUMNS.items()
+    ]
+    is_superseding = SupersedesValue(EndColumn(end="a", name="change_time"), *assertion_columns)
+    return [
+        DiffSide(
+            side="a",
+            sources=[(known_rows.filter(timestamp__gt=since, timestamp__lte=until), "timestamp")],
+            other_end=same_key_rows.filter(timestamp__lte=since),
+            superseding=same_key_rows.filter(
+                is_superseding, timestamp__gte=EndColumn(end="a", name="change_time"), timestamp__lte=until
+            ),
+            is_event_axis=True,
+        )
+    ]
+
+
+def build_candidate_condition(visible_rows: MemoryQuerySet, subject: str, search_terms: SearchTerms) -> Q:
+    """Condition for memories with a version about the subject, and with one that matches rare search terms.
+
+    Frequent search terms restrict nothing: looking them up in an index would not narrow down the memories.
+    """
+    condition = Q()
+    if subject:
+        condition &= ID_INDEX_GUARD & Q(
+            EqualsAny(F("memory_id"), ArraySubquery(visible_rows.filter(subject=subject).values("memory_id")))
+        )
+    if search_terms and (search_terms.has_trigrams or not search_terms.text) and _is_rare(visible_rows, search_terms):
+        matching_rows = visible_rows.matching_by_index(search_terms).as_id_subquery()
+        condition &= ID_INDEX_GUARD & Q(EqualsAny(F("memory_id"), ArraySubquery(matching_rows.values("memory_id"))))
+    return condition
+
+
+def _is_rare(visible_rows: MemoryQuerySet, search_terms: SearchTerms) -> bool:
+    sample = visible_rows.current().sample(search_terms, SAMPLE_SIZE)
+    return sum(is_hit for _, _, is_hit in sample) <= (RARE_TEXT_HITS if search_terms.text else RARE_LABEL_HITS)
+
+
+def _union_sql(querysets: Sequence[MemoryQuerySet]) -> tuple[str, list[Any]]:
+    compiled_queries = [compile_sql(rows.values(*_COLUMNS, "change_time")) for rows in querysets]
+    return " UNION ALL ".join(sql for sql, _ in compiled_queries), [
+        param for _, params in compiled_queries for param in params
+    ]
+
+
+def _sort_newest_first(changes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted(changes, key=lambda row: (row["change_time"], row["memory_id"]), reverse=True)
+
+
+_PER_TIER_SQL = """
+SELECT part.* FROM unnest(%s::varchar[], %s::boolean[]) AS parts(tier, is_future_dated)
+CROSS JOIN LATERAL ({part}) AS part
+"""
+_LATEST_SQL = """
+SELECT part.* FROM unnest(%s::varchar[]) AS tiers(tier) CROSS JOIN LATERAL ({part}) AS part
+ORDER BY timestamp DESC, coalesce(asserted_at, recorded_at) DESC, coalesce(asserted_version_id, id) DESC
+LIMIT 1
+"""
+_LAST_SQL = "SELECT * FROM ({parts}) AS ends ORDER BY change_time DESC, memory_id DESC LIMIT 1 OFFSET %s"
+_PAGE_SQL = "SELECT * FROM ({changes}) AS change ORDER BY change_time DESC, memory_id DESC LIMIT %s"
+_MERGED_SQL = "SELECT * FROM ({parts}) AS part ORDER BY change_time DESC, memory_id DESC LIMIT {limit:d}"
+_CHANGED_FIELDS_SQL = ", ".join(
+    f"CASE WHEN a.{name}{cast} IS DISTINCT FROM b.{name}{cast} THEN '{field}' END"
+    for field, name, cast in (
+        ("content", "content_sha256", ""),
+        *((name, name, "::text" if name in _FIELDS_COMPARED_AS_TEXT else "") for name in _COMPARED_FIELDS),
+    )
+)
+_END_KINDS_SQL = "CASE WHEN b.id IS NULL THEN 'added' END, CASE WHEN a.id IS NULL THEN 'removed' END"
+_RECLASSIFIED_SQL = "CASE WHEN fields && ARRAY['classification_tier', 'sensitivity_labels'] THEN 'reclassified' END"
+_EVENT_KINDS_SQL = f"{_END_KINDS_SQL}, CASE WHEN a.id <> b.id THEN 'changed' END, {_RECLASSIFIED_SQL}"
+_VERSION_KINDS_SQL = f"""
+    {_END_KINDS_SQL},
+    CASE WHEN NOT fields <@ ARRAY['classification_tier', 'sensitivity_labels', 'status'] THEN 'changed' END,
+    {_RECLASSIFIED_SQL},
+    CASE WHEN a.decision_id IS DISTINCT FROM b.decision_id AND a.decision_id IS NOT NULL THEN 'resolved' END,
+    CASE WHEN a.status <> b.status AND a.status = 'retired' THEN 'retired' END,
+    CASE WHEN a.status <> b.status AND a.status = 'quarantined' THEN 'quarantined' END,
+    CASE WHEN a.status <> b.status AND a.status = 'active' THEN 'restored' END,
+    CASE WHEN a.id <> b.id AND a.status = 'erased' AND a.superseded_at IS NULL THEN 'erased' END
+"""
+# OFFSET 0 keeps PostgreSQL from flattening a subquery: its expressions are computed once, and its lookups run row by
+# row.
+_CHANGES_SQL = """
+SELECT {own_side}.change_time, {own_side}.memory_id,
+       CASE WHEN a.id IS NULL THEN b.subject ELSE a.subject END AS subject,
+       CASE WHEN a.id IS NULL THEN b.collection ELSE a.collection END AS collection,
+       CASE WHEN a.id IS NULL THEN b.source ELSE a.source END AS source,
+       kinds, fields, a.id AS after_id, b.id AS before_id
+FROM ({rows}) AS {own_side}
+LEFT JOIN LATERAL ({other}) AS {other_side} ON true
+CROSS JOIN LATERAL (
+    SELECT CASE WHEN a.id IS NULL OR b.id IS NULL THEN ARRAY[]::text[] ELSE array_remove(ARRAY[{fields}], NULL) END
+           AS fields
+    OFFSET 0
+) AS changed_fields
+CROSS JOIN LATERAL (SELECT array_remove(ARRAY[{kinds}], NULL) AS kinds OFFSET 0) AS change_kinds
+WHERE {conditions}
+"""
+_COUNTS_SQL = """
+WITH newest AS MATERIALIZED ({rows}),
+count_floor AS MATERIALIZED (
+    SELECT CASE WHEN count(*) >= %s THEN min(change_time) ELSE %s END AS change_time FROM newest
+),
+changes AS MATERIALIZED ({changes}),
+grouped AS (
+    SELECT CASE GROUPING(subject, source) WHEN 1 THEN 'subjects' WHEN 2 THEN 'sources' ELSE 'total' END AS dimension,
+           coalesce(subject, source, '') AS value, count(*) AS change_count
+    FROM changes
+    GROUP BY GROUPING SETS ((subject), (source), ())
+    UNION ALL
+    SELECT 'kinds', kind, count(*) FROM changes, unnest(kinds) AS kind GROUP BY kind
+),
+ranked AS (
+    SELECT *, row_number() OVER (PARTITION BY dimension ORDER BY change_count DESC, value COLLATE "C") AS rank
+    FROM grouped
+)
+SELECT dimension, value, change_count,
+       (SELECT count(*) FROM newest) >= %s OR (SELECT count(*) FROM changes) >= %s AS is_capped
+FROM ranked
+WHERE rank <= %s
+ORDER BY dimension, rank
+"""

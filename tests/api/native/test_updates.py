@@ -1,0 +1,637 @@
+"""POST /api/memories?on_conflict=update and =replace: what becomes of each field of the envelope.
+
+An update merges what was sent over the version in force. A field that is sent as null, or empty, takes its default.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.utils import timezone
+
+from memoryhub.memories.models import Memory
+from memoryhub.memories.writes import classify
+from memoryhub.memories.writes.envelope import FIELDS
+from memoryhub.memories.writes.write import OnConflict
+from tests.api.receipts import Receipt, post_batch, post_memory
+from tests.factories import WRITER, make_key, utc
+from tests.noninterference.writes.writers import import_rows
+
+pytestmark = pytest.mark.django_db
+
+NOT_CLEARABLE = object()
+"""In place of a value: there is none that this field could take."""
+FIRST_INSTANT = "2026-03-01T06:00:00Z"
+LATER_INSTANT = "2026-03-02T07:00:00Z"
+
+
+def axis_vector(index: int) -> list[float]:
+    return [float(position == index) for position in range(settings.APP_CONFIG.embedding_dimensions)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One field: a value that it has, another one that is sent, and what clearing it comes to."""
+
+    first: Any
+    second: Any
+    default: Any = ""
+    empty: tuple[Any, ...] = (None, "")
+    """What is sent in order to clear it."""
+    second_outcome: str = "updated"
+    """The outcome, or the code of the refusal, when the other value is sent."""
+    clear_outcome: str = "updated"
+
+
+NAME_CASE = Case(first="first", second="other")
+CASES: dict[str, Case] = {
+    # The identity, without which there is no update, and which no update changes.
+    "payload_id": Case(first="p", second=NOT_CLEARABLE, clear_outcome="invalid_value"),
+    "source": Case(
+        first="test", second="elsewhere", default="test", second_outcome="source_mismatch", clear_outcome="duplicate"
+    ),
+    # There is no memory without content.
+    "content": Case(first="Ada lives in Paris.", second="Ada lives in Rome.", clear_outcome="invalid_value"),
+    # The number of an attempt makes no other write of it.
+    "request_id": Case(first="try-1", second="try-2", second_outcome="duplicate", clear_outcome="duplicate"),
+    **dict.fromkeys(("subject", "destination", "collection", "model", "role", "transform_version"), NAME_CASE),
+    "idempotency_key": NAME_CASE,
+    "actor_id": NAME_CASE,
+    "actor_type": Case(first="user", second="system", default="agent"),
+    "timestamp": Case(first=utc("2026-03-01 06:00"), second=utc("2026-03-02 07:00"), default=NOT_CLEARABLE),
+    "expires_at": Case(first=utc("2199-03-01 06:00"), second=utc("2199-03-02 07:00"), default=None),
+    "schema_version": Case(first=2, second=3, default=1, empty=(None,)),
+    "kind": Case(first="summary", second="checkpoint", default="fact"),
+    "pinned": Case(first=True, second=False, default=False, empty=(None,)),
+    "metadata": Case(first={"n": 1}, second={"m": [2]}, default={}, empty=(None, {})),
+    "propagation": Case(first={"n": 1}, second={"m": [2]}, default=None, empty=(None, {})),
+    "embedding": Case(first=axis_vector(0), second=axis_vector(1), default=None, empty=(None, [])),
+    # A classification is raised by whoever may write, and lowered by whoever may declassify.
+    "classification_tier": Case(
+        first="internal", second="confidential", default="public", clear_outcome="declassification"
+    ),
+    "sensitivity_labels": Case(
+        first=["eu"], second=["eu", "hr"], default=[], empty=(None, []), clear_outcome="declassification"
+    ),
+    "namespace": Case(
+        first="alpha", second="beta", second_outcome="declassification", clear_outcome="declassification"
+    ),
+}  # fmt: skip
+IDENTITY = ("payload_id", "source")
+WHOLE_FIELDS = {name: case.first for name, case in CASES.items()}
+
+
+def test_every_field_of_the_envelope_is_a_case():
+    assert set(CASES) == set(FIELDS)
+
+
+def make_writer_key(scopes: str = "write read", **fields: Any) -> str:
+    return make_key(scopes=scopes, source="test", clearance={"max_tier": "confidential"}, **fields)
+
+
+@pytest.fixture
+def writer(api: Any) -> Any:
+    return api(make_writer_key())
+
+
+@pytest.fixture
+def whole_memory(writer: Any) -> None:
+    """There is a memory every field of which was sent."""
+    assert post_write(writer, "", **WHOLE_FIELDS).outcome == "created"
+
+
+def post_write(client: Any, on_conflict: str, **fields: Any) -> Receipt:
+    plain_fields = {name: value.isoformat() if isinstance(value, datetime) else value for name, value in fields.items()}
+    return post_memory(client, on_conflict=on_conflict, **{"payload_id": "p", **plain_fields})
+
+
+def post_update(client: Any, **fields: Any) -> Receipt:
+    return post_write(client, "update", **fields)
+
+
+def current(payload_id: str = "p") -> Memory:
+    return Memory.objects.get(payload_id=payload_id, superseded_at=None)
+
+
+def stored_fields(memory: Memory) -> dict[str, Any]:
+    """The fields of the envelope as they are stored."""
+    values = {name: getattr(memory, name) for name in FIELDS}
+    return {**values, "embedding": None if memory.embedding is None else [float(part) for part in memory.embedding]}
+
+
+def assert_stored(expected: Mapping[str, Any], *, defaulted_fields: set[str], version: int) -> None:
+    memory = current()
+    assert stored_fields(memory) == dict(expected)
+    assert set(memory.defaulted_fields) == defaulted_fields
+    assert memory.version == version
+    assert Memory.objects.filter(payload_id="p").count() == version
+
+
+def receipt_outcome(receipt: Receipt) -> str:
+    return receipt.code or receipt.outcome
+
+
+CHANGEABLE_FIELDS = [name for name in CASES if name != "payload_id"]
+with_whole_memory = pytest.mark.usefixtures("whole_memory")
+each_field = pytest.mark.parametrize("field", CHANGEABLE_FIELDS)
+CLEARED_VALUES = [(name, empty) for name, case in CASES.items() for empty in case.empty]
+
+
+class TestUpdate:
+    @with_whole_memory
+    @each_field
+    def test_stores_a_value_that_is_sent(self, writer, field):
+        case = CASES[field]
+
+        receipt = post_update(writer, **{field: case.second})
+
+        assert receipt_outcome(receipt) == case.second_outcome
+        if receipt.is_stored:
+            expected = WHOLE_FIELDS | {field: case.second} | cleared_with(field)
+            assert_stored(expected, defaulted_fields=set(cleared_with(field)), version=2)
+        else:
+            assert_stored(WHOLE_FIELDS, defaulted_fields=set(), version=1)
+
+    @with_whole_memory
+    @each_field
+    def test_of_a_value_that_is_stored_already_is_a_duplicate(self, writer, field):
+        receipt = post_update(writer, **{field: CASES[field].first})
+
+        assert receipt.status_and_outcome == (200, "duplicate")
+        assert_stored(WHOLE_FIELDS, defaulted_fields=set(), version=1)
+
+    @with_whole_memory
+    @each_field
+    def test_leaves_a_value_that_is_not_sent(self, writer, field):
+        """Sent is one other field, which makes a new version."""
+        other_field = "role" if field != "role" else "subject"
+
+        assert post_update(writer, **{other_field: "other"}).status_and_outcome == (200, "updated")
+
+        assert_stored(WHOLE_FIELDS | {other_field: "other"}, defaulted_fields=set(), version=2)
+
+    @each_field
+    def test_leaves_a_default_that_stands_for_what_was_not_sent(self, writer, field):
+        post_write(writer, "", content="Ada lives in Paris.")
+        before = current()
+        other_field = "role" if field != "role" else "subject"
+
+        assert post_update(writer, **{other_field: "other"}).status_and_outcome == (200, "updated")
+
+        assert_stored(
+            stored_fields(before) | {other_field: "other"},
+            defaulted_fields=set(before.defaulted_fields) - {other_field},
+            version=2,
+        )
+
+    @with_whole_memory
+    @pytest.mark.parametrize(("field", "empty"), CLEARED_VALUES)
+    def test_clears_a_value_that_is_sent_as_null_or_empty(self, writer, field, empty, time_machine):
+        case = CASES[field]
+        time_machine.move_to(timezone.now() + timedelta(days=3), tick=False)
+
+        receipt = post_update(writer, **{field: empty})
+
+        assert receipt_outcome(receipt) == case.clear_outcome
+        if receipt.is_stored:
+            default = timezone.now() if field == "timestamp" else case.default
+            assert_stored(WHOLE_FIELDS | {field: default}, defaulted_fields={field}, version=2)
+        else:
+            assert_stored(WHOLE_FIELDS, defaulted_fields=set(), version=1)
+
+    @pytest.mark.parametrize(
+        ("field", "empty"), [pair for pair in CLEARED_VALUES if pair[0] not in ("payload_id", "content")]
+    )
+    def test_that_clears_what_is_a_default_already_is_a_duplicate(self, writer, field, empty):
+        post_write(writer, "", content="Ada lives in Paris.")
+        before = current()
+
+        assert post_update(writer, **{field: empty}).status_and_outcome == (200, "duplicate")
+
+        assert_stored(stored_fields(before), defaulted_fields=set(before.defaulted_fields), version=1)
+
+    @with_whole_memory
+    @each_field
+    def test_of_all_fields_but_one_leaves_that_one(self, writer, field):
+        other_fields = {
+            name: case.second for name, case in CASES.items() if case.second_outcome == "updated" and name != field
+        }
+        del other_fields["payload_id"]
+
+        assert post_update(writer, **other_fields).status_and_outcome == (200, "updated")
+
+        cleared_fields = cleared_with("content") if "content" in other_fields else {}
+        cleared_fields = {name: value for name, value in cleared_fields.items() if name not in other_fields}
+        assert_stored(WHOLE_FIELDS | other_fields | cleared_fields, defaulted_fields=set(cleared_fields), version=2)
+
+    @with_whole_memory
+    def test_of_nothing_is_a_duplicate(self, writer):
+        assert post_update(writer).status_and_outcome == (200, "duplicate")
+
+    @with_whole_memory
+    def test_names_every_field_that_is_wrong(self, writer):
+        receipt = post_update(writer, pinned=1, timestamp="now", nonsense=1)
+
+        assert receipt.status_and_outcome == (400, "unknown_field")
+        assert receipt.errors.keys() == {"pinned", "timestamp", "nonsense"}
+
+    def test_has_a_receipt_without_a_version(self, writer):
+        receipts = [
+            post_update(writer, content="Paris."),
+            post_update(writer, content="Rome."),
+            post_update(writer, content="Rome."),
+            post_write(writer, "", content="Rome."),
+        ]
+
+        assert [(receipt.status_and_outcome, receipt.version) for receipt in receipts] == [
+            ((201, "created"), 1), ((200, "updated"), None), ((200, "duplicate"), None), ((200, "duplicate"), None),
+        ]  # fmt: skip
+        assert {receipt.memory_id for receipt in receipts} == {current().memory_id}
+
+    def test_of_what_is_not_there_creates_it(self, writer):
+        assert post_update(writer, content="Paris.", role="assistant").status_and_outcome == (201, "created")
+        assert (current().content, current().role, current().version) == ("Paris.", "assistant", 1)
+
+    @pytest.mark.parametrize("on_conflict", ["update", "replace"])
+    def test_of_what_is_not_there_needs_content(self, writer, on_conflict):
+        receipt = post_write(writer, on_conflict, role="assistant")
+
+        assert receipt.status_and_outcome == (400, "invalid_value")
+        assert list(receipt.errors) == ["content"]
+        assert not Memory.objects.exists()
+
+    @with_whole_memory
+    def test_without_content_is_refused_where_updates_are(self, writer):
+        assert post_write(writer, "refuse", role="other").status_and_outcome == (400, "invalid_value")
+
+    def test_in_a_batch_sees_the_items_before_it(self, writer):
+        receipts = post_batch(
+            writer,
+            {"payload_id": "p", "role": "too early"},
+            {"payload_id": "p", "content": "Paris."},
+            {"payload_id": "p", "role": "assistant"},
+            {"payload_id": "p", "subject": "user:ada"},
+            {"payload_id": "p", "role": "assistant", "subject": "user:ada"},
+            {"payload_id": "p", "role": None},
+            on_conflict="update",
+        )
+
+        assert [receipt_outcome(receipt) for receipt in receipts] == [
+            "invalid_value", "created", "updated", "updated", "duplicate", "updated",
+        ]  # fmt: skip
+        assert (current().content, current().subject, current().role) == ("Paris.", "user:ada", "")
+
+
+def cleared_with(field: str) -> dict[str, Any]:
+    """What new content takes with it, where it was not sent: the embedding of the old one."""
+    return {"embedding": None, "timestamp": UPDATE_INSTANT} if field == "content" else {}
+
+
+class _UpdateTime:
+    """Equal to an instant of the last minute."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, datetime) and timedelta(0) <= timezone.now() - other < timedelta(minutes=1)
+
+    def __hash__(self) -> int:
+        return 0
+
+
+UPDATE_INSTANT = _UpdateTime()
+
+
+class TestNewContent:
+    DATED_FIELDS = {"content": "Ada lives in Paris.", "timestamp": FIRST_INSTANT, "embedding": axis_vector(0)}
+
+    @pytest.fixture(autouse=True)
+    def _write_dated(self, writer: Any, time_machine: Any) -> None:
+        post_write(writer, "", **self.DATED_FIELDS)
+        time_machine.move_to(timezone.now() + timedelta(days=3), tick=False)
+
+    def test_drops_the_embedding_and_is_of_now(self, writer):
+        assert post_update(writer, content="Ada lives in Rome.").status_and_outcome == (200, "updated")
+
+        assert (current().embedding, current().timestamp) == (None, timezone.now())
+        assert {"embedding", "timestamp"} <= set(current().defaulted_fields)
+
+    def test_takes_an_embedding_and_a_time_that_come_with_it(self, writer):
+        assert post_update(
+            writer, content="Ada lives in Rome.", embedding=axis_vector(1), timestamp=LATER_INSTANT
+        ).status_and_outcome == (
+            200,
+            "updated",
+        )
+
+        assert (list(current().embedding), current().timestamp) == (axis_vector(1), utc("2026-03-02 07:00"))
+        assert {"embedding", "timestamp"}.isdisjoint(current().defaulted_fields)
+
+    @pytest.mark.parametrize("content", [{}, {"content": "Ada lives in Paris."}], ids=["unsent", "the same"])
+    def test_that_is_none_leaves_both(self, writer, content):
+        assert post_update(writer, role="assistant", **content).status_and_outcome == (200, "updated")
+
+        assert (list(current().embedding), current().timestamp) == (axis_vector(0), utc("2026-03-01 06:00"))
+        assert {"embedding", "timestamp"}.isdisjoint(current().defaulted_fields)
+
+    def test_leaves_a_time_that_was_a_default_a_default(self, writer):
+        post_write(writer, "", payload_id="q", content="Ada lives in Paris.")
+        before = current("q")
+
+        assert post_update(writer, payload_id="q", role="assistant").status_and_outcome == (200, "updated")
+
+        assert current("q").timestamp == before.timestamp
+        assert "timestamp" in current("q").defaulted_fields
+
+    def test_is_known_again_later(self, writer, time_machine):
+        post_update(writer, content="Ada lives in Rome.")
+        before = current()
+        time_machine.move_to(timezone.now() + timedelta(days=3), tick=False)
+
+        assert post_update(writer, content="Ada lives in Rome.").status_and_outcome == (200, "duplicate")
+        assert current() == before
+
+
+class TestReplacement:
+    @pytest.mark.parametrize(
+        "field", [name for name in CHANGEABLE_FIELDS if CASES[name].clear_outcome != "declassification"]
+    )
+    def test_resets_what_is_not_sent(self, writer, field, time_machine):
+        first = {field: CASES[field].first}
+        post_write(writer, "", **{"content": "Ada lives in Paris.", **first})
+        time_machine.move_to(timezone.now() + timedelta(days=3), tick=False)
+
+        receipt = post_write(writer, "replace", content="Ada lives in Rome.")
+
+        assert receipt.status_and_outcome == (200, "updated")
+        memory = current()
+        default = {"timestamp": timezone.now(), "content": "Ada lives in Rome."}.get(field, CASES[field].default)
+        assert stored_fields(memory)[field] == default
+        assert set(memory.defaulted_fields) == set(FIELDS) - {"payload_id", "content"}
+
+    @pytest.mark.parametrize("field", [name for name in CASES if CASES[name].clear_outcome == "declassification"])
+    def test_that_leaves_out_a_classification_does_not_lower_it(self, writer, field):
+        post_write(writer, "", content="Ada lives in Paris.", **{field: CASES[field].first})
+
+        assert post_write(writer, "replace", content="Ada lives in Rome.").status_and_outcome == (
+            403,
+            "declassification",
+        )
+        assert post_write(
+            writer, "replace", content="Ada lives in Rome.", **{field: CASES[field].first}
+        ).status_and_outcome == (
+            200,
+            "updated",
+        )
+
+    @with_whole_memory
+    def test_by_the_same_is_a_duplicate(self, writer):
+        assert post_write(writer, "replace", **WHOLE_FIELDS).status_and_outcome == (200, "duplicate")
+        assert_stored(WHOLE_FIELDS, defaulted_fields=set(), version=1)
+
+    @with_whole_memory
+    def test_needs_content(self, writer):
+        receipt = post_write(writer, "replace", role="other")
+
+        assert receipt.status_and_outcome == (400, "invalid_value")
+        assert list(receipt.errors) == ["content"]
+
+    def test_of_what_is_not_there_creates_it(self, writer):
+        receipt = post_write(writer, "replace", content="Paris.")
+
+        assert (receipt.status_and_outcome, receipt.version) == ((201, "created"), 1)
+
+
+SENT_FIELDS: dict[str, Any] = {
+    "classification_tier": "internal", "sensitivity_labels": ["eu", "hr"], "namespace": "alpha",
+}  # fmt: skip
+RAISE_TIER = {"classification_tier": "confidential"}
+LOWER_TIER = {"classification_tier": "public"}
+ADD_LABEL = {"add_labels": ["pii"]}
+REMOVE_LABEL = {"remove_labels": ["hr"]}
+MOVE_NAMESPACE = {"namespace": "omega"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """What a steward made of a memory that was sent as SENT, what its writer sends then, and what is stored then."""
+
+    name: str
+    steward_change: Mapping[str, Any]
+    sent_fields: Mapping[str, Any]
+    stored_fields: Mapping[str, Any]
+    outcome: str = "updated"
+
+
+def declassification_rules(
+    name: str, sent_fields: Mapping[str, Any], steward_change: Mapping[str, Any] = {}
+) -> list[Rule]:
+    """Lowered below what was last sent, whatever a steward has made of it: nothing is stored."""
+    return [
+        Rule(
+            name=f"{name}, {label}",
+            steward_change=change_fields,
+            sent_fields=sent_fields,
+            stored_fields=expected_fields,
+            outcome="declassification",
+        )
+        for label, change_fields, expected_fields in (
+            ("untouched", {}, {}),
+            ("raised", RAISE_TIER, {"classification_tier": "confidential"}),
+            ("lowered", LOWER_TIER, {"classification_tier": "public"}),
+            ("labelled", ADD_LABEL, {"sensitivity_labels": ["eu", "hr", "pii"]}),
+            ("unlabelled", REMOVE_LABEL, {"sensitivity_labels": ["eu"]}),
+            ("moved", MOVE_NAMESPACE, {"namespace": "omega"}),
+        )
+    ]
+
+
+WITH_PII = {"sensitivity_labels": ["eu", "hr", "pii"]}
+CLASSIFICATION_RULES = [
+    Rule(name="raised by the writer", steward_change={}, sent_fields=RAISE_TIER, stored_fields=RAISE_TIER),
+    Rule(name="labelled by the writer", steward_change={}, sent_fields=WITH_PII, stored_fields=WITH_PII),
+    Rule(name="the same", steward_change={}, sent_fields=SENT_FIELDS, stored_fields={}),
+    Rule(
+        name="the same labels in other spelling",
+        steward_change={},
+        sent_fields={"sensitivity_labels": ["HR", "eu"]},
+        stored_fields={},
+    ),
+    # What somebody else raised stays raised.
+    Rule(
+        name="raised, then sent as before", steward_change=RAISE_TIER, sent_fields=SENT_FIELDS, stored_fields=RAISE_TIER
+    ),
+    Rule(name="raised, then unsent", steward_change=RAISE_TIER, sent_fields={}, stored_fields=RAISE_TIER),
+    Rule(
+        name="raised, then raised as far by the writer",
+        steward_change=RAISE_TIER,
+        sent_fields=RAISE_TIER,
+        stored_fields=RAISE_TIER,
+    ),
+    Rule(
+        name="raised, then labelled by the writer",
+        steward_change=RAISE_TIER,
+        sent_fields=WITH_PII,
+        stored_fields=RAISE_TIER | WITH_PII,
+    ),
+    Rule(
+        name="labelled, then sent as before", steward_change=ADD_LABEL, sent_fields=SENT_FIELDS, stored_fields=WITH_PII
+    ),
+    Rule(name="labelled, then unsent", steward_change=ADD_LABEL, sent_fields={}, stored_fields=WITH_PII),
+    Rule(
+        name="labelled, then labelled by the writer",
+        steward_change=ADD_LABEL,
+        sent_fields={"sensitivity_labels": ["eu", "hr", "vip"]},
+        stored_fields={"sensitivity_labels": ["eu", "hr", "pii", "vip"]},
+    ),
+    Rule(
+        name="labelled, then labelled alike",
+        steward_change=ADD_LABEL,
+        sent_fields={"sensitivity_labels": ["eu", "hr", "PII"]},
+        stored_fields=WITH_PII,
+    ),
+    Rule(
+        name="moved, then sent as before",
+        steward_change=MOVE_NAMESPACE,
+        sent_fields=SENT_FIELDS,
+        stored_fields=MOVE_NAMESPACE,
+    ),
+    Rule(name="moved, then unsent", steward_change=MOVE_NAMESPACE, sent_fields={}, stored_fields=MOVE_NAMESPACE),
+    Rule(
+        name="moved, then raised by the writer",
+        steward_change=MOVE_NAMESPACE,
+        sent_fields=RAISE_TIER,
+        stored_fields=MOVE_NAMESPACE | RAISE_TIER,
+    ),
+    # What somebody else opened is closed again by a writer that says so, and stays open under one that says nothing.
+    Rule(name="lowered, then sent as before", steward_change=LOWER_TIER, sent_fields=SENT_FIELDS, stored_fields={}),
+    Rule(name="lowered, then unsent", steward_change=LOWER_TIER, sent_fields={}, stored_fields=LOWER_TIER),
+    Rule(
+        name="lowered, then raised by the writer",
+        steward_change=LOWER_TIER,
+        sent_fields=RAISE_TIER,
+        stored_fields=RAISE_TIER,
+    ),
+    Rule(
+        name="unlabelled, then sent as before", steward_change=REMOVE_LABEL, sent_fields=SENT_FIELDS, stored_fields={}
+    ),
+    Rule(
+        name="unlabelled, then unsent",
+        steward_change=REMOVE_LABEL,
+        sent_fields={},
+        stored_fields={"sensitivity_labels": ["eu"]},
+    ),
+    *declassification_rules("lower tier", {"classification_tier": "public"}),
+    *declassification_rules("cleared tier", {"classification_tier": None}),
+    *declassification_rules("fewer labels", {"sensitivity_labels": ["eu"]}),
+    *declassification_rules("other labels", {"sensitivity_labels": ["eu", "vip"]}),
+    *declassification_rules("cleared labels", {"sensitivity_labels": []}),
+    *declassification_rules("another namespace", {"namespace": "beta"}),
+    *declassification_rules("cleared namespace", {"namespace": ""}),
+    *declassification_rules("the namespace that it was moved to", MOVE_NAMESPACE),
+    *declassification_rules("higher tier with fewer labels", {**RAISE_TIER, "sensitivity_labels": []}),
+]
+
+
+def apply_steward_change(change: Mapping[str, Any]) -> None:
+    memory = current()
+    if "namespace" in change:
+        line = {"source": "test", "payload_id": "p", "content": memory.content, **classification_of(memory), **change}
+        import_rows([line], OnConflict.UPDATE)
+    elif change:
+        plan = classify.plan_for_memory(
+            memory.memory_id, classify.parse_body(change, classify.ClassificationChange), principal=WRITER
+        )
+        classify.apply_plan(plan, reason="Looked at.")
+
+
+def classification_of(memory: Memory) -> dict[str, Any]:
+    return {name: getattr(memory, name) for name in SENT_FIELDS}
+
+
+def with_folded_labels(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """A classification with its labels as they are compared."""
+    return {**fields, "sensitivity_labels": sorted({label.casefold() for label in fields["sensitivity_labels"]})}
+
+
+class TestUpdateClassification:
+    @pytest.mark.parametrize("rule", CLASSIFICATION_RULES, ids=[rule.name for rule in CLASSIFICATION_RULES])
+    def test_is_the_stricter_of_what_was_sent_and_what_is_in_force(self, writer, rule):
+        post_write(writer, "", content="Paris.", **SENT_FIELDS)
+        apply_steward_change(rule.steward_change)
+
+        receipt = post_update(writer, content="Rome.", **rule.sent_fields)
+
+        assert receipt_outcome(receipt) == rule.outcome
+        assert receipt.status == (200 if receipt.is_stored else 403)
+        assert with_folded_labels(classification_of(current())) == with_folded_labels(
+            {**SENT_FIELDS, **rule.stored_fields}
+        )
+        assert current().content == ("Rome." if receipt.is_stored else "Paris.")
+
+    def test_is_compared_with_what_was_sent_last(self, writer):
+        """Not with what was sent first."""
+        post_write(writer, "", content="Paris.", classification_tier="public")
+
+        assert post_update(writer, classification_tier="internal").status_and_outcome == (200, "updated")
+        assert post_update(writer, classification_tier="public").status_and_outcome == (403, "declassification")
+        assert post_update(writer, role="assistant").status_and_outcome == (200, "updated")
+        assert post_update(writer, classification_tier="public").status_and_outcome == (403, "declassification")
+        assert post_update(writer, classification_tier="confidential").status_and_outcome == (200, "updated")
+        assert post_update(writer, classification_tier="internal").status_and_outcome == (403, "declassification")
+        assert current().classification_tier == "confidential"
+
+    def test_is_the_same_for_all_keys_of_a_source(self, api, writer):
+        other_client = api(make_writer_key())
+        post_write(writer, "", content="Paris.", classification_tier="public")
+
+        assert post_update(other_client, classification_tier="internal").status_and_outcome == (200, "updated")
+        assert post_update(writer, classification_tier="public").status_and_outcome == (403, "declassification")
+
+    def test_is_raised_by_its_writer_where_a_steward_has_raised_it_as_far_already(self, writer):
+        post_write(writer, "", content="Paris.", **SENT_FIELDS)
+        apply_steward_change(RAISE_TIER)
+
+        assert post_update(writer, **RAISE_TIER).status_and_outcome == (200, "updated")
+        assert post_update(writer, **RAISE_TIER).status_and_outcome == (200, "duplicate")
+        assert post_update(writer, classification_tier="internal").status_and_outcome == (403, "declassification")
+
+    def test_is_not_repeated_in_a_version_when_it_is_sent_again(self, writer):
+        post_write(writer, "", content="Paris.", **SENT_FIELDS)
+        apply_steward_change(RAISE_TIER)
+        before = current()
+
+        assert post_update(writer, content="Paris.", **SENT_FIELDS).status_and_outcome == (200, "duplicate")
+        assert post_write(writer, "refuse", content="Paris.", **SENT_FIELDS).status_and_outcome == (200, "duplicate")
+        assert current() == before
+
+    @pytest.mark.parametrize(
+        "lowered_fields",
+        [{"classification_tier": "public"}, {"sensitivity_labels": ["eu"]}, {"namespace": "beta"}],
+        ids=["lower tier", "fewer labels", "another namespace"],
+    )
+    def test_is_lowered_by_whoever_may_declassify(self, api, writer, lowered_fields):
+        post_write(writer, "", content="Paris.", **SENT_FIELDS)
+        declassifier = api(make_writer_key("write read declassify"))
+
+        assert post_update(writer, **lowered_fields).status_and_outcome == (403, "declassification")
+        assert post_update(declassifier, **lowered_fields).status_and_outcome == (200, "updated")
+        assert classification_of(current()) == {**SENT_FIELDS, **lowered_fields}
+        # From then on that is what was last sent.
+        assert post_update(writer, **lowered_fields, role="assistant").status_and_outcome == (200, "updated")
+
+    @pytest.mark.parametrize(
+        "raised_fields",
+        [{"classification_tier": "restricted"}, {"sensitivity_labels": ["eu", "hr", "sealed"]}],
+        ids=["tier", "label"],
+    )
+    @pytest.mark.parametrize("steward", [{}, RAISE_TIER, MOVE_NAMESPACE], ids=["untouched", "raised", "moved"])
+    def test_is_not_raised_beyond_the_writers_clearance(self, api, raised_fields, steward):
+        clearance = {"max_tier": "confidential", "blocked_labels": ["sealed"]}
+        writer = api(make_key(scopes="write read", source="test", clearance=clearance))
+        post_write(writer, "", content="Paris.", **SENT_FIELDS)
+        apply_steward_change(steward)
+
+        assert post_update(writer, **raised_fields).status_and_outcome == (403, "above_clearance")
+        assert current().content == "Paris."
