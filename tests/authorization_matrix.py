@@ -16,7 +16,7 @@ def api_row(*statuses: int) -> Row:
 
 
 def page_row(analyst: int, steward: int, admin: int) -> Row:
-    """A page: whoever is not signed in goes to the sign-in, with a key as without one."""
+    """A page: an anonymous visitor goes to the sign-in, with a key as without one."""
     return (302, analyst, steward, admin, *[302] * 8)
 
 

@@ -445,7 +445,7 @@ replay = extend_schema(
     "never declassifies. That you looked is recorded under your own name.",
     parameters=[
         OpenApiParameter("as", required=True, description="Who asks: `key:NAME`, `user:NAME` or `clearance:NAME`."),
-        OpenApiParameter("query", description="The address of a list of memories, or what stands behind its `?`."),
+        OpenApiParameter("query", description="The address of a list of memories, or its query string."),
         *_INSTANT_PARAMETERS,
     ],
     responses={200: responses.ReplayResponse, **_READ_PROBLEMS, **_problem_responses(404)},
@@ -453,7 +453,7 @@ replay = extend_schema(
 audit_log = extend_schema(
     operation_id="audit_log",
     summary="The audit log, newest first",
-    description="Needs the scope `audit`. An entry is told to those who may see all that its actor could see then.",
+    description="Needs the scope `audit`. An entry is visible to callers that may see all that its actor could see.",
     parameters=[
         OpenApiParameter("principal", description="Who, such as `user:ada` or `key:agent`."),
         OpenApiParameter("action", description=f"What: {', '.join(f'`{action}`' for action in AUDIT_ACTIONS)}."),

@@ -43,8 +43,8 @@ def as_reader(clearance: Clearance) -> Iterator[None]:
 def as_writer(sources: Iterable[str] | None) -> Iterator[None]:
     """Open a transaction that writes and sees rows of `sources` alone; of every source, if None.
 
-    A writer must find its earlier writes, whoever may read them now. Of these rows nothing but receipts may reach the
-    writer.
+    A writer must find its earlier writes, no matter which clearances may read them now. Of these rows nothing but
+    receipts may reach the writer.
     """
     with _session_settings("", "", "", "", ALL if sources is None else _format_text_array(sources), ""):
         yield

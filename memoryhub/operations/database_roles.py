@@ -79,6 +79,19 @@ def grant_app_privileges(role: str) -> None:
         cursor.execute(sql.SQL("; ").join(statements))
 
 
+def set_function_search_paths() -> None:
+    """Make the hub's PL/pgSQL functions look names up in the hub's schema. Needs the owner's connection.
+
+    Their bodies are read when they run, unlike those of SQL functions, so the session's `search_path` would decide
+    which tables they read and write. A migration that replaces a function resets this; the next call sets it again.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_FUNCTIONS_WITHOUT_SEARCH_PATH_SQL)
+        for function, schema in cursor.fetchall():
+            statement = sql.SQL("ALTER FUNCTION {} SET search_path = {}, pg_temp")
+            cursor.execute(statement.format(sql.SQL(function), sql.Identifier(schema)))
+
+
 def mark_leakproof(superuser_dsn: str, database: str) -> None:
     """Mark `LEAKPROOF_FUNCTIONS` as leakproof in a database, which only a superuser may do."""
     with psycopg.connect(superuser_dsn, dbname=database, autocommit=True) as superuser_connection:
@@ -89,10 +102,21 @@ def mark_leakproof(superuser_dsn: str, database: str) -> None:
 
 
 def apply_database_privileges() -> None:
-    """Grant and mark what a migrated database needs besides its schema. Call it within `connect_as_owner`."""
+    """Grant and set what a migrated database needs besides its schema. Call it within `connect_as_owner`."""
     config: Config = settings.APP_CONFIG
+    set_function_search_paths()
     app_role = conninfo_to_dict(config.dsn).get("user")
     if app_role and app_role != conninfo_to_dict(config.owner_dsn).get("user"):
         grant_app_privileges(str(app_role))
     if config.is_embedded:
         mark_leakproof(config.embedded_dsn(SUPERUSER_ROLE), str(connection.settings_dict["NAME"]))
+
+
+_FUNCTIONS_WITHOUT_SEARCH_PATH_SQL = """
+SELECT p.oid::regprocedure::text, current_schema()
+FROM pg_proc AS p
+JOIN pg_language AS l ON l.oid = p.prolang
+LEFT JOIN pg_depend AS d ON d.objid = p.oid AND d.deptype = 'e'
+WHERE p.pronamespace = current_schema()::regnamespace AND p.proowner = current_user::regrole
+  AND l.lanname = 'plpgsql' AND p.proconfig IS NULL AND d.objid IS NULL
+"""

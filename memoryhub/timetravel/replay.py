@@ -115,7 +115,7 @@ def _parse_query(query: str) -> QueryDict:
     except (ValueError, UnicodeError):
         raise InvalidQueryError({"query": ["is not an address."]}) from None
     if url.path not in REPLAYABLE_PATHS:
-        raise InvalidQueryError({"query": ["must be the address of a list of memories, or what stands behind its ?."]})
+        raise InvalidQueryError({"query": ["must be the address of a list of memories, or its query string."]})
     if params.get("cursor"):
         raise InvalidQueryError({"query": ["must ask for a first page: leave out the cursor."]})
     if params.get("view", "list") not in ("", "list", "state"):

@@ -413,5 +413,6 @@ def _record_import(action: str, principal: Principal, memory_ids: Sequence[UUID]
 
 _MEMORY_ID_FIELDS = ("memory_ids", "kept_ids", "retired_ids", "still_active_ids")
 _COMPARED_FIELDS = ("decided_at", "outcome", "subject", "collection", "namespace", "reason", "principal", "undoes_id")
-_EXISTING_SQL = f"SELECT decision_id, {', '.join(_COMPARED_FIELDS)} FROM decisions WHERE decision_id = ANY (%s::uuid[])"  # noqa: S608
+_EXISTING_COLUMNS = ", ".join(("decision_id", *_COMPARED_FIELDS))
+_EXISTING_SQL = f"SELECT {_EXISTING_COLUMNS} FROM decisions WHERE decision_id = ANY (%s::uuid[])"  # noqa: S608 - constants
 _UNDONE_SQL = "SELECT decision_id, undoes_id FROM decisions WHERE undoes_id = ANY (%s::uuid[])"

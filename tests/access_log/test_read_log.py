@@ -349,7 +349,7 @@ def test_a_read_does_not_wait_for_the_audit_log(read_log_writer, locking_connect
         assert key_client.get("/api/status").status_code == 200
     read_log.flush_reads()
 
-    # Whoever waits for a lock fails after five seconds; these were answered while it was held, and still is.
+    # A statement that waits for a lock fails after five seconds; these were answered while it was held, and still is.
     assert not AuditEntry.objects.filter(action="memory.read").exists()
     locking_connection.rollback()
     wait_until(lambda: AuditEntry.objects.filter(action="memory.read").count() == 5)

@@ -376,7 +376,7 @@ class TestAnswers:
 
     @pytest.mark.parametrize("path", [*ALL_PATHS, "/api/schema"])
     def test_are_what_their_type_says_and_are_shown_by_no_browser_as_anything_else(self, caller, path):
-        """XS-10. Nothing is offered as a file yet; whoever adds a download gives it a test of its name here."""
+        """XS-10. Nothing is offered as a file yet; a new download needs a test of its name here."""
         response = caller.client.get(path, **caller.key)
 
         kind = response["Content-Type"].partition(";")[0]

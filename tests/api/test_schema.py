@@ -192,7 +192,7 @@ def test_a_real_answer_is_what_the_document_says(document, key, method, path, st
     assert response.status_code == status, response
     (kind, media), *other_media = document["paths"][path][method]["responses"][str(status)]["content"].items()
     assert (response["Content-Type"], other_media) == (kind, [])
-    # What is told and not documented counts as an error here, although JSON Schema lets it pass.
+    # A field that is sent and not documented counts as an error here, although JSON Schema lets it pass.
     strict_schema = json.loads(
         json.dumps({**media["schema"], "components": document["components"]}),
         object_hook=_without_additional_properties,
@@ -202,7 +202,7 @@ def test_a_real_answer_is_what_the_document_says(document, key, method, path, st
 
 
 def _send_curation(key: str, path: str, status: int) -> Any:
-    """A decision about a group, its claim, or an undo; whoever is first has decided already."""
+    """A decision about a group, its claim, or an undo; the first request has decided already."""
     caller = Client(
         headers={"Authorization": f"Bearer {make_key() if status == 403 else key}"} if status != 401 else {}
     )

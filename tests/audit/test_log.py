@@ -55,7 +55,7 @@ def test_an_entry_holds_the_fields_of_its_event():
     assert (entry.clearance_required_labels, entry.clearance_namespaces) == (["eu"], ["a", "b"])
 
 
-def test_the_hash_can_be_computed_by_whoever_reads_the_description():
+def test_the_hash_can_be_computed_from_the_description():
     occurred_at = datetime(2026, 3, 1, 12, 0, 0, 5, tzinfo=UTC)
     head = append_events(make_event(occurred_at=occurred_at, details={"b": 1, "a": "ä"}))
 

@@ -1,4 +1,4 @@
-"""`manage.py audit`: whoever changes the audit log is detected, and the first touched entry is named (AU-02)."""
+"""`manage.py audit`: a change of the audit log is detected, and the first touched entry is named (AU-02)."""
 
 import json
 from collections.abc import Callable

@@ -74,7 +74,7 @@ def _measure_dry_runs(name: str, principal: Principal) -> list[DryRunTiming]:
     policy = Policy(
         policy_id=uuid4(), version=1, name="Bench", classes=["contradiction", "update", "duplicate"], rules=RULES
     )
-    return [_measure_dry_run(f"{name}, {how}", policy, principal) for how in ("no class kept", "classes kept")]
+    return [_measure_dry_run(f"{name}, {how}", policy, principal) for how in ("no cached classes", "cached classes")]
 
 
 def _measure_dry_run(name: str, policy: Policy, principal: Principal) -> DryRunTiming:
@@ -117,7 +117,7 @@ def policies_section(results: PolicyResults, *, rows: int) -> list[str]:
         "## Policies",
         "",
         f"Among {rows:,} memories; by trusted sources, actor, latest event, most sources, in this order, and of"
-        " contradictions, updates and duplicates alone. A class is computed once and kept for whoever asks next.",
+        " contradictions, updates and duplicates alone. A class is computed once and kept for the next reader.",
         "",
         "| dry run | open groups | would be decided | first 500 | all | of it in this process | load of the 2 cores |",
         "|---|---|---|---|---|---|---|",

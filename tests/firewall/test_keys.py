@@ -30,7 +30,7 @@ def test_the_database_holds_no_usable_key(api):
     for stored_text in (get_only_key().digest, get_only_key().token_key):
         assert stored_text in row
         assert api(stored_text).get("/api/status").status_code == 401
-    # What stands in the clear finds the row and leaves more than 256 bits to guess.
+    # The part in clear text finds the row and leaves more than 256 bits to guess.
     assert secret.startswith(get_only_key().token_key)
     assert (len(secret) - len(get_only_key().token_key)) * 4 >= 192
 

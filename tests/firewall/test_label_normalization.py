@@ -142,7 +142,7 @@ class TestWarnings:
         assert not any("warnings" in result for result in writer.post(URL, bodies).json()["results"])
 
     def test_are_the_same_whatever_is_stored(self, api):
-        """A twin that the writer may not see must not show in what it is told."""
+        """A twin that the writer may not see must not show in the writer's warnings."""
         make_memory(labels=["password"], tier="restricted", source="other")
         writer = api(make_key(scopes="write"))
 

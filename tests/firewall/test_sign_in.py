@@ -79,7 +79,7 @@ class TestGuessing:
         assert b"Wait 20 seconds, or ask your administrator." in response.content
 
     def test_gains_nothing_by_waiting_until_failures_are_forgotten(self, time_machine):
-        """Whoever guesses all day has about four tries an hour more than the first ones."""
+        """An attacker who guesses all day has about four tries an hour more than the first ones."""
         make_user("ada")
         start = timezone.now()
         time_machine.move_to(start, tick=False)
@@ -391,5 +391,5 @@ def test_another_site_can_lead_people_here_and_send_nothing():
 
 
 @pytest.mark.parametrize("site", ["same-origin", "same-site", "none", None])
-def test_whoever_asks_from_here_or_is_no_browser_is_answered(site):
+def test_a_same_origin_request_and_a_client_that_is_no_browser_are_answered(site):
     assert Client().get("/sign-in", headers={"Sec-Fetch-Site": site} if site else {}).status_code == 200

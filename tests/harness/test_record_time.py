@@ -199,7 +199,7 @@ def test_an_answer_about_an_earlier_instant_never_changes():
         assert len(set(observer_.known_by_instant.values())) > QUESTION_COUNT // 8, "the record did change meanwhile"
         assert observer_.changed_instants() == []
 
-        # CC-08: whoever followed the clock has seen every version once, in order.
+        # CC-08: an observer that followed the clock has seen every version once, in order.
         last = observer_.watermark()
         assert last is not None
         observer_.follow(last)
@@ -220,7 +220,7 @@ def write_at_length(rng: random.Random, stop: threading.Event) -> None:
     is_early = is_long and rng.random() < 0.2
     try:
         with transaction.atomic():
-            # Whoever holds the clock holds up all others, who wait for lock_timeout.
+            # The holder of the clock delays all other writers, which wait for lock_timeout.
             stop.wait(0 if is_early else seconds)
             payload_ids = sorted({f"p-{rng.randint(1, 400)}" for _ in range(rng.randint(1, 4))})
             store_drafts(

@@ -248,7 +248,7 @@ class TestSecrets:
                 assert f"ghp_{MASK}" in page, path
                 assert "secrets masked" in page or "is masked" in page, path
 
-    def test_are_masked_by_each_tag_whoever_hands_it_a_text(self) -> None:
+    def test_are_masked_by_each_tag_in_every_text(self) -> None:
         """A page that forgets to ask for masked records shows no secret either."""
         long_text = f"{'x ' * 50}{SECRET}"
 

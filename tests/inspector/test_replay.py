@@ -120,7 +120,7 @@ def test_what_the_caller_may_not_see_is_in_neither_answer(boss):
     assert [record["content"] for record in response["now"]["records"]] == ["Opened since, anew"]
 
 
-def test_nobody_replays_as_whoever_sees_more(boss):
+def test_nobody_replays_as_a_principal_that_sees_more(boss):
     make_agent_key()
     make_agent_key("mighty", clearance={"max_tier": "restricted"})
     low = client_for_new_user("low", scopes="read view_as", max_tier="internal")

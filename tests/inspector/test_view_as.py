@@ -81,7 +81,7 @@ def make_varied_memories() -> list[str]:
 
 
 def without_view_as_banner(page: str) -> str:
-    """A page without what belongs to whoever sits before it: the banner, the account's name, and tokens."""
+    """A page without the parts that differ by account: the banner, the account's name, and tokens."""
     for pattern, replacement in (
         (r"<aside class=\"view-as\".*?</aside>\s*", ""),
         (r"(<title>)As [^ ]*: ", r"\1"),

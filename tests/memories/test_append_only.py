@@ -1,4 +1,4 @@
-"""Nothing is updated in place and nothing is deleted, whoever asks: the table's triggers, asked in SQL."""
+"""Nothing is updated in place and nothing is deleted: the table's triggers, tested in SQL."""
 
 import json
 import uuid

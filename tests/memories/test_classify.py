@@ -520,7 +520,7 @@ def test_an_unknown_tier_is_as_closed_as_can_be_and_none_as_open():
 
 @pytest.mark.django_db(transaction=True)
 def test_of_two_stewards_at_once_one_wins():
-    """CC-06, CC-07: whoever comes second planned on a version that is no longer in force."""
+    """CC-06, CC-07: the second change was planned on a version that is no longer current."""
     memory = make_memory()
     barrier = threading.Barrier(2)
 

@@ -1,4 +1,4 @@
-"""What no row of the table can be, whoever writes it."""
+"""The constraints of the table, which hold for every writer."""
 
 import uuid
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""What stands at an instant: of event time, of record time, of both, for those who may see it then and now.
+"""The versions at an instant of event time, of record time, or of both, for readers who may see them then and now.
 
 threats.md: FW-13, FW-14, TM-01, TM-02, TM-03, TM-05, TM-07.
 """
@@ -65,7 +65,7 @@ def counts_at(caller: Any, **instants: datetime | str) -> set[int]:
 
 
 def versions_at(caller: Any, memory: Memory, **instants: datetime | str) -> list[tuple[int, bool]]:
-    """Number, and whether it has ended, of each version that the caller is told of; the newest first."""
+    """Number, and whether it has ended, of each version that the caller gets; the newest first."""
     response = get_at(caller, f"{LIST}/{memory.memory_id}/versions", **instants)
     assert response.status_code in (200, 404)
     version_list = response.json()["versions"] if response.status_code == 200 else []

@@ -1,4 +1,4 @@
-"""What was rejected and arrives again: those that said it, too, count if whoever sees the new one sees them."""
+"""Rejected values that arrive again: an earlier memory counts if every reader of the new one may see it."""
 
 from dataclasses import replace
 from typing import Any
@@ -18,7 +18,7 @@ ADA_CITY: dict[str, Any] = {"subject": "user:ada", "collection": "city"}
 
 
 def reject_values(*contents: str, kept_content: str) -> None:
-    """Keep one value of the group, which is made of these contents and what stands there."""
+    """Keep one value of the group, which is made of these contents and the stored ones."""
     memories = [make_memory(content=content, **ADA_CITY) for content in (*contents, kept_content)]
     members = resolve.list_members(("user:ada", "city"), WRITER)
     evidence = compute_evidence((member.memory_id, member.version) for member in members)

@@ -1,4 +1,4 @@
-"""What tells one value from another, and what stands on that, broken: see `catalogue`."""
+"""Mutants of the canonical form of values and of its users: see `catalogue`."""
 
 from tests.mutation.mutant import Mutant
 

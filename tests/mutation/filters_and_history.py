@@ -61,7 +61,7 @@ def _subject_mutants() -> list[Mutant]:
     badge = f"{SUBJECT_TESTS}::test_only_the_value_of_a_key_wears_the_badge_of_what_is_believed"
     expired_later = f"{SUBJECT_TESTS}::test_a_value_is_believed_again_when_a_later_one_has_expired"
     return [
-        Mutant("subject: an empty page for whoever is not there", "memoryhub/timetravel/subject_history.py", "bool(newest_records(NOW.visible_known_versions(subject_rows), 1, (\"memory_id\",)))", "True", (empty_page,)),
+        Mutant("subject: an empty page for an absent subject", "memoryhub/timetravel/subject_history.py", "bool(newest_records(NOW.visible_known_versions(subject_rows), 1, (\"memory_id\",)))", "True", (empty_page,)),
         Mutant("subject: no empty page", "memoryhub/timetravel/subject_history.py", "bool(newest_records(NOW.visible_known_versions(subject_rows), 1, (\"memory_id\",)))", "False", (empty_page,)),
         Mutant("subject: every value current", SUBJECTS, "if period.kind == \"current\" and period.version_key not in current_keys:", "if False:", (badge,)),
         Mutant("subject: the last value believed at every instant", "memoryhub/timetravel/subject_history.py", "(as_of is None or period.start <= as_of)", "True", (badge,)),

@@ -18,7 +18,7 @@ ARCHIVE_BOMB_TEST = (
 
 MUTANTS = [
     Mutant(
-        "bounds: X-Forwarded-For is believed whoever sends it",
+        "bounds: X-Forwarded-For is believed from every sender",
         ADDRESS,
         "if not self._trusts(sender, hop) or (previous_hop := _parse_address(text)) is None:",
         "if (previous_hop := _parse_address(text)) is None:",

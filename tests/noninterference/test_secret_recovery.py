@@ -298,7 +298,7 @@ def test_a_brute_force_of_every_next_letter_learns_none(world, search, caller):
 def _recover_secret(response_for: Callable[[str], Any]) -> str:
     """What an attacker who knows the kind of a secret makes of the answers: the letters whose answer is another one.
 
-    Two are enough: whoever has these has the others in the same way.
+    Two are enough: the other characters can be recovered in the same way.
     """
     known_prefix = SECRET[:4]
     while len(known_prefix) < 6:

@@ -132,7 +132,7 @@ def test_its_life_in_one_home(tmp_path):
         assert "newer than this code, which does not know memories.9999_future." in refusal_message(home)
         owner.execute("DELETE FROM django_migrations WHERE name = '9999_future'")
 
-    # without the credentials file nobody is told to make an account: there are some
+    # without the credentials file no line asks for a new account: there are some
     (home / "credentials.json").unlink()
     with run_serve(home) as (server, _):
         assert server.stdout is not None

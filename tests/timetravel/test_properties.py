@@ -108,7 +108,7 @@ def without_metadata(records: list[MemoryRecord]) -> list[MemoryRecord]:
 
 
 def without_record_fields(records: list[MemoryRecord]) -> list[MemoryRecord]:
-    """What stands, whichever version says it."""
+    """The current values, whichever version asserts them."""
     return [
         {name: value for name, value in record.items() if name not in ("version", "recorded_at")} for record in records
     ]

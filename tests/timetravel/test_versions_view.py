@@ -57,7 +57,7 @@ def contents_in_history(caller: Any, **parameters: Any) -> list[str]:
 
 
 def walk_pages(caller: Any, **parameters: str) -> list[tuple[str, str, int]]:
-    """Timestamp, memory and version of what stands on all pages."""
+    """Timestamp, memory and version of the versions on all pages."""
     rows_found: list[tuple[str, str, int]] = []
     cursor = ""
     while True:

@@ -1,8 +1,8 @@
 """The SQL functions that the columns, indexes and triggers of the memories call.
 
 The bodies of SQL functions are parsed when the function is created: they find their tables and functions in the hub's
-own schema, whatever `search_path` a session sets later. Functions in PL/pgSQL get a `search_path` of their own in
-`0005_search_path`.
+own schema, whatever `search_path` a session sets later. `migrate` gives the functions in PL/pgSQL a `search_path` of their
+own when all migrations are done (`operations.database_roles.set_function_search_paths`).
 """
 
 from django.db import migrations
@@ -489,7 +489,7 @@ DROP FUNCTION memory_utf8(text);
 """
 
 
-class KeptVectorExtension(VectorExtension):
+class PersistentVectorExtension(VectorExtension):
     """Migrating back leaves the extension: dropping one is for its owner, mostly a superuser."""
 
     def database_backwards(self, *_args: object) -> None:
@@ -499,4 +499,4 @@ class KeptVectorExtension(VectorExtension):
 class Migration(migrations.Migration):
     initial = True
     dependencies = [("firewall", "0002_clearance_settings")]
-    operations = [KeptVectorExtension(), migrations.RunSQL(TEXT + RECORD_TIME, DROP)]
+    operations = [PersistentVectorExtension(), migrations.RunSQL(TEXT + RECORD_TIME, DROP)]

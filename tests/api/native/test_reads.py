@@ -1,4 +1,4 @@
-"""GET /api/memories and what stands beside it: filters, details, counts, headers. Its pages are in test_pages.py."""
+"""GET /api/memories and the routes beside it: filters, details, counts, headers. Its pages are in test_pages.py."""
 
 import json
 import re

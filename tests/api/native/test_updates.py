@@ -69,7 +69,7 @@ CASES: dict[str, Case] = {
     "metadata": Case(first={"n": 1}, second={"m": [2]}, default={}, empty=(None, {})),
     "propagation": Case(first={"n": 1}, second={"m": [2]}, default=None, empty=(None, {})),
     "embedding": Case(first=axis_vector(0), second=axis_vector(1), default=None, empty=(None, [])),
-    # A classification is raised by whoever may write, and lowered by whoever may declassify.
+    # A classification is raised by every writer, and lowered only with the scope declassify.
     "classification_tier": Case(
         first="internal", second="confidential", default="public", clear_outcome="declassification"
     ),
@@ -611,7 +611,7 @@ class TestUpdateClassification:
         [{"classification_tier": "public"}, {"sensitivity_labels": ["eu"]}, {"namespace": "beta"}],
         ids=["lower tier", "fewer labels", "another namespace"],
     )
-    def test_is_lowered_by_whoever_may_declassify(self, api, writer, lowered_fields):
+    def test_is_lowered_with_the_scope_declassify(self, api, writer, lowered_fields):
         post_write(writer, "", content="Paris.", **SENT_FIELDS)
         declassifier = api(make_writer_key("write read declassify"))
 

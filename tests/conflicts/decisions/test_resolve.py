@@ -1,4 +1,4 @@
-"""Decisions about groups: what becomes of the memories, who is told, and that all of it can be undone."""
+"""Decisions about groups: their effect on memories, their audit entries, and that all of it can be undone."""
 
 import threading
 from datetime import UTC, datetime, timedelta

@@ -264,7 +264,7 @@ class TestQueryFilterOnly:
         assert len(Decision.objects.get().memory_ids) == 2
 
     def test_lets_no_hidden_rejection_have_a_say(self):
-        """What arrives is as closed, so whoever may see it may see what was rejected: its writer may see neither."""
+        """What arrives is as closed, so every reader of it may see the rejected memory: its writer may see neither."""
         paris, _ = make_value("Paris", tier="restricted"), make_value("Berlin", tier="restricted")
         keep_memory(paris)
 

@@ -213,7 +213,7 @@ def test_a_later_value_updates_an_earlier_one_by_the_same_or_a_more_trusted_acto
     assert compare(before, after).conflict_class == compare(after, before).conflict_class == conflict_class
 
 
-def test_the_state_of_one_record_is_updated_by_whoever_keeps_it() -> None:
+def test_the_state_of_one_record_is_updated_by_its_keeper() -> None:
     before = make_value("open", key="status", source="tracker")
 
     assert (
@@ -293,7 +293,7 @@ def test_no_word_of_a_text_with_a_secret_is_shown() -> None:
 
 
 def test_the_similarity_of_two_texts_reveals_nothing_of_a_secret() -> None:
-    """Else whoever may write a value of the key would spell it out: so many letters in common, so many words."""
+    """Otherwise a writer of a value of the key could spell it out: so many letters in common, so many words."""
     key = "AKIA" + "IOSFODNN7EXAMPLE"
     guesses = [
         replace(make_value(f"The key is {guess} {'I' * 60}."), embedding=[1.0, 0.0]) for guess in (key[:8], "AKIAXXXX")

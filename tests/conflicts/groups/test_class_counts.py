@@ -63,7 +63,7 @@ class TestClassCounts:
 
         assert (counts_by_class().total, counts_by_class().is_capped) == (2, True)
 
-    def test_are_of_as_many_groups_whoever_looked_before(self, monkeypatch):
+    def test_are_of_as_many_groups_after_another_reader_looked(self, monkeypatch):
         for index in range(5):
             make_group(f"user:{index}", "One.", "Two.", "Three.")
         monkeypatch.setattr(class_counts, "MAX_PAIRS_COMPARED", 6)

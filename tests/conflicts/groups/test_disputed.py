@@ -1,4 +1,4 @@
-"""Which memories of a list are disputed, for whoever reads it, at its moment."""
+"""Which memories of a list are disputed, for its reader, at its instant."""
 
 from typing import Any
 from uuid import UUID

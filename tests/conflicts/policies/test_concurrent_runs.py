@@ -1,4 +1,4 @@
-"""Several who carry out policies at once: each group is decided once, whoever comes first."""
+"""Several runs of policies at once: each group is decided once, by the run that comes first."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
