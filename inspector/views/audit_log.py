@@ -13,9 +13,10 @@ from inspector.auth import InspectorRequest, reader_required
 from inspector.presenters import audit
 from inspector.presenters.memory_search import EMPTY_VALUE_LABEL, list_empty_params, parse_params
 from memoryhub.access_log import audit_filters, audit_queries, read_log
+from memoryhub.core.errors import InvalidQueryError
 from memoryhub.core.storable_text import unstorable_reason
 from memoryhub.firewall.clearance import Scope
-from memoryhub.memories.filters import FORM_PARAM, InvalidQueryError
+from memoryhub.memories.filters import FORM_PARAM
 
 MAX_NAME_CHARS = 300
 MAX_MEMORIES_SHOWN = 50

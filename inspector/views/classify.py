@@ -17,9 +17,10 @@ from inspector.presenters import memory_fields
 from inspector.presenters.memory_search import MemorySearch, build_back_query, build_list_url, parse_list_params
 from inspector.time_context import get_time_context
 from memoryhub.access_log import read_log
+from memoryhub.core.errors import InvalidQueryError
 from memoryhub.firewall.clearance import Scope
 from memoryhub.memories import facets
-from memoryhub.memories.filters import InvalidQueryError, MemoryFilterSet
+from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.models import Memory
 from memoryhub.memories.point_in_time import NOW
 from memoryhub.memories.records import DETAIL_FIELDS, fetch_records

@@ -24,8 +24,9 @@ from memoryhub.conflicts.decisions import decision_queries, resolve
 from memoryhub.conflicts.decisions.decision_queries import DecisionRecord
 from memoryhub.conflicts.decisions.resolution_requests import REFUSAL_MESSAGES
 from memoryhub.conflicts.groups import groups
+from memoryhub.core.errors import InvalidQueryError
 from memoryhub.firewall.clearance import Scope
-from memoryhub.memories.filters import FORM_PARAM, InvalidQueryError
+from memoryhub.memories.filters import FORM_PARAM
 from memoryhub.memories.writes.envelope import OperationRejectedError
 
 LAST_DECISION_SESSION_KEY = "conflicts.last_decision"

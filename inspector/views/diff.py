@@ -21,8 +21,9 @@ from inspector.presenters.memory_search import (
     parse_params,
 )
 from memoryhub.access_log import read_log
+from memoryhub.core.errors import InvalidQueryError
 from memoryhub.memories.facets import FacetValue
-from memoryhub.memories.filters import FORM_PARAM, InvalidQueryError
+from memoryhub.memories.filters import FORM_PARAM
 from memoryhub.memories.records import MemoryRecord
 from memoryhub.timetravel import diff as diffs
 from memoryhub.timetravel import text_diff

@@ -23,11 +23,12 @@ from inspector.views.audit_log import build_memory_audit
 from memoryhub.access_log import read_log
 from memoryhub.audit import log
 from memoryhub.conflicts.groups import disputed
+from memoryhub.core.errors import InvalidQueryError
 from memoryhub.core.secrets import mask_secrets
 from memoryhub.firewall.clearance import Scope
 from memoryhub.firewall.clearance_snapshot import snapshot_clearance
 from memoryhub.memories import facets, histogram, pagination
-from memoryhub.memories.filters import InvalidQueryError, MemoryFilterSet, PointInTimeFilterSet, filterable_statuses
+from memoryhub.memories.filters import MemoryFilterSet, PointInTimeFilterSet, filterable_statuses
 from memoryhub.memories.models import Memory
 from memoryhub.memories.point_in_time import NOW
 from memoryhub.memories.records import DETAIL_FIELDS, MemoryRecord, fetch_records, newest_records

@@ -15,10 +15,11 @@ from inspector.auth import InspectorRequest, user_required
 from inspector.presenters import memory_fields
 from inspector.time_context import TimeClause, TimeContext
 from memoryhub.access_log import read_log
+from memoryhub.core.errors import InvalidQueryError
 from memoryhub.firewall import view_as
 from memoryhub.firewall.clearance import Scope
 from memoryhub.firewall.view_as import ViewAsTarget
-from memoryhub.memories.filters import POINT_IN_TIME_PARAMS, InvalidQueryError, reject_unknown_params
+from memoryhub.memories.filters import POINT_IN_TIME_PARAMS, reject_unknown_params
 from memoryhub.memories.records import DETAIL_FIELDS
 from memoryhub.timetravel.replay import REPLAY_PARAMS, ChangeMark, RecordPair, Replay
 from memoryhub.timetravel.replay import replay_query as run_replay

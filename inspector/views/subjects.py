@@ -18,8 +18,9 @@ from inspector.presenters import memory_fields, subject_chart, subject_decisions
 from inspector.presenters.memory_search import build_back_query, build_list_url, parse_list_params
 from inspector.time_context import TimeContext
 from memoryhub.access_log import read_log
+from memoryhub.core.errors import InvalidQueryError
 from memoryhub.core.storable_text import unstorable_reason
-from memoryhub.memories.filters import InvalidQueryError, PointInTimeFilterSet
+from memoryhub.memories.filters import PointInTimeFilterSet
 from memoryhub.timetravel.subject_history import (
     MAX_COLLECTIONS,
     MAX_VERSIONS,

@@ -10,16 +10,10 @@ from django.http import QueryDict
 
 from memoryhub.access_log import audit_queries
 from memoryhub.access_log.audit_queries import AuditPage
+from memoryhub.core.errors import InvalidQueryError
 from memoryhub.firewall.clearance import Principal
 from memoryhub.firewall.cursors import create_cursor_signer
-from memoryhub.memories.filters import (
-    InstantField,
-    InvalidQueryError,
-    TextField,
-    parse_params,
-    reject_unknown_params,
-    text_field_options,
-)
+from memoryhub.memories.filters import InstantField, TextField, parse_params, reject_unknown_params, text_field_options
 from memoryhub.memories.pagination import PAGE_PARAMS, parse_limit
 
 FILTER_PARAMS = ("principal", "action", "memory", "request_id", "from", "to")

@@ -9,9 +9,8 @@ from django.db import DatabaseError, InterfaceError
 from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
 from rest_framework import exceptions
 
-from memoryhub.core.errors import INTERNAL, CommitOutcomeUnknownError, ErrorInfo, classify_error
+from memoryhub.core.errors import INTERNAL, CommitOutcomeUnknownError, ErrorInfo, InvalidQueryError, classify_error
 from memoryhub.firewall.clearance import MissingScopeError
-from memoryhub.memories.filters import InvalidQueryError
 from memoryhub.memories.writes.envelope import Errors
 
 CONTENT_TYPE = "application/problem+json"

@@ -8,6 +8,15 @@ import psycopg
 from django.db import DatabaseError, InterfaceError, OperationalError
 
 
+class InvalidQueryError(ValueError):
+    """A query string that cannot be answered: its errors by parameter, each a sentence without its subject."""
+
+    def __init__(self, errors: dict[str, list[str]], code: str = "invalid_parameter") -> None:
+        super().__init__("; ".join(f"{name} {'; '.join(messages)}" for name, messages in errors.items()))
+        self.errors = errors
+        self.code = code
+
+
 class CommitOutcomeUnknownError(Exception):
     """The connection was lost during COMMIT: the write may or may not have happened. A retry is stored only once."""
 

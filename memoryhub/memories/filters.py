@@ -11,6 +11,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import QueryDict
 
+from memoryhub.core.errors import InvalidQueryError
 from memoryhub.core.storable_text import unsearchable_reason, unstorable_reason
 from memoryhub.firewall.clearance import ACTOR_TYPES, QUARANTINED, Clearance, get_tier_order
 from memoryhub.memories.models import KINDS, NAME_LENGTH, STATUSES, Memory
@@ -24,15 +25,6 @@ MAX_REPORTED_PARAMS = 20
 REPEATABLE_PARAMS = frozenset({"label"})
 FILTER_STATUSES = (*STATUSES, EXPIRED)
 """The statuses that readers see and can filter by. An expired memory is active in its row."""
-
-
-class InvalidQueryError(ValueError):
-    """A query string that cannot be answered: its errors by parameter, each a sentence without its subject."""
-
-    def __init__(self, errors: Errors, code: str = "invalid_parameter") -> None:
-        super().__init__("; ".join(f"{name} {'; '.join(messages)}" for name, messages in errors.items()))
-        self.errors = errors
-        self.code = code
 
 
 FORM_PARAM, EMPTY_PARAM = "form", "empty"

@@ -10,9 +10,10 @@ from uuid import UUID
 
 from django.core.signing import BadSignature, Signer
 
+from memoryhub.core.errors import InvalidQueryError
 from memoryhub.firewall.clearance import Principal
 from memoryhub.firewall.cursors import create_cursor_signer
-from memoryhub.memories.filters import InvalidQueryError, MemoryFilterSet
+from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.querysets import MemoryQuerySet, SearchTerms
 from memoryhub.memories.records import LIST_FIELDS, MemoryRecord, newest_records
 from memoryhub.memories.text_search import newest_matching

@@ -12,12 +12,13 @@ from uuid import UUID
 from django.core.signing import BadSignature, Signer
 from django.http import QueryDict
 
+from memoryhub.core.errors import InvalidQueryError
 from memoryhub.core.secrets import mask_secrets
 from memoryhub.firewall.clearance import Clearance, Principal
 from memoryhub.firewall.cursors import create_cursor_signer
 from memoryhub.memories import clock, pagination
 from memoryhub.memories.facets import FacetValue
-from memoryhub.memories.filters import InstantFilter, InvalidQueryError, MemoryFilterSet, choice_filter
+from memoryhub.memories.filters import InstantFilter, MemoryFilterSet, choice_filter
 from memoryhub.memories.point_in_time import PointInTime
 from memoryhub.memories.querysets import ACTIVE, MAX_INSTANT, MemoryQuerySet
 from memoryhub.memories.records import MemoryRecord, fetch_stored_records, mask_record

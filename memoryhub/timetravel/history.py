@@ -7,9 +7,10 @@ from functools import cached_property
 from django.db.models import BooleanField, DateTimeField, Func, IntegerField, UUIDField, Value
 from django.http import QueryDict
 
+from memoryhub.core.errors import InvalidQueryError
 from memoryhub.firewall.clearance import Clearance, Principal
 from memoryhub.memories import pagination
-from memoryhub.memories.filters import InvalidQueryError, MemoryFilterSet
+from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.pagination import Keyset, Page
 from memoryhub.memories.querysets import NEWEST_FIRST, MemoryQuerySet
 from memoryhub.memories.records import LIST_FIELDS, MemoryRecord, fetch_records

@@ -7,9 +7,10 @@ from typing import Any
 
 from django.http import QueryDict
 
+from memoryhub.core.errors import InvalidQueryError
 from memoryhub.firewall.clearance import Principal
 from memoryhub.memories import clock, pagination
-from memoryhub.memories.filters import POINT_IN_TIME_PARAMS, InvalidQueryError, MemoryFilterSet
+from memoryhub.memories.filters import POINT_IN_TIME_PARAMS, MemoryFilterSet
 from memoryhub.memories.pagination import Page
 from memoryhub.memories.point_in_time import PointInTime
 from memoryhub.memories.querysets import MemoryQuerySet

@@ -12,10 +12,11 @@ from uuid import UUID
 
 from django.http import QueryDict
 
+from memoryhub.core.errors import InvalidQueryError
 from memoryhub.firewall import rls
 from memoryhub.firewall.clearance import Principal
 from memoryhub.memories import pagination
-from memoryhub.memories.filters import POINT_IN_TIME_PARAMS, InvalidQueryError, MemoryFilterSet, normalize_form_query
+from memoryhub.memories.filters import POINT_IN_TIME_PARAMS, MemoryFilterSet, normalize_form_query
 from memoryhub.memories.pagination import Page
 from memoryhub.memories.point_in_time import PointInTime
 from memoryhub.memories.records import LIST_FIELDS, MemoryRecord

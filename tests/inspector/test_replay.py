@@ -9,9 +9,9 @@ from django.test import Client
 
 from memoryhub.access_log import read_log
 from memoryhub.audit.models import AuditEntry
+from memoryhub.core.errors import InvalidQueryError
 from memoryhub.firewall.models import ApiKey
 from memoryhub.memories import clock
-from memoryhub.memories.filters import InvalidQueryError
 from memoryhub.timetravel import replay as replaying
 from tests.factories import WRITER, make_key, make_memory, utc
 from tests.inspector.clients import client_for_new_user, response_text

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from django.http import QueryDict
 
+from memoryhub.core.errors import InvalidQueryError
 from memoryhub.firewall.clearance import Clearance, Principal
 from memoryhub.memories import pagination
-from memoryhub.memories.filters import InvalidQueryError, MemoryFilterSet
+from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.pagination import Page
 from tests.factories import make_memory
 

@@ -10,10 +10,11 @@ import pytest
 from django.http import QueryDict
 from django.utils import timezone
 
+from memoryhub.core.errors import InvalidQueryError
 from memoryhub.firewall.clearance import Principal
 from memoryhub.firewall.cursors import create_cursor_signer
 from memoryhub.memories import pagination
-from memoryhub.memories.filters import InvalidQueryError, MemoryFilterSet
+from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.models import Memory
 from tests.api.responses import assert_problem
 from tests.factories import make_key, make_memory, utc

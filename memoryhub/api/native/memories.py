@@ -14,10 +14,10 @@ from memoryhub.access_log import read_log
 from memoryhub.api import schema as docs
 from memoryhub.api.permissions import get_principal, rls_scoped
 from memoryhub.api.problems import ProblemError, get_request_id, not_found, problem_from_error_info
-from memoryhub.core.errors import UNAVAILABLE, classify_error
+from memoryhub.core.errors import UNAVAILABLE, InvalidQueryError, classify_error
 from memoryhub.firewall.clearance import Principal, Scope
 from memoryhub.memories import facets, histogram, pagination, records
-from memoryhub.memories.filters import InvalidQueryError, MemoryFilterSet, PointInTimeFilterSet, reject_unknown_params
+from memoryhub.memories.filters import MemoryFilterSet, PointInTimeFilterSet, reject_unknown_params
 from memoryhub.memories.models import Memory
 from memoryhub.memories.point_in_time import NOW, PointInTime
 from memoryhub.memories.writes import write

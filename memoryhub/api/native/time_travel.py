@@ -10,9 +10,10 @@ from memoryhub.api import schema as docs
 from memoryhub.api.native.memories import ApiView, mask_for_session
 from memoryhub.api.permissions import get_principal, rls_scoped
 from memoryhub.api.problems import not_found
+from memoryhub.core.errors import InvalidQueryError
 from memoryhub.firewall import view_as
 from memoryhub.firewall.clearance import Scope
-from memoryhub.memories.filters import POINT_IN_TIME_PARAMS, InvalidQueryError, reject_unknown_params
+from memoryhub.memories.filters import POINT_IN_TIME_PARAMS, reject_unknown_params
 from memoryhub.timetravel import diff, point_queries, replay
 
 

@@ -19,13 +19,13 @@ from memoryhub.conflicts.decisions.querysets import DecisionQuerySet
 from memoryhub.conflicts.groups.group_keys import GroupKey, encode_id
 from memoryhub.conflicts.models import OUTCOMES, Decision
 from memoryhub.conflicts.policies import policies
+from memoryhub.core.errors import InvalidQueryError
 from memoryhub.firewall import rls
 from memoryhub.firewall.clearance import Clearance, Principal
 from memoryhub.firewall.cursors import create_cursor_signer
 from memoryhub.memories import clock
 from memoryhub.memories.filters import (
     InstantField,
-    InvalidQueryError,
     TextField,
     parse_params,
     reject_unknown_params,

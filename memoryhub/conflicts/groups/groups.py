@@ -25,16 +25,10 @@ from memoryhub.conflicts.groups import group_keys
 from memoryhub.conflicts.groups.group_keys import KEY_COLUMNS, REQUIRED_KEY_COLUMNS, GroupKey, decode_id, encode_id
 from memoryhub.conflicts.groups.group_queries import MAX_LISTED_MEMORIES, GroupQuery, GroupSummary, Status, ValueSupport
 from memoryhub.conflicts.models import Decision
+from memoryhub.core.errors import InvalidQueryError
 from memoryhub.firewall.clearance import ACTOR_TYPES, Clearance, Principal
 from memoryhub.firewall.cursors import create_cursor_signer
-from memoryhub.memories.filters import (
-    InstantFilter,
-    InvalidQueryError,
-    PointInTimeFilterSet,
-    choice_filter,
-    search_filter,
-    text_filter,
-)
+from memoryhub.memories.filters import InstantFilter, PointInTimeFilterSet, choice_filter, search_filter, text_filter
 from memoryhub.memories.pagination import invalid_cursor, parse_limit, parse_positive_int
 from memoryhub.memories.querysets import HoldsSecret, MemoryQuerySet, TextContains
 

@@ -8,10 +8,9 @@ from django.core.management import CommandError, CommandParser
 from django.db import DatabaseError, ProgrammingError, connection
 from django.http import QueryDict
 
-from memoryhub.core.errors import classify_error
+from memoryhub.core.errors import InvalidQueryError, classify_error
 from memoryhub.firewall.clearance import Clearance, unrestricted_clearance
 from memoryhub.firewall.models import ClearanceProfile
-from memoryhub.memories.filters import InvalidQueryError
 
 
 def add_filter_arguments(parser: CommandParser, filters: Iterable[str]) -> None:

@@ -16,9 +16,9 @@ from memoryhub.conflicts.decisions.resolve import Resolution, ResolutionRequest
 from memoryhub.conflicts.groups import groups
 from memoryhub.conflicts.groups.group_keys import GroupKey, compute_evidence, decode_id, encode_id
 from memoryhub.conflicts.groups.groups import GroupFilterSet
+from memoryhub.core.errors import InvalidQueryError
 from memoryhub.firewall.clearance import Clearance, Principal, Scope, unrestricted_clearance
 from memoryhub.memories import clock
-from memoryhub.memories.filters import InvalidQueryError
 from memoryhub.memories.models import Memory
 from memoryhub.memories.querysets import MemoryQuerySet
 from tests.factories import make_memory, store_drafts

@@ -15,9 +15,9 @@ from memoryhub.conflicts.groups import groups
 from memoryhub.conflicts.groups.groups import GroupFilterSet
 from memoryhub.conflicts.models import Decision, GroupClassCache
 from memoryhub.conflicts.policies import policy_evaluation, policy_runs
+from memoryhub.core.errors import InvalidQueryError
 from memoryhub.firewall import rls
 from memoryhub.firewall.clearance import Scope
-from memoryhub.memories.filters import InvalidQueryError
 from memoryhub.memories.writes import write
 from memoryhub.memories.writes.envelope import OperationRejectedError
 from tests.conflicts.policies.policy_factories import (

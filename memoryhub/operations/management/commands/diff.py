@@ -7,9 +7,9 @@ from django.db import transaction
 from django.utils.http import urlencode
 
 from memoryhub.audit import log
+from memoryhub.core.errors import InvalidQueryError
 from memoryhub.firewall import rls
 from memoryhub.firewall.clearance_snapshot import snapshot_clearance
-from memoryhub.memories.filters import InvalidQueryError
 from memoryhub.operations.management import filter_arguments
 from memoryhub.timetravel.diff import Change, DiffFilterSet, DiffQuery, to_json
 

@@ -4,7 +4,8 @@ from typing import IO, Any
 
 from django.core.management import BaseCommand, CommandError, CommandParser
 
-from memoryhub.memories.filters import InvalidQueryError, MemoryFilterSet
+from memoryhub.core.errors import InvalidQueryError
+from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.operations.management import filter_arguments
 from memoryhub.transfer.jsonl_export import ExportSummary, iter_jsonl
 
