@@ -5,7 +5,6 @@ from functools import wraps
 from typing import Any, Concatenate, ParamSpec
 
 from django.contrib.auth.views import redirect_to_login
-from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.cache import patch_cache_control, patch_vary_headers
@@ -66,8 +65,8 @@ def user_required(scope: Scope | None = None) -> Callable[[View[Parameters]], Vi
             if not request.user.is_authenticated:
                 return _redirect_to_sign_in(request)
             request.principal = resolve_principal(request.user)
-            if scope is not None and not request.principal.has_scope(scope):
-                raise PermissionDenied
+            if scope is not None:
+                request.principal.require_scopes(scope)
             return _set_private_no_store(view(request, *args, **kwargs))
 
         return guarded_view

@@ -40,7 +40,7 @@ STATUS_BY_CODE = {
 @require_POST
 @reader_required
 def classify_memory(request: InspectorRequest, memory_id: UUID) -> HttpResponse:
-    _require_curate(request)
+    request.principal.require_scopes(Scope.CURATE)
     versions = fetch_records(
         NOW.versions_of(Memory.objects.visible_to(request.principal.clearance), memory_id)[:1], DETAIL_FIELDS
     )
@@ -68,7 +68,7 @@ def classify_memory(request: InspectorRequest, memory_id: UUID) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @reader_required
 def classify_memories(request: InspectorRequest) -> HttpResponse:
-    _require_curate(request)
+    request.principal.require_scopes(Scope.CURATE)
     data = request.POST if request.method == "POST" else request.GET
     params = _extract_filters(data)
     try:
@@ -106,7 +106,7 @@ def classify_memories(request: InspectorRequest) -> HttpResponse:
 @require_POST
 @reader_required
 def undo_classification(request: InspectorRequest) -> HttpResponse:
-    _require_curate(request)
+    request.principal.require_scopes(Scope.CURATE)
     token, return_url = request.POST.get("undo", ""), request.POST.get("next", "")
     is_own_host = url_has_allowed_host_and_scheme(return_url, {request.get_host()}, require_https=request.is_secure())
     return_url = return_url if is_own_host else reverse("inspector:memory-list")
@@ -117,10 +117,6 @@ def undo_classification(request: InspectorRequest) -> HttpResponse:
         return _render_refusal(request, form, error, undo=token, back=return_url)
     _add_result_message(request, result, f"{_format_memory_count(result.changed_count)} as before.")
     return HttpResponseRedirect(return_url)
-
-
-def _require_curate(request: InspectorRequest) -> None:
-    request.principal.require_scopes(Scope.CURATE)
 
 
 def _extract_filters(data: QueryDict) -> QueryDict:

@@ -211,7 +211,7 @@ def _build_explanation_context(group: Group, form: ResolveForm) -> dict[str, Any
 @require_POST
 @reader_required
 def resolve_conflict(request: InspectorRequest, group_id: str) -> HttpResponse:
-    _require_curate(request)
+    request.principal.require_scopes(Scope.CURATE)
     key, queue = _decode_key(group_id), ConflictQueue.from_link(request.GET)
     form = ResolveForm(request.POST, last_reason=str(request.session.get(LAST_REASON_SESSION_KEY, "")))
     try:
@@ -236,7 +236,7 @@ def resolve_conflict(request: InspectorRequest, group_id: str) -> HttpResponse:
 @reader_required
 def claim_conflict(request: InspectorRequest, group_id: str) -> HttpResponse:
     """Claim a group, and release the previous claim of this session."""
-    _require_curate(request)
+    request.principal.require_scopes(Scope.CURATE)
     key, queue = _decode_key(group_id), ConflictQueue.from_link(request.GET)
     group = groups.get_group(build_group_filters(key, {}, request.principal.clearance), group_id)
     if group is None:
@@ -271,7 +271,7 @@ def _render_claim(request: InspectorRequest, group_id: str, queue: ConflictQueue
 @reader_required
 def similar_conflicts(request: InspectorRequest, group_id: str) -> HttpResponse:
     """Preview the same resolution for similar groups; with `apply`, resolve the selected ones."""
-    _require_curate(request)
+    request.principal.require_scopes(Scope.CURATE)
     key, queue = _decode_key(group_id), ConflictQueue.from_link(request.GET)
     form = ResolveForm(request.POST)
     group = groups.get_group(build_group_filters(key, {}, request.principal.clearance), group_id)
@@ -405,10 +405,6 @@ def _decode_key(group_id: str) -> GroupKey:
         return group_keys.decode_id(group_id)
     except ValueError:
         raise Http404 from None
-
-
-def _require_curate(request: InspectorRequest) -> None:
-    request.principal.require_scopes(Scope.CURATE)
 
 
 def _get_route_name(request: InspectorRequest) -> str:

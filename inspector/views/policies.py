@@ -37,7 +37,7 @@ class AuditContext(TypedDict):
 @require_safe
 @reader_required
 def policy_list(request: InspectorRequest) -> HttpResponse:
-    _require_curate(request)
+    request.principal.require_scopes(Scope.CURATE)
     page = policy_runs.list_page(QueryDict(f"limit={MAX_RUNS}"), principal=request.principal)
     policy_rows = [_build_policy_row(policy) for policy in policies.list_current(request.principal)]
     return _render_page(request, "list", {"policies": policy_rows, "runs": page.runs})
@@ -46,17 +46,17 @@ def policy_list(request: InspectorRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @reader_required
 def create_policy(request: InspectorRequest) -> HttpResponse:
-    _require_admin(request)
+    request.principal.require_scopes(Scope.ADMIN)
     return _save_or_render(request, None)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @reader_required
 def policy_detail(request: InspectorRequest, policy_id: UUID) -> HttpResponse:
-    _require_curate(request)
+    request.principal.require_scopes(Scope.CURATE)
     versions = policies.list_versions(policy_id, request.principal)
     if request.method == "POST":
-        _require_admin(request)
+        request.principal.require_scopes(Scope.ADMIN)
     if not versions:
         raise Http404
     return _save_or_render(request, versions[0], versions)
@@ -65,7 +65,7 @@ def policy_detail(request: InspectorRequest, policy_id: UUID) -> HttpResponse:
 @require_safe
 @reader_required
 def dry_run_policy(request: InspectorRequest, policy_id: UUID) -> HttpResponse:
-    _require_curate(request)
+    request.principal.require_scopes(Scope.CURATE)
     policy = _get_policy(request, policy_id)
     count_cursor = request.GET.get("count_cursor", "")
     try:
@@ -97,7 +97,7 @@ def dry_run_policy(request: InspectorRequest, policy_id: UUID) -> HttpResponse:
 @require_POST
 @reader_required
 def start_run(request: InspectorRequest, policy_id: UUID) -> HttpResponse:
-    _require_admin(request)
+    request.principal.require_scopes(Scope.ADMIN)
     try:
         run = policy_runs.start_run(policy_id, principal=request.principal, **_get_audit_context(request))
         run = policy_runs.advance_run(run.run_id, principal=request.principal, **_get_audit_context(request))
@@ -116,7 +116,7 @@ def start_run(request: InspectorRequest, policy_id: UUID) -> HttpResponse:
 @require_safe
 @reader_required
 def run_detail(request: InspectorRequest, run_id: UUID) -> HttpResponse:
-    _require_curate(request)
+    request.principal.require_scopes(Scope.CURATE)
     run = policy_runs.get_run(run_id, request.principal)
     if run is None:
         raise Http404
@@ -126,7 +126,7 @@ def run_detail(request: InspectorRequest, run_id: UUID) -> HttpResponse:
 @require_POST
 @reader_required
 def advance_run(request: InspectorRequest, run_id: UUID) -> HttpResponse:
-    _require_admin(request)
+    request.principal.require_scopes(Scope.ADMIN)
     try:
         run = policy_runs.advance_run(run_id, principal=request.principal, **_get_audit_context(request))
     except OperationRejectedError as error:
@@ -141,7 +141,7 @@ def advance_run(request: InspectorRequest, run_id: UUID) -> HttpResponse:
 @require_POST
 @reader_required
 def undo_run(request: InspectorRequest, run_id: UUID) -> HttpResponse:
-    _require_admin(request)
+    request.principal.require_scopes(Scope.ADMIN)
     reason = request.POST.get("reason", "")
     try:
         step = policy_runs.undo_step(run_id, principal=request.principal, reason=reason, **_get_audit_context(request))
@@ -161,14 +161,6 @@ def undo_run(request: InspectorRequest, run_id: UUID) -> HttpResponse:
         request, f"{step.run.decisions_undone:,} decisions of the run are undone. Their groups are open again."
     )
     return HttpResponseRedirect(_build_run_url(step.run))
-
-
-def _require_curate(request: InspectorRequest) -> None:
-    request.principal.require_scopes(Scope.CURATE)
-
-
-def _require_admin(request: InspectorRequest) -> None:
-    request.principal.require_scopes(Scope.ADMIN)
 
 
 def _save_or_render(

@@ -101,7 +101,7 @@ def count_reads(principal: Principal) -> tuple[int, int]:
     another worker.
     """
     condition = Q(principal=principal.name)
-    if Scope.ADMIN in principal.scopes:
+    if principal.has_scope(Scope.ADMIN):
         condition |= snapshot_covered_q(principal.clearance)
     total_count = ReadCount.objects.filter(condition).aggregate(total=Sum("reads"))["total"] or 0
     minute_ago = datetime.now(UTC) - timedelta(minutes=1)

@@ -38,7 +38,7 @@ def search_secrets(
     """Return the memories that match `filters` and whose unmasked content contains `text`.
 
     Of the memories with secrets the newest `MAX_SCANNED` are read, and at most `MAX_MATCHES` matches are returned. The
-    audit entry names the matches, but not the text. Raises PermissionDenied for a principal who may not unmask secrets.
+    audit entry names the matches, but not the text. Raises MissingScopeError without the scope `curate`.
     """
     principal.require_scopes(Scope.CURATE)
     with rls.as_reader(principal.clearance):

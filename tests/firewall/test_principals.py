@@ -1,5 +1,7 @@
 """Who is behind a request, and what a clearance on record means."""
 
+from pathlib import Path
+
 import pytest
 from django.contrib.auth.models import AnonymousUser, User
 
@@ -7,6 +9,8 @@ from memoryhub.firewall.clearance import Clearance, Principal, Scope, unrestrict
 from memoryhub.firewall.models import ApiKey
 from memoryhub.firewall.principals import resolve_principal
 from tests.factories import make_clearance, make_key, make_user
+
+ROOT = Path(__file__).resolve().parents[2]
 
 pytestmark = pytest.mark.django_db
 
@@ -109,3 +113,14 @@ def test_the_operators_own_clearance_reaches_the_highest_tier_that_there_is(sett
     assert unrestricted_clearance().max_tier == "restricted"
     settings.APP_CONFIG = settings.APP_CONFIG.model_copy(update={"tiers": ["low", "high"]})
     assert unrestricted_clearance().max_tier == "high"
+
+
+def test_a_missing_scope_is_refused_in_one_place():
+    """Apart from Django's admin, which has permissions of its own, a refusal is `require_scopes`."""
+    sources = {path: path.read_text() for room in ("memoryhub", "inspector") for path in (ROOT / room).rglob("*.py")}
+
+    assert sum(source.count("raise MissingScopeError") for source in sources.values()) == 1
+    assert {path.name for path, source in sources.items() if "raise PermissionDenied" in source} == {
+        "admin.py",
+        "admin_site.py",
+    }

@@ -492,7 +492,9 @@ def _conflict_mutants() -> list[Mutant]:
         policies_mutant("named by a decision to everybody", DECISION_QUERIES, "if row.policy_id in {None, *visible_policy_ids}\n                else _HIDDEN_POLICY", "", "tests/conflicts/policies/test_policies.py"),
         policies_mutant("decisions found by their hidden policy", DECISION_QUERIES, "condition &= policy_is_visible\n", "pass\n", "tests/conflicts/policies/test_policies.py"),
         policies_mutant("decisions found by the name of their hidden policy", DECISION_QUERIES, "(policy_is_visible & Q(reason__icontains", "(Q(reason__icontains", "tests/conflicts/policies/test_policies.py"),
-        policies_mutant("every curator runs them", RUNS, "principal.require_scopes(Scope.ADMIN)", "pass"),
+        policies_mutant("every curator runs them", RUNS, "principal.require_scopes(Scope.ADMIN)\n    policy =", "policy ="),
+        policies_mutant("every curator advances runs", RUNS, "principal.require_scopes(Scope.ADMIN)\n    with", "with"),
+        policies_mutant("every curator undoes runs", RUNS, "principal.require_scopes(Scope.ADMIN)\n    if not reason", "if not reason"),
         policies_mutant("runs of those who see more", RUNS, "PolicyRun.objects.filter(\n        snapshot_covered_q(principal.clearance), ", "PolicyRun.objects.filter("),
         policies_mutant("runs go on with another clearance", RUNS, 'return "clearance_differs"', 'return ""'),
         policies_mutant("runs go on with rules of before", RUNS, 'return "policy_changed"', 'return ""'),
@@ -500,7 +502,8 @@ def _conflict_mutants() -> list[Mutant]:
         claim_mutant("of everybody else is taken away", "_filter_by_key(key).filter(Q(principal=principal.name) | Q(expires_at__lte=now)).delete()", "_filter_by_key(key).delete()"),
         claim_mutant("without waiting for one another", "        _lock_key(key)\n", ""),
         claim_mutant("one's own hides that of another", "ordered_claims = sorted(rows, key=lambda row: (row.principal != principal.name,", "ordered_claims = sorted(rows, key=lambda row: (row.principal == principal.name,"),
-        claim_mutant("every reader", "principal.require_scopes(Scope.CURATE)", "pass"),
+        claim_mutant("every reader", "principal.require_scopes(Scope.CURATE)\n    now =", "now ="),
+        claim_mutant("released by every reader", "principal.require_scopes(Scope.CURATE)\n    for", "for"),
     ]  # fmt: skip
 
 

@@ -42,9 +42,9 @@ class ClaimedByOtherError(Exception):
 def take_claim(key: GroupKey, *, principal: Principal) -> ClaimHolder:
     """Take or renew the claim of a group that `principal` sees. Claims that are hidden from it do not block it.
 
-    Raises ClaimedByOtherError if another principal holds the claim, and PermissionDenied without the scope `curate`.
+    Raises ClaimedByOtherError if another principal holds the claim, and MissingScopeError without the scope `curate`.
     """
-    _require_curate_scope(principal)
+    principal.require_scopes(Scope.CURATE)
     now = timezone.now()
     own_claim = ClaimHolder(principal=principal.name, expires_at=now + timedelta(minutes=CLAIM_MINUTES))
     with transaction.atomic():
@@ -64,8 +64,8 @@ def take_claim(key: GroupKey, *, principal: Principal) -> ClaimHolder:
 
 
 def release_claims(keys: Iterable[GroupKey], *, principal: Principal) -> None:
-    """Release the claims of `principal` on these groups. Raises PermissionDenied without the scope `curate`."""
-    _require_curate_scope(principal)
+    """Release the claims of `principal` on these groups. Raises MissingScopeError without the scope `curate`."""
+    principal.require_scopes(Scope.CURATE)
     for key in keys:
         _filter_by_key(key).filter(principal=principal.name).delete()
 
@@ -83,10 +83,6 @@ def list_blocking_claims(keys: Iterable[GroupKey], *, principal: Principal) -> d
     return _latest_by_key(
         [row for row in _list_visible_claims(keys, principal) if row.principal != principal.name], principal
     )
-
-
-def _require_curate_scope(principal: Principal) -> None:
-    principal.require_scopes(Scope.CURATE)
 
 
 def _lock_key(key: GroupKey) -> None:

@@ -56,7 +56,7 @@ def resolve(
 ) -> ResolutionResult:
     """Carry out one request; returns its result after COMMIT.
 
-    Raises PermissionDenied without the scopes `curate` and `read`, and OperationRejectedError with a code of
+    Raises MissingScopeError without the scopes `curate` and `read`, and OperationRejectedError with a code of
     REFUSAL_MESSAGES.
     """
     errors: dict[GroupKey, OperationRejectedError] = {}
@@ -76,7 +76,7 @@ def resolve_many(
 ) -> list[ResolutionResult]:
     """Carry out those requests that can be carried out, in one transaction; returns a result for each, in order.
 
-    Raises PermissionDenied without the scopes `curate` and `read`.
+    Raises MissingScopeError without the scopes `curate` and `read`.
     """
     return _execute(resolution_requests, principal, attribution, {}, route=route, request_id=request_id)
 
@@ -86,8 +86,8 @@ def undo_decisions(
 ) -> list[UndoResult]:
     """Undo decisions in one transaction, in whatever order they were made.
 
-    Returns a result for each distinct id, in order. Raises PermissionDenied without the scopes `curate` and `read`, and
-    OperationRejectedError if `reason` is blank.
+    Returns a result for each distinct id, in order. Raises MissingScopeError without the scopes `curate` and `read`,
+    and OperationRejectedError if `reason` is blank.
     """
     _require_scopes(principal)
     if not reason.strip():

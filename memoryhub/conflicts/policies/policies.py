@@ -131,7 +131,7 @@ def save_version(
 ) -> Policy:
     """Store a new policy, or the version that follows `version` of an existing one.
 
-    Raises PermissionDenied without the scope `admin`, and OperationRejectedError with one of these codes:
+    Raises MissingScopeError without the scope `admin`, and OperationRejectedError with one of these codes:
 
     - `not_found`: `principal` sees no such policy.
     - `stale`: there is a later version than `version`.

@@ -63,9 +63,9 @@ class UndoStep:
 def start_run(policy_id: UUID, *, principal: Principal, route: str = "", request_id: str = "") -> PolicyRun:
     """Create a run of a policy; `advance_run` carries out its steps.
 
-    Raises PermissionDenied without the scope `admin`, and OperationRejectedError: `not_found`, `policy_disabled`.
+    Raises MissingScopeError without the scope `admin`, and OperationRejectedError: `not_found`, `policy_disabled`.
     """
-    _require_admin(principal)
+    principal.require_scopes(Scope.ADMIN)
     policy = policies.get_current(policy_id, principal)
     if policy is None:
         raise OperationRejectedError({"": ["There is no such policy."]}, "not_found")
@@ -95,9 +95,9 @@ def advance_run(
 ) -> PolicyRun:
     """Carry out the next step of a run; returns the run after COMMIT. A finished run is returned unchanged.
 
-    Raises PermissionDenied without the scope `admin`, and OperationRejectedError with a code of REFUSAL_MESSAGES.
+    Raises MissingScopeError without the scope `admin`, and OperationRejectedError with a code of REFUSAL_MESSAGES.
     """
-    _require_admin(principal)
+    principal.require_scopes(Scope.ADMIN)
     with write_transaction(()):
         run = _lock_run(run_id, principal)
         if run.finished_at is None:
@@ -133,10 +133,10 @@ def undo_step(
 ) -> UndoStep:
     """Undo the next decisions of a run that are in force. An unfinished run ends there.
 
-    Raises PermissionDenied without the scope `admin`, and OperationRejectedError: `not_found`, or `invalid_value` if
+    Raises MissingScopeError without the scope `admin`, and OperationRejectedError: `not_found`, or `invalid_value` if
     `reason` is blank.
     """
-    _require_admin(principal)
+    principal.require_scopes(Scope.ADMIN)
     if not reason.strip():
         raise OperationRejectedError({"reason": ["is required."]})
     with write_transaction(()):
@@ -236,10 +236,6 @@ def _resolve_groups(
         resolution_requests, principal=principal, attribution=attribution, route=route, request_id=request_id
     )
     return sum(not result.refusal for result in results)
-
-
-def _require_admin(principal: Principal) -> None:
-    principal.require_scopes(Scope.ADMIN)
 
 
 def _require_advanceable(run: PolicyRun, principal: Principal) -> None:

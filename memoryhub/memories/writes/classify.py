@@ -353,7 +353,7 @@ def apply_plan(
 ) -> ClassificationResult:
     """Carry out the effective changes of `plan` in one transaction; return the result after COMMIT.
 
-    Raises PermissionDenied for a principal who may not curate, and OperationRejectedError: `invalid_value` if memories
+    Raises MissingScopeError without the scope `curate`, and OperationRejectedError: `invalid_value` if memories
     would be widened without a reason, one of REFUSAL_MESSAGES if there is nothing else to do, `stale` if a memory has
     changed since.
     """

@@ -5,7 +5,6 @@ from uuid import UUID
 
 import orjson
 from django.contrib.auth.models import User
-from django.core.exceptions import PermissionDenied
 from django.core.management import BaseCommand, CommandError, CommandParser
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -15,7 +14,7 @@ from memoryhub.conflicts.groups.group_keys import encode_id
 from memoryhub.conflicts.models import Policy, PolicyRun
 from memoryhub.conflicts.policies import policies, policy_evaluation, policy_runs
 from memoryhub.conflicts.policies.policy_evaluation import SKIP_REASONS, EvaluationTotals, GroupEvaluation
-from memoryhub.firewall.clearance import Principal, Scope, unrestricted_clearance
+from memoryhub.firewall.clearance import MissingScopeError, Principal, Scope, unrestricted_clearance
 from memoryhub.firewall.models import ClearanceProfile
 from memoryhub.firewall.principals import resolve_principal
 from memoryhub.memories.writes.envelope import OperationRejectedError
@@ -71,7 +70,7 @@ class Command(BaseCommand):
             principal = _get_principal(options["user"])
             try:
                 options["run_subcommand"](principal, **options)
-            except PermissionDenied as error:
+            except MissingScopeError as error:
                 raise CommandError(f"{principal.name} may not do that. {error}".rstrip()) from None
             except OperationRejectedError as error:
                 raise CommandError(
