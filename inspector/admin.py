@@ -16,6 +16,7 @@ from django.utils import timezone
 from knox.settings import knox_settings
 
 from inspector.auth import InspectorRequest, audit_request
+from memoryhub.audit.actions import AuditAction
 from memoryhub.firewall import audit_events, keys, rls
 from memoryhub.firewall.clearance import ACTOR_TYPES, Principal, Scope, get_tier_order, normalize_label
 from memoryhub.firewall.models import ApiKey, ClearanceProfile, Source, UserAccess
@@ -36,7 +37,8 @@ def _get_admin_principal(request: HttpRequest) -> Principal:
 class AuditedModelAdmin(admin.ModelAdmin):
     """Record each change in the audit log, in the transaction of the change."""
 
-    audit_noun = ""
+    creation_action: AuditAction
+    change_action: AuditAction
     audited_fields: tuple[str, ...] = ()
 
     def get_audit_values(self, row: Any) -> audit_events.FieldValues:
@@ -49,29 +51,27 @@ class AuditedModelAdmin(admin.ModelAdmin):
         super().save_model(request, row, form, change)
 
     def log_addition(self, request: HttpRequest, row: Model, message: Any) -> Any:
-        self.record_audit_event(
-            request, "create" if self.audit_noun == "key" else "change", row, self._load_audit_values(request, row)
-        )
+        self.record_audit_event(request, self.creation_action, row, self._load_audit_values(request, row))
         return super().log_addition(request, row, message)
 
     def log_change(self, request: HttpRequest, row: Model, message: Any) -> Any:
-        self.record_audit_event(request, "change", row, self._load_audit_values(request, row))
+        self.record_audit_event(request, self.change_action, row, self._load_audit_values(request, row))
         return super().log_change(request, row, message)
 
     def log_deletions(self, request: HttpRequest, rows: QuerySet[Any]) -> Any:
         for row in rows:
             request.values_before = self.get_audit_values(row)  # type: ignore[attr-defined]
-            self.record_audit_event(request, "change", row, {})
+            self.record_audit_event(request, self.change_action, row, {})
         return super().log_deletions(request, rows)
 
     def record_audit_event(
-        self, request: HttpRequest, verb: str, row: Model, values_after: audit_events.FieldValues
+        self, request: HttpRequest, action: AuditAction, row: Model, values_after: audit_events.FieldValues
     ) -> None:
         changes = audit_events.diff_field_values(
             getattr(request, "values_before", values_after), values_after
         ) | getattr(request, "extra_changes", {})
-        details = {self.audit_noun: str(row), "changed_fields": changes}
-        audit_request(request, f"{self.audit_noun}.{verb}", principal=_get_admin_principal(request), details=details)
+        details = {action.partition(".")[0]: str(row), "changed_fields": changes}
+        audit_request(request, action, principal=_get_admin_principal(request), details=details)
 
     def _load_audit_values(self, request: HttpRequest, row: Model) -> audit_events.FieldValues:
         return self.get_audit_values(self.get_queryset(request).get(pk=row.pk))
@@ -91,7 +91,7 @@ class UserClearanceInline(admin.StackedInline):
 
 @admin.register(User)
 class AuditedUserAdmin(AuditedModelAdmin, UserAdmin):
-    audit_noun = "user"
+    creation_action = change_action = AuditAction.USER_CHANGE
     audited_fields = ("username", "first_name", "last_name", "email", "is_active", "is_staff", "is_superuser")
     inlines = (UserClearanceInline,)
     list_display = ("username", "is_active", "is_staff", "clearance", "last_login")
@@ -152,7 +152,7 @@ def _require_visible_labels(labels: list[str]) -> list[str]:
 
 @admin.register(ClearanceProfile)
 class ClearanceAdmin(AuditedModelAdmin):
-    audit_noun = "clearance"
+    creation_action = change_action = AuditAction.CLEARANCE_CHANGE
     audited_fields = ("name", "max_tier", "blocked_labels", "required_labels", "all_namespaces", "namespaces")
     form = ClearanceForm
     actions = None
@@ -188,7 +188,7 @@ def _count_visible_memories(profile: ClearanceProfile, principal: Principal) -> 
 
 @admin.register(Source)
 class SourceAdmin(AuditedModelAdmin):
-    audit_noun = "source"
+    creation_action = change_action = AuditAction.SOURCE_CHANGE
     audited_fields = ("name", "max_tier", "blocked_labels", "required_labels", "all_namespaces", "namespaces")
     form = ClearanceForm
     fields = audited_fields
@@ -223,7 +223,7 @@ class KeyForm(ScopesForm):
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(AuditedModelAdmin):
-    audit_noun = "key"
+    creation_action, change_action = AuditAction.KEY_CREATE, AuditAction.KEY_CHANGE
     audited_fields = keys.AUDITED_FIELDS
     form = KeyForm
     fields = keys.AUDITED_FIELDS

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_http_methods
 
 from inspector.auth import audit_request
 from inspector.views.session import sign_out
+from memoryhub.audit.actions import AuditAction
 from memoryhub.firewall import audit_events
 from memoryhub.firewall.principals import resolve_principal
 
@@ -54,7 +55,7 @@ class MemoryhubAdminSite(AdminSite):
             if isinstance(response, HttpResponseRedirect):
                 principal = resolve_principal(request.user)
                 details = {"user": request.user.get_username(), "changed_fields": audit_events.PASSWORD_CHANGED}
-                audit_request(request, "user.change", principal=principal, details=details)
+                audit_request(request, AuditAction.USER_CHANGE, principal=principal, details=details)
         return response
 
 

@@ -1,8 +1,9 @@
 """Access control for the inspector's pages: sign-in, scopes and view as."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec
+from uuid import UUID
 
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
@@ -14,6 +15,7 @@ from django_htmx.middleware import HtmxDetails
 
 from inspector.view_as import VIEW_AS_HEADER, get_effective_principal, get_view_as_target
 from inspector.views import errors
+from memoryhub.audit.actions import AuditAction
 from memoryhub.firewall import audit_events, rls
 from memoryhub.firewall.clearance import Principal, Scope
 from memoryhub.firewall.principals import resolve_principal
@@ -87,12 +89,22 @@ def _is_stale_page(request: InspectorRequest) -> bool:
 
 
 def audit_request(
-    request: HttpRequest, action: str, *, principal: Principal, details: Mapping[str, Any] | None = None
+    request: HttpRequest,
+    action: AuditAction,
+    *,
+    principal: Principal,
+    details: Mapping[str, Any] | None = None,
+    memory_ids: Sequence[UUID] = (),
 ) -> None:
     """Record one entry in the audit log for `request`, in the transaction of the action."""
     route = request.resolver_match.view_name if request.resolver_match else ""
     audit_events.record_audit_event(
-        action, principal=principal, details=details or {}, request_id=getattr(request, "request_id", ""), route=route
+        action,
+        principal=principal,
+        details=details,
+        memory_ids=memory_ids,
+        request_id=getattr(request, "request_id", ""),
+        route=route,
     )
 
 

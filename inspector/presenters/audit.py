@@ -11,37 +11,26 @@ from django.urls import reverse
 from django.utils.http import urlencode
 
 from inspector.presenters.memory_search import EMPTY_VALUE_LABEL, FILTER_PHRASES, parse_params
-from memoryhub.access_log.audit_queries import READ_ACTIONS, VisibleEntry
+from memoryhub.access_log.audit_queries import VisibleEntry
+from memoryhub.audit.actions import READ_ACTIONS, AuditAction
 
 MAX_MEMORIES_SHOWN = 5
-# Action to (label, name of the detail that holds the target, if the target is not a memory).
-ACTION_LABELS = {
-    "memory.read": ("read", ""),
-    "memory.unmask": ("looked at the secrets of", ""),
-    "memory.export": ("exported", ""),
-    "memory.write": ("wrote", ""),
-    "memory.reclassify": ("classified", ""),
-    "memory.quarantine": ("quarantined", ""),
-    "memory.release": ("released", ""),
-    "key.create": ("made the key", "key"),
-    "key.change": ("changed the key", "key"),
-    "key.rotate": ("rotated the key", "key"),
-    "key.revoke": ("revoked the key", "key"),
-    "clearance.change": ("changed the clearance", "clearance"),
-    "user.change": ("changed the user", "user"),
-    "conflict.resolve": ("decided a conflict of", ""),
-    "conflict.undo": ("undid a decision about", ""),
-    "conflict.import": ("imported decisions about", ""),
-    "policy.change": ("changed the policy", "name"),
-    "policy.run": ("started a run of the policy", "name"),
-    "policy.import": ("imported policies", ""),
-    "session.sign_in": ("signed in", ""),
-    "session.login_failed": ("was refused at the sign-in for", "account"),
-    "session.sign_out": ("signed out", ""),
-    "view_as.start": ("started viewing as", "view_as"),
-    "view_as.stop": ("stopped viewing as", "view_as"),
-    "audit.reads_dropped": ("could not keep all reads", ""),
+ACTION_LABELS = dict(AuditAction.choices)
+TARGET_DETAILS: dict[str, str] = {
+    AuditAction.KEY_CREATE: "key",
+    AuditAction.KEY_CHANGE: "key",
+    AuditAction.KEY_ROTATE: "key",
+    AuditAction.KEY_REVOKE: "key",
+    AuditAction.CLEARANCE_CHANGE: "clearance",
+    AuditAction.SOURCE_CHANGE: "source",
+    AuditAction.USER_CHANGE: "user",
+    AuditAction.POLICY_CHANGE: "name",
+    AuditAction.POLICY_RUN: "name",
+    AuditAction.SESSION_LOGIN_FAILED: "account",
+    AuditAction.VIEW_AS_START: "view_as",
+    AuditAction.VIEW_AS_STOP: "view_as",
 }
+"""The detail that names the target of an action whose target is not a memory."""
 ROUTE_LABELS = {
     "inspector:memory-list": "the list",
     "inspector:memory-list-path": "the list",
@@ -119,15 +108,14 @@ def build_principal_url(principal: str) -> str:
 
 
 def _build_line(entry: VisibleEntry) -> AuditLine:
-    action_label, target_key = ACTION_LABELS.get(entry.action, (entry.action, ""))
-    details = dict(entry.details)
-    target = details.pop(target_key, None) if target_key else None
-    is_read = entry.action == "memory.read"
+    target_key, details = TARGET_DETAILS.get(entry.action, ""), dict(entry.details)
+    target = details.pop(target_key, None)
+    is_read = entry.action == AuditAction.MEMORY_READ
     return AuditLine(
         occurred_at=entry.occurred_at,
         principal=entry.principal,
         principal_url=build_principal_url(entry.principal),
-        action_label="asked" if is_read and not entry.memory_ids else action_label,
+        action_label="asked" if is_read and not entry.memory_ids else ACTION_LABELS.get(entry.action, entry.action),
         target="nobody's account" if target_key == "account" and not target else _format_value(target),
         memories=entry.memory_ids[:MAX_MEMORIES_SHOWN],
         memory_count=len(entry.memory_ids),

@@ -13,6 +13,7 @@ from inspector.auth import InspectorRequest, reader_required
 from inspector.presenters import audit
 from inspector.presenters.memory_search import EMPTY_VALUE_LABEL, list_empty_params, parse_params
 from memoryhub.access_log import audit_filters, audit_queries, read_log
+from memoryhub.audit.actions import AuditAction
 from memoryhub.core.errors import InvalidQueryError
 from memoryhub.core.storable_text import unstorable_reason
 from memoryhub.firewall.clearance import Scope
@@ -130,16 +131,9 @@ def _build_field(name: str, params: QueryDict, errors: dict[str, list[str]]) -> 
         "label": FIELD_LABELS[name],
         "value": params.get(name, ""),
         "hint": EMPTY_VALUE_LABEL if name in list_empty_params(params) else HINTS.get(name, ""),
-        "options": [(action, _format_action_option(action)) for action in audit_filters.AUDIT_ACTIONS]
-        if name == "action"
-        else [],
+        "options": [(action, f"{action.label} ({action})") for action in AuditAction] if name == "action" else [],
         "error": " ".join(errors.get(name, [])),
     }
-
-
-def _format_action_option(action: str) -> str:
-    label, _ = audit.ACTION_LABELS[action]
-    return f"{label} ({action})"
 
 
 def _build_params(**values: str) -> QueryDict:

@@ -13,7 +13,7 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_POST, require_safe
 
 from inspector import time_context
-from inspector.auth import InspectorRequest, reader_required
+from inspector.auth import InspectorRequest, audit_request, reader_required
 from inspector.forms.classify_form import ClassifyForm
 from inspector.presenters import histogram_chart, memory_fields, safe_text
 from inspector.presenters.memory_search import MemorySearch, build_back_query, build_list_url, parse_list_params
@@ -21,12 +21,11 @@ from inspector.time_context import TimeContext
 from inspector.views import decisions
 from inspector.views.audit_log import build_memory_audit
 from memoryhub.access_log import read_log
-from memoryhub.audit import log
+from memoryhub.audit.actions import AuditAction
 from memoryhub.conflicts.groups import disputed
 from memoryhub.core.errors import InvalidQueryError
 from memoryhub.core.secrets import mask_secrets
 from memoryhub.firewall.clearance import Scope
-from memoryhub.firewall.clearance_snapshot import snapshot_clearance
 from memoryhub.memories import facets, histogram, pagination
 from memoryhub.memories.filters import MemoryFilterSet, PointInTimeFilterSet, filterable_statuses
 from memoryhub.memories.models import Memory
@@ -125,16 +124,7 @@ def unmask_memory(request: InspectorRequest, memory_id: UUID) -> HttpResponse:
     request.principal.require_scopes(Scope.CURATE)
     page = _render_memory(request, memory_id, is_unmasked=True)
     # `reader_required` has opened a transaction, so the page is sent only if the audit entry is committed.
-    log.append_events(
-        log.AuditEvent(
-            principal=request.principal.name,
-            action="memory.unmask",
-            memory_ids=[memory_id],
-            route="inspector:memory-unmask",
-            clearance_snapshot=snapshot_clearance(request.principal.clearance),
-            request_id=request.request_id,
-        )
-    )
+    audit_request(request, AuditAction.MEMORY_UNMASK, principal=request.principal, memory_ids=[memory_id])
     return page
 
 

@@ -15,6 +15,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from inspector.auth import InspectorRequest, audit_request, reader_required
 from inspector.templatetags.inspector import THEMES
 from inspector.views import errors
+from memoryhub.audit.actions import AuditAction
 from memoryhub.firewall import audit_events, lockout
 from memoryhub.firewall.principals import anonymous_principal, find_user_principal_name, resolve_principal
 
@@ -28,7 +29,7 @@ class SignInView(LoginView):
     def form_valid(self, form: AuthenticationForm) -> HttpResponse:
         with audit_events.atomic():
             response = super().form_valid(form)
-            audit_request(self.request, "session.sign_in", principal=resolve_principal(form.get_user()))
+            audit_request(self.request, AuditAction.SESSION_SIGN_IN, principal=resolve_principal(form.get_user()))
         lockout.remember_browser(response, form.get_user().get_username())
         return response
 
@@ -41,7 +42,7 @@ class SignInView(LoginView):
                 account_name = find_user_principal_name(form.cleaned_data["username"])
                 audit_request(
                     self.request,
-                    "session.login_failed",
+                    AuditAction.SESSION_LOGIN_FAILED,
                     principal=anonymous_principal(),
                     details={"account": account_name},
                 )
@@ -54,7 +55,7 @@ class SignOutView(LogoutView):
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         with audit_events.atomic():
             if request.user.is_authenticated:
-                audit_request(request, "session.sign_out", principal=resolve_principal(request.user))
+                audit_request(request, AuditAction.SESSION_SIGN_OUT, principal=resolve_principal(request.user))
             response: HttpResponse = super().post(request, *args, **kwargs)
         return response
 

@@ -10,6 +10,7 @@ from django.http import QueryDict
 
 from memoryhub.access_log import audit_queries
 from memoryhub.access_log.audit_queries import AuditPage
+from memoryhub.audit.actions import AuditAction
 from memoryhub.core.errors import InvalidQueryError
 from memoryhub.firewall.clearance import Principal
 from memoryhub.firewall.cursors import create_cursor_signer
@@ -17,24 +18,17 @@ from memoryhub.memories.filters import InstantField, TextField, parse_params, re
 from memoryhub.memories.pagination import PAGE_PARAMS, parse_limit
 
 FILTER_PARAMS = ("principal", "action", "memory", "request_id", "from", "to")
-AUDIT_ACTIONS = (
-    "memory.read", "memory.unmask", "memory.export", "memory.write", "memory.reclassify", "memory.quarantine",
-    "memory.release", "key.create", "key.change", "key.rotate", "key.revoke", "clearance.change", "user.change",
-    "conflict.resolve", "conflict.undo", "conflict.import", "policy.change", "policy.run", "policy.import",
-    "session.sign_in", "session.login_failed", "session.sign_out", "view_as.start", "view_as.stop",
-    "audit.reads_dropped",
-)  # fmt: skip
-"""The hub's own actions. Any other word of this shape is accepted as a filter and matches nothing."""
 MAX_TEXT_CHARS = 300
 
 
 _FILTER_FIELDS: dict[str, forms.Field] = {
     "principal": TextField(required=False, **text_field_options(MAX_TEXT_CHARS)),
+    # An action that is not the hub's is accepted if it has the shape of one, and matches nothing.
     "action": forms.CharField(
         required=False,
         strip=False,
         validators=[
-            RegexValidator(r"\A[a-z_]{1,32}\.[a-z_]{1,32}\Z", f"must be an action, such as {AUDIT_ACTIONS[0]}.")
+            RegexValidator(r"\A[a-z_]{1,32}\.[a-z_]{1,32}\Z", f"must be an action, such as {AuditAction.MEMORY_READ}.")
         ],
     ),
     "memory": forms.UUIDField(required=False, error_messages={"invalid": "must be the id of a memory."}),

@@ -15,6 +15,7 @@ from django.db.models import BooleanField, Exists, F, Func, OuterRef, Q, QuerySe
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Cast
 
+from memoryhub.audit.actions import READ_ACTIONS, AuditAction
 from memoryhub.audit.models import AuditEntry
 from memoryhub.firewall import rls
 from memoryhub.firewall.clearance import Clearance, Principal
@@ -22,8 +23,6 @@ from memoryhub.firewall.querysets import snapshot_covered_q
 from memoryhub.memories.models import Memory
 from memoryhub.memories.querysets import ID_INDEX_GUARD
 
-READ_ACTIONS = ("memory.read", "memory.unmask", "memory.export")
-"""Actions that show memories to their actor. All other actions change something."""
 DEFAULT_LIMIT = 50
 MAX_READS_EXAMINED = 500
 
@@ -187,7 +186,7 @@ def _visible_without_hidden_q(clearance: Clearance) -> Q:
         _visible_memories(clearance).filter(ID_INDEX_GUARD, EqualsAny(F("memory_id"), OuterRef("memory_ids")))
     )
     requested_memory_visible = Exists(_visible_memories(clearance).with_id(requested_memory_id))
-    is_list = Q(action="memory.read") | Q(memory_ids__len=0)
+    is_list = Q(action=AuditAction.MEMORY_READ) | Q(memory_ids__len=0)
     return (Q(details__has_key="requested_memory_id") & requested_memory_visible) | (
         ~Q(details__has_key="requested_memory_id") & (is_list | any_visible_memory)
     )

@@ -20,6 +20,7 @@ from django.http import HttpRequest
 
 from memoryhub.access_log.models import ReadCount
 from memoryhub.audit import log
+from memoryhub.audit.actions import AuditAction
 from memoryhub.audit.models import AuditEntry
 from memoryhub.firewall.clearance import Principal, Scope, unrestricted_clearance
 from memoryhub.firewall.clearance_snapshot import snapshot_clearance, to_snapshot_columns
@@ -35,7 +36,6 @@ MAX_PENDING_READS, MAX_PENDING_MEMORY_IDS = 100_000, 1_000_000
 BATCH_SIZE = 500
 """Entries per transaction. Other writers of the audit log wait at most for as long as it takes to chain so many."""
 MAX_QUERY_CHARS = 8_000
-READ_ACTION = "memory.read"
 
 logger = structlog.get_logger("memoryhub.access_log")
 
@@ -73,7 +73,7 @@ def log_read(
     _writer.add_event(
         log.AuditEvent(
             principal=principal.name,
-            action=READ_ACTION,
+            action=AuditAction.MEMORY_READ,
             clearance_snapshot=snapshot_clearance(principal.clearance),
             memory_ids=tuple(memory_ids),
             details={name: value for name, value in details.items() if value},
@@ -105,8 +105,10 @@ def count_reads(principal: Principal) -> tuple[int, int]:
         condition |= snapshot_covered_q(principal.clearance)
     total_count = ReadCount.objects.filter(condition).aggregate(total=Sum("reads"))["total"] or 0
     minute_ago = datetime.now(UTC) - timedelta(minutes=1)
-    last_minute_count = AuditEntry.objects.filter(condition, action=READ_ACTION, occurred_at__gte=minute_ago).count()
-    return total_count, last_minute_count
+    last_minute_reads = AuditEntry.objects.filter(
+        condition, action=AuditAction.MEMORY_READ, occurred_at__gte=minute_ago
+    )
+    return total_count, last_minute_reads.count()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +129,7 @@ class _DroppedReads:
     def to_audit_event(self) -> log.AuditEvent:
         return log.AuditEvent(
             principal="system",
-            action="audit.reads_dropped",
+            action=AuditAction.AUDIT_READS_DROPPED,
             clearance_snapshot=snapshot_clearance(unrestricted_clearance()),
             details={"reads": self.read_count, "since": self.since.isoformat(), "until": self.until.isoformat()},
         )

@@ -11,7 +11,6 @@ from drf_spectacular.utils import (
 )
 from pydantic import BaseModel
 
-from memoryhub.access_log.audit_filters import AUDIT_ACTIONS
 from memoryhub.api import policy_responses, responses
 from memoryhub.api.requests import (
     BulkClassifyRequest,
@@ -21,6 +20,7 @@ from memoryhub.api.requests import (
     SecretSearchRequest,
     UndoRequest,
 )
+from memoryhub.audit.actions import AuditAction
 from memoryhub.conflicts.decisions.claims import CLAIM_MINUTES
 from memoryhub.conflicts.groups.groups import STATUSES, GroupFilterSet
 from memoryhub.conflicts.models import OUTCOMES
@@ -456,7 +456,7 @@ audit_log = extend_schema(
     description="Needs the scope `audit`. An entry is visible to callers that may see all that its actor could see.",
     parameters=[
         OpenApiParameter("principal", description="Who, such as `user:ada` or `key:agent`."),
-        OpenApiParameter("action", description=f"What: {', '.join(f'`{action}`' for action in AUDIT_ACTIONS)}."),
+        OpenApiParameter("action", description=f"What: {', '.join(f'`{action}`' for action in AuditAction)}."),
         OpenApiParameter("memory", {"type": "string", "format": "uuid"}, description="What concerns this memory."),
         OpenApiParameter("request_id", description="What one request did."),
         OpenApiParameter("from", {"type": "string", "format": "date-time"}, description="From this instant on."),

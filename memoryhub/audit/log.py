@@ -17,6 +17,8 @@ from uuid import UUID
 from django.db import connection
 from django.db.transaction import TransactionManagementError
 
+from memoryhub.audit.actions import AuditAction
+
 GENESIS_HASH = bytes(32)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -47,7 +49,7 @@ class AuditEvent:
     """
 
     principal: str
-    action: str
+    action: AuditAction
     clearance_snapshot: ClearanceSnapshot
     memory_ids: Sequence[UUID] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
@@ -111,7 +113,7 @@ def _build_row(audit_event: AuditEvent, previous_head: ChainHead, occurred_at: d
         "seq": previous_head.seq + 1,
         "occurred_at": str((occurred_at - _EPOCH) // _MICROSECOND),
         "principal": _to_jsonb_safe(audit_event.principal),
-        "action": audit_event.action,
+        "action": str(audit_event.action),
         "route": audit_event.route,
         "query": _to_jsonb_safe(audit_event.query),
         "memory_ids": [str(memory_id) for memory_id in audit_event.memory_ids],

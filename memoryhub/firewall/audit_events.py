@@ -1,13 +1,15 @@
-"""Record audit events about users, keys and clearances."""
+"""Record the audit events of a principal."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.db import models, transaction
 
 from memoryhub.audit import log
+from memoryhub.audit.actions import AuditAction
 from memoryhub.firewall.clearance import Principal
 from memoryhub.firewall.clearance_snapshot import snapshot_clearance
 
@@ -24,15 +26,22 @@ def atomic() -> Iterator[None]:
 
 
 def record_audit_event(
-    action: str, *, principal: Principal, details: Mapping[str, Any], request_id: str = "", route: str = ""
+    action: AuditAction,
+    *,
+    principal: Principal,
+    details: Mapping[str, Any] | None = None,
+    memory_ids: Sequence[UUID] = (),
+    request_id: str = "",
+    route: str = "",
 ) -> None:
-    """Append one entry to the audit log, in the transaction of the action."""
+    """Append one entry to the audit log, in the transaction of the action. For `memory_ids` see `AuditEvent`."""
     log.append_events(
         log.AuditEvent(
             principal=principal.name,
             action=action,
             clearance_snapshot=snapshot_clearance(principal.clearance),
-            details=details,
+            memory_ids=memory_ids,
+            details=details or {},
             request_id=request_id,
             route=route,
         )

@@ -6,6 +6,7 @@ from django.db import transaction
 from django.utils import timezone
 from knox.models import get_digest_token
 
+from memoryhub.audit.actions import AuditAction
 from memoryhub.firewall import audit_events
 from memoryhub.firewall.clearance import Principal
 from memoryhub.firewall.models import ApiKey
@@ -56,7 +57,7 @@ def rotate_key(key: ApiKey, *, principal: Principal, request_id: str = "") -> tu
     old_key.expiry = min(old_key.expiry or now + ROTATION_GRACE, now + ROTATION_GRACE)
     old_key.save(update_fields=["expiry"])
     details = {"key": old_key.name, "successor": new_key.name, **audit_events.get_field_values(old_key, ["expiry"])}
-    audit_events.record_audit_event("key.rotate", principal=principal, details=details, request_id=request_id)
+    audit_events.record_audit_event(AuditAction.KEY_ROTATE, principal=principal, details=details, request_id=request_id)
     return new_key, secret
 
 
@@ -69,7 +70,7 @@ def revoke_key(key: ApiKey, *, principal: Principal, request_id: str = "") -> bo
     locked_key.revoked_at = timezone.now()
     locked_key.save(update_fields=["revoked_at"])
     audit_events.record_audit_event(
-        "key.revoke", principal=principal, details={"key": locked_key.name}, request_id=request_id
+        AuditAction.KEY_REVOKE, principal=principal, details={"key": locked_key.name}, request_id=request_id
     )
     return True
 

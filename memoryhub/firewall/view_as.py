@@ -10,6 +10,7 @@ from django.contrib.sessions.backends.base import SessionBase
 from django.db import transaction
 from django.utils import timezone
 
+from memoryhub.audit.actions import AuditAction
 from memoryhub.firewall import audit_events
 from memoryhub.firewall.clearance import Principal, Scope
 from memoryhub.firewall.models import ApiKey, ClearanceProfile
@@ -74,7 +75,7 @@ def start_view_as(
     previous_target_name = current_target_name(session)
     details = {"view_as": target.name, **({"previous_target": previous_target_name} if previous_target_name else {})}
     audit_events.record_audit_event(
-        "view_as.start", principal=principal, details=details, request_id=request_id, route=route
+        AuditAction.VIEW_AS_START, principal=principal, details=details, request_id=request_id, route=route
     )
     session[_SESSION_KEY] = target.name
     session.save()
@@ -85,7 +86,7 @@ def stop_view_as(session: SessionBase, *, principal: Principal, request_id: str,
     """Stop viewing as the target, likewise in one transaction; `reason` is given if the viewer did not ask for it."""
     details = {"view_as": current_target_name(session), **({"reason": reason} if reason else {})}
     audit_events.record_audit_event(
-        "view_as.stop", principal=principal, details=details, request_id=request_id, route=route
+        AuditAction.VIEW_AS_STOP, principal=principal, details=details, request_id=request_id, route=route
     )
     del session[_SESSION_KEY]
     session.save()

@@ -7,10 +7,9 @@ match the filters.
 from dataclasses import dataclass
 from uuid import UUID
 
-from memoryhub.audit import log
-from memoryhub.firewall import rls
+from memoryhub.audit.actions import AuditAction
+from memoryhub.firewall import audit_events, rls
 from memoryhub.firewall.clearance import Principal, Scope
-from memoryhub.firewall.clearance_snapshot import snapshot_clearance
 from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.querysets import HOLDS_SECRET, fetch_dicts
 from memoryhub.memories.records import DETAIL_FIELDS, MemoryRecord, newest_records
@@ -43,15 +42,12 @@ def search_secrets(
     principal.require_scopes(Scope.CURATE)
     with rls.as_reader(principal.clearance):
         matches = _find_matches(filters, text)
-        log.append_events(
-            log.AuditEvent(
-                principal=principal.name,
-                action="memory.unmask",
-                memory_ids=matches.memory_ids,
-                clearance_snapshot=snapshot_clearance(principal.clearance),
-                route=route,
-                request_id=request_id,
-            )
+        audit_events.record_audit_event(
+            AuditAction.MEMORY_UNMASK,
+            principal=principal,
+            memory_ids=matches.memory_ids,
+            route=route,
+            request_id=request_id,
         )
     return matches
 

@@ -12,6 +12,7 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.db import transaction
 
+from memoryhub.audit.actions import AuditAction
 from memoryhub.config import Config
 from memoryhub.demo import generator
 from memoryhub.demo.conflicts import write_demo_conflicts
@@ -79,7 +80,9 @@ def _create_users(config: Config) -> dict[str, str]:
             name, password=passwords[name], is_staff=name == "admin", is_superuser=name == "admin"
         )
         access = UserAccess.objects.create(user=user, clearance=_get_or_create_profile(tier), scopes=scopes)
-        _record_creation("user.change", "user", name, audit_events.get_field_values(access, ("clearance", "scopes")))
+        _record_creation(
+            AuditAction.USER_CHANGE, "user", name, audit_events.get_field_values(access, ("clearance", "scopes"))
+        )
     return passwords
 
 
@@ -102,12 +105,12 @@ def _create_keys(config: Config, sources: Iterable[str]) -> dict[str, str]:
             delegated_actor_types=list(ACTOR_TYPES) if Scope.WRITE in scopes else [],
         )
         _record_creation(
-            "key.create", "key", name, audit_events.get_field_values(key, ("source", "scopes", "clearance"))
+            AuditAction.KEY_CREATE, "key", name, audit_events.get_field_values(key, ("source", "scopes", "clearance"))
         )
     return secrets_by_name
 
 
-def _record_creation(action: str, noun: str, name: str, field_values: audit_events.FieldValues) -> None:
+def _record_creation(action: AuditAction, noun: str, name: str, field_values: audit_events.FieldValues) -> None:
     """Audit what the bootstrap creates, so that an empty audit log of a hub in use is known to be incomplete."""
     audit_events.record_audit_event(
         action,

@@ -15,14 +15,13 @@ from django.db.models import Q
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
-from memoryhub.audit import log
+from memoryhub.audit.actions import AuditAction
 from memoryhub.conflicts.decisions import decision_queries
 from memoryhub.conflicts.decisions.resolve import insert_decisions
 from memoryhub.conflicts.models import OUTCOMES, Decision, Policy, PolicyRun
 from memoryhub.conflicts.policies import policies
-from memoryhub.firewall import rls
+from memoryhub.firewall import audit_events, rls
 from memoryhub.firewall.clearance import Clearance, Principal
-from memoryhub.firewall.clearance_snapshot import snapshot_clearance
 from memoryhub.firewall.querysets import snapshot_covered_q
 from memoryhub.memories import clock
 from memoryhub.memories.models import Memory
@@ -246,7 +245,7 @@ def restore_items(items: Sequence[ExportItem], *, principal: Principal) -> list[
         imported_policy_ids = {item.policy_id for item in items if isinstance(item, PolicyLine)}
         receipts = [_restore_item(item, principal, imported_policy_ids) for item in items]
         if any(receipt.outcome is WriteOutcome.CREATED for receipt in receipts):
-            _record_import("policy.import", principal, [])
+            audit_events.record_audit_event(AuditAction.POLICY_IMPORT, principal=principal)
         return receipts
 
 
@@ -355,7 +354,7 @@ def _restore_decisions(lines: Sequence[DecisionLine], principal: Principal) -> l
     if new_rows:
         insert_decisions(list(new_rows.values()))
         memory_ids = sorted({memory_id for row in new_rows.values() for memory_id in row["memory_ids"]})
-        _record_import("conflict.import", principal, memory_ids)
+        audit_events.record_audit_event(AuditAction.CONFLICT_IMPORT, principal=principal, memory_ids=memory_ids)
     return receipts
 
 
@@ -399,16 +398,6 @@ def _existing_receipt(is_same: bool, field: str) -> WriteReceipt:
 
 def _refusal_receipt(outcome: WriteOutcome, errors: dict[str, list[str]]) -> WriteReceipt:
     return WriteReceipt(payload_id=None, outcome=outcome, code="import_conflict", errors=errors)
-
-
-def _record_import(action: str, principal: Principal, memory_ids: Sequence[UUID]) -> None:
-    event = log.AuditEvent(
-        principal=principal.name,
-        action=action,
-        memory_ids=memory_ids,
-        clearance_snapshot=snapshot_clearance(principal.clearance),
-    )
-    log.append_events(event)
 
 
 _MEMORY_ID_FIELDS = ("memory_ids", "kept_ids", "retired_ids", "still_active_ids")

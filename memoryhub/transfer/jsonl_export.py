@@ -18,6 +18,7 @@ from django.http import QueryDict
 from django.utils.http import urlencode
 
 from memoryhub.audit import log
+from memoryhub.audit.actions import AuditAction
 from memoryhub.firewall import rls
 from memoryhub.firewall.clearance import Clearance, Principal, unrestricted_clearance
 from memoryhub.firewall.clearance_snapshot import snapshot_clearance
@@ -70,7 +71,7 @@ def iter_jsonl(
     all memories, and no policies.
     """
     export = _Export(filters, include_history, is_active_only, summary or ExportSummary())
-    _audit_export(urlencode(filters.active_filters), route="export_memories", clearance=filters.clearance)
+    record_export(urlencode(filters.active_filters), route="export_memories", clearance=filters.clearance)
     for line in export.iter_lines():
         yield orjson.dumps(line, option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE)
 
@@ -195,16 +196,16 @@ def iter_time_travel_pages(params: QueryDict, *, clearance: Clearance) -> Iterat
         with rls.as_reader(clearance):
             time_travel_page = query_at(page_params, principal=principal)
         if not cursor:
-            _audit_export(params.urlencode(), route="time_travel", clearance=clearance)
+            record_export(params.urlencode(), route="time_travel", clearance=clearance)
         yield time_travel_page
         cursor = time_travel_page.page.next_cursor
 
 
-def _audit_export(query: str, *, route: str, clearance: Clearance) -> None:
+def record_export(query: str, *, route: str, clearance: Clearance) -> None:
     """Record the export before its first line, in its own transaction: a long export must block no other writer."""
     audit_event = log.AuditEvent(
         principal=EXPORT_PRINCIPAL_NAME,
-        action="memory.export",
+        action=AuditAction.MEMORY_EXPORT,
         route=route,
         query=query,
         clearance_snapshot=snapshot_clearance(clearance),

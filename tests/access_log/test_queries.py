@@ -9,6 +9,7 @@ from django.db.models import Q
 
 from memoryhub.access_log import audit_queries
 from memoryhub.access_log.audit_queries import AuditPage
+from memoryhub.audit.actions import READ_ACTIONS
 from memoryhub.audit.models import AuditEntry
 from memoryhub.firewall import rls
 from memoryhub.firewall.clearance import Clearance, Principal, unrestricted_clearance
@@ -102,7 +103,7 @@ def test_actions_on_a_memory_are_listed_apart_from_its_readers():
     assert reader_names(reader_page) == ["user:eve", "user:bob"]
     assert action_page is not None
     assert "memory.reclassify" in [entry.action for entry in action_page.entries]
-    assert not {entry.action for entry in action_page.entries} & set(audit_queries.READ_ACTIONS)
+    assert not {entry.action for entry in action_page.entries} & set(READ_ACTIONS)
 
 
 def test_a_memory_that_may_not_be_seen_has_no_trail_like_one_that_is_not_there():

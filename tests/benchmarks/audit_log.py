@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from django.db import connection, transaction
 
 from memoryhub.audit import log
+from memoryhub.audit.actions import AuditAction
 from tests.benchmarks.store import Store
 
 WRITER_COUNT, ENTRIES_PER_WRITER = 16, 60
@@ -43,7 +44,7 @@ def _measure_rate(rate: int) -> AppendResult:
 def _run_writer(writer_index: int, rate: int, start_time: float) -> list[float]:
     event = log.AuditEvent(
         principal=f"bench:{writer_index}",
-        action="memory.write",
+        action=AuditAction.MEMORY_WRITE,
         clearance_snapshot=log.ClearanceSnapshot(tiers=["public"]),
     )
     timings = []

@@ -341,9 +341,9 @@ def _audit_log_mutants() -> list[Mutant]:
         read_log_mutant("of the list's page", MEMORY_VIEWS, "read_log.log_request_read(request, principal=request.principal, memory_ids=_list_memory_ids(page.records))", "pass"),
         read_log_mutant("of a memory's page", MEMORY_VIEWS, "read_log.log_request_read(request, principal=request.principal, memory_ids=[memory_id, *_list_memory_ids(related)])", "pass"),
         read_log_mutant("related memories of a page", MEMORY_VIEWS, "memory_ids=[memory_id, *_list_memory_ids(related)]", "memory_ids=[memory_id]"),
-        Mutant("unmask: without an entry", MEMORY_VIEWS, "    log.append_events(\n        log.AuditEvent(\n            principal=request.principal.name,\n            action=\"memory.unmask\",", "    str(\n        log.AuditEvent(\n            principal=request.principal.name,\n            action=\"memory.unmask\",", ("tests/inspector/test_hostile_content.py", "tests/test_authorization.py::test_every_action_is_one_entry_in_the_audit_log_and_a_refused_action_is_none")),
-        Mutant("write: without an entry", MEMORY_WRITE, "        log.append_events(audit_event)", "        str(audit_event)", ("tests/test_authorization.py::test_every_action_is_one_entry_in_the_audit_log_and_a_refused_action_is_none",)),
-        Mutant("reclassify: without an entry", CLASSIFY, "        log.append_events(replace(_build_audit_event(plan, reason), route=route, request_id=request_id))", "", (f"{CLASSIFY_TESTS}::TestMany",)),
+        Mutant("unmask: without an entry", MEMORY_VIEWS, "    audit_request(request, AuditAction.MEMORY_UNMASK, principal=request.principal, memory_ids=[memory_id])\n", "", ("tests/inspector/test_hostile_content.py", "tests/test_authorization.py::test_every_action_is_one_entry_in_the_audit_log_and_a_refused_action_is_none")),
+        Mutant("write: without an entry", MEMORY_WRITE, "audit_events.record_audit_event(\n            AuditAction.MEMORY_WRITE,", "dict(\n            action=AuditAction.MEMORY_WRITE,", ("tests/test_authorization.py::test_every_action_is_one_entry_in_the_audit_log_and_a_refused_action_is_none",)),
+        Mutant("reclassify: without an entry", CLASSIFY, "        _record_audit_event(plan, reason=reason, route=route, request_id=request_id)\n", "", (f"{CLASSIFY_TESTS}::TestMany",)),
     ]  # fmt: skip
 
 
@@ -461,8 +461,8 @@ def _conflict_mutants() -> list[Mutant]:
         resolve_mutant("an undo of an undo", 'if decision.outcome == "undo":', "if False:", undo_tests),
         resolve_mutant("an undo twice", 'return "already_undone" if getattr(decision, "undone_by_id", None) else ""', 'return ""', undo_tests),
         Mutant("decide: an undo twice in the table", "memoryhub/conflicts/migrations/0001_tables.py", "null=True, unique=True)", "null=True)", (undo_once_test,)),
-        resolve_mutant("without an entry", "_record_audit_entry(\n                \"conflict.resolve\", principal, affected_ids, details, route=route, request_id=request_id\n            )", "pass", f"{RESOLVE_TESTS}::test_of_two_stewards_who_decide_at_once_one_does"),
-        resolve_mutant("an undo without an entry", "_record_audit_entry(\"conflict.undo\", principal, affected_ids, details, route=route, request_id=request_id)", "pass", DEFENCE_TESTS),
+        resolve_mutant("without an entry", "audit_events.record_audit_event(\n                AuditAction.CONFLICT_RESOLVE,", "dict(\n                action=AuditAction.CONFLICT_RESOLVE,", f"{RESOLVE_TESTS}::test_of_two_stewards_who_decide_at_once_one_does"),
+        resolve_mutant("an undo without an entry", "audit_events.record_audit_event(\n                AuditAction.CONFLICT_UNDO,", "dict(\n                action=AuditAction.CONFLICT_UNDO,", DEFENCE_TESTS),
         rejection_mutant("a rejection that is hidden from readers", "not widens_visibility(row, draft, clearances)", "True"),
         rejection_mutant("a rejection hidden from some readers", "widens_visibility(row, draft, clearances)", "widens_visibility(row, draft)"),
         rejection_mutant("in another namespace", "row.namespace == draft.namespace and ", ""),

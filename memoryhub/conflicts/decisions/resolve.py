@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 import orjson
 from django.db import connection
 
-from memoryhub.audit import log
+from memoryhub.audit.actions import AuditAction
 from memoryhub.conflicts.decisions.plans import GroupMember, ResolutionPlan, iter_plans, list_members
 from memoryhub.conflicts.decisions.resolution_requests import (
     REFUSAL_MESSAGES,
@@ -26,9 +26,8 @@ from memoryhub.conflicts.decisions.resolution_requests import (
 from memoryhub.conflicts.groups import group_keys
 from memoryhub.conflicts.groups.group_keys import GroupKey
 from memoryhub.conflicts.models import Claim, Decision
-from memoryhub.firewall import rls
+from memoryhub.firewall import audit_events, rls
 from memoryhub.firewall.clearance import Principal, Scope, normalize_labels
-from memoryhub.firewall.clearance_snapshot import snapshot_clearance
 from memoryhub.memories import clock
 from memoryhub.memories.models import Memory
 from memoryhub.memories.writes import versions, write
@@ -126,7 +125,14 @@ def undo_decisions(
                 | undo_id_by_merged_id.keys()
             )
             details = {"reason": reason, **({"decision_id": str(*undo_ids)} if len(undo_ids) == 1 else {})}
-            _record_audit_entry("conflict.undo", principal, affected_ids, details, route=route, request_id=request_id)
+            audit_events.record_audit_event(
+                AuditAction.CONFLICT_UNDO,
+                principal=principal,
+                memory_ids=affected_ids,
+                details=details,
+                route=route,
+                request_id=request_id,
+            )
     return results
 
 
@@ -175,8 +181,13 @@ def _execute(
                 }
             )
             details = _audit_details(plans_by_key.values(), attribution)
-            _record_audit_entry(
-                "conflict.resolve", principal, affected_ids, details, route=route, request_id=request_id
+            audit_events.record_audit_event(
+                AuditAction.CONFLICT_RESOLVE,
+                principal=principal,
+                memory_ids=affected_ids,
+                details=details,
+                route=route,
+                request_id=request_id,
             )
     refusals = {key: ResolutionResult(key=key, refusal=error.code) for key, error in errors.items()}
     # The second of two requests about one group finds it decided.
@@ -349,25 +360,3 @@ def _audit_details(plans: Iterable[ResolutionPlan], attribution: PolicyAttributi
             "run_id": str(attribution.run_id),
         }
     return details
-
-
-def _record_audit_entry(
-    action: str,
-    principal: Principal,
-    memory_ids: Sequence[UUID],
-    details: Mapping[str, Any],
-    *,
-    route: str,
-    request_id: str,
-) -> None:
-    log.append_events(
-        log.AuditEvent(
-            principal=principal.name,
-            action=action,
-            memory_ids=memory_ids,
-            details=details,
-            clearance_snapshot=snapshot_clearance(principal.clearance),
-            route=route,
-            request_id=request_id,
-        )
-    )

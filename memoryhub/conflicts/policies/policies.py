@@ -16,6 +16,7 @@ from django.db.models import Q, QuerySet
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
+from memoryhub.audit.actions import AuditAction
 from memoryhub.conflicts.detector.compare import CLASSES
 from memoryhub.conflicts.groups.group_keys import GroupKey
 from memoryhub.conflicts.models import Policy
@@ -258,7 +259,7 @@ def _record_change(
 ) -> None:
     values = _field_values(new_version)
     audit_events.record_audit_event(
-        "policy.change",
+        AuditAction.POLICY_CHANGE,
         principal=principal,
         details={
             "policy_id": str(new_version.policy_id),

@@ -17,6 +17,7 @@ from django.db.models import Q, QuerySet
 from django.http import QueryDict
 from django.utils import timezone
 
+from memoryhub.audit.actions import AuditAction
 from memoryhub.conflicts.decisions import resolve
 from memoryhub.conflicts.decisions.resolution_requests import PolicyAttribution, Resolution, ResolutionRequest
 from memoryhub.conflicts.models import Decision, Policy, PolicyRun
@@ -81,7 +82,7 @@ def start_run(policy_id: UUID, *, principal: Principal, route: str = "", request
         run.save(force_insert=True)
         policy_details = {"policy_id": str(policy.policy_id), "name": policy.name, "version": policy.version}
         audit_events.record_audit_event(
-            "policy.run",
+            AuditAction.POLICY_RUN,
             principal=principal,
             details={**policy_details, "run_id": str(run.run_id)},
             route=route,

@@ -19,8 +19,8 @@ from django.utils.crypto import constant_time_compare, salted_hmac
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from memoryhub.audit import log
-from memoryhub.firewall import rls
+from memoryhub.audit.actions import AuditAction
+from memoryhub.firewall import audit_events, rls
 from memoryhub.firewall.clearance import (
     Clearance,
     Principal,
@@ -29,7 +29,6 @@ from memoryhub.firewall.clearance import (
     normalize_labels,
     widens_visibility,
 )
-from memoryhub.firewall.clearance_snapshot import snapshot_clearance
 from memoryhub.firewall.models import ClearanceProfile
 from memoryhub.memories import clock
 from memoryhub.memories.filters import MemoryFilterSet
@@ -369,7 +368,7 @@ def apply_plan(
         instant = clock.next_record_time()
         _lock_rows(effective_changes, plan.principal)
         _write_versions(effective_changes)
-        log.append_events(replace(_build_audit_event(plan, reason), route=route, request_id=request_id))
+        _record_audit_event(plan, reason=reason, route=route, request_id=request_id)
     undo_token = _undo_signer(plan.principal).sign(instant.isoformat())
     return ClassificationResult(
         changed_count=len(effective_changes),
@@ -514,11 +513,11 @@ def _write_versions(effective_changes: list[PlannedChange]) -> None:
         cursor.execute(_INSERT_SQL, [orjson.dumps(next_rows).decode()])
 
 
-def _build_audit_event(plan: ClassificationPlan, reason: str) -> log.AuditEvent:
+def _record_audit_event(plan: ClassificationPlan, *, reason: str, route: str, request_id: str) -> None:
     effective_changes = plan.effective_changes
-    return log.AuditEvent(
-        principal=plan.principal.name,
-        action=_audit_action(effective_changes),
+    audit_events.record_audit_event(
+        _audit_action(effective_changes),
+        principal=plan.principal,
         memory_ids=[planned_change.row.memory_id for planned_change in effective_changes],
         # The details hold what is true of all memories; the versions of each memory hold what is true of it alone.
         details={
@@ -527,17 +526,20 @@ def _build_audit_event(plan: ClassificationPlan, reason: str) -> log.AuditEvent:
             "after": _common_values(planned_change.after for planned_change in effective_changes),
             "reason": reason,
         },
-        clearance_snapshot=snapshot_clearance(plan.principal.clearance),
+        route=route,
+        request_id=request_id,
     )
 
 
-def _audit_action(effective_changes: list[PlannedChange]) -> str:
+def _audit_action(effective_changes: list[PlannedChange]) -> AuditAction:
     status_changes = {
         (planned_change.before.status, planned_change.after.status) for planned_change in effective_changes
     }
     if status_changes == {("active", "quarantined")}:
-        return "memory.quarantine"
-    return "memory.release" if status_changes == {("quarantined", "active")} else "memory.reclassify"
+        return AuditAction.MEMORY_QUARANTINE
+    return (
+        AuditAction.MEMORY_RELEASE if status_changes == {("quarantined", "active")} else AuditAction.MEMORY_RECLASSIFY
+    )
 
 
 def _common_values(classifications: Iterable[ClassificationState]) -> dict[str, Any]:

@@ -17,12 +17,11 @@ from pgvector.psycopg import register_vector
 from psycopg import Connection
 from psycopg.types.json import Jsonb
 
-from memoryhub.audit import log
+from memoryhub.audit.actions import AuditAction
 from memoryhub.core.errors import CommitOutcomeUnknownError, is_lost_connection
 from memoryhub.core.secrets import mask_secrets_or_none
-from memoryhub.firewall import rls
+from memoryhub.firewall import audit_events, rls
 from memoryhub.firewall.clearance import Clearance, Principal
-from memoryhub.firewall.clearance_snapshot import snapshot_clearance
 from memoryhub.firewall.models import Source
 from memoryhub.memories import clock
 from memoryhub.memories.models import Memory
@@ -206,14 +205,9 @@ def audit_writes(receipts: Sequence[WriteReceipt], principal: Principal, request
         receipt.memory_id for receipt in receipts if receipt.outcome in _STORED_OUTCOMES and receipt.memory_id
     ]
     if memory_ids:
-        audit_event = log.AuditEvent(
-            principal=principal.name,
-            action="memory.write",
-            memory_ids=memory_ids,
-            clearance_snapshot=snapshot_clearance(principal.clearance),
-            request_id=request_id,
+        audit_events.record_audit_event(
+            AuditAction.MEMORY_WRITE, principal=principal, memory_ids=memory_ids, request_id=request_id
         )
-        log.append_events(audit_event)
 
 
 @contextmanager

@@ -3,15 +3,13 @@ from typing import Any
 
 import orjson
 from django.core.management import BaseCommand, CommandError, CommandParser
-from django.db import transaction
 from django.utils.http import urlencode
 
-from memoryhub.audit import log
 from memoryhub.core.errors import InvalidQueryError
 from memoryhub.firewall import rls
-from memoryhub.firewall.clearance_snapshot import snapshot_clearance
 from memoryhub.operations.management import filter_arguments
 from memoryhub.timetravel.diff import Change, DiffFilterSet, DiffQuery, to_json
+from memoryhub.transfer.jsonl_export import record_export
 
 
 class Command(BaseCommand):
@@ -28,7 +26,7 @@ class Command(BaseCommand):
             )
         except InvalidQueryError as error:
             raise CommandError(str(error)) from None
-        _audit_export(filters)
+        record_export(urlencode(filters.active_filters), route="diff", clearance=filters.clearance)
         count = 0
         with rls.as_reader(filters.clearance):
             for change in DiffQuery.resolve(filters).iter_all():
@@ -36,19 +34,6 @@ class Command(BaseCommand):
                 count += 1
         sys.stdout.buffer.flush()
         self.stderr.write(f"{count:,} lines written.")
-
-
-def _audit_export(filters: DiffFilterSet) -> None:
-    """Audit the export before the first line, and in a transaction of its own."""
-    audit_event = log.AuditEvent(
-        principal="system:export",
-        action="memory.export",
-        route="diff",
-        query=urlencode(filters.active_filters),
-        clearance_snapshot=snapshot_clearance(filters.clearance),
-    )
-    with transaction.atomic():
-        log.append_events(audit_event)
 
 
 def _serialize_change(change: Change) -> bytes:
