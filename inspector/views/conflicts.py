@@ -373,15 +373,15 @@ def _get_next_group_url(
     request: InspectorRequest, queue: ConflictQueue, key: GroupKey | None, *, wrap_around: bool = False
 ) -> str:
     """Return the address of the next open group, or "". With `wrap_around` continue at the start of the queue."""
-    # The cursor is a key: it must have as many parts as the keys of the groups that follow.
+    # The groups of the queue must have keys of as many columns as `key`, after which it continues.
     scope = {} if key is None else {"scope": "namespace" if len(key) > len(KEY_FIELDS) else None}
     try:
         filters = queue.build_filters(request.principal.clearance, status=None, **scope)
     except InvalidQueryError:
         return ""
-    next_group_id = find_next_group_id(filters, key, principal=request.principal)
+    next_group_id = find_next_group_id(filters, key)
     if next_group_id is None and wrap_around:
-        next_group_id = find_next_group_id(filters, None, principal=request.principal)
+        next_group_id = find_next_group_id(filters, None)
     return queue.group_url(next_group_id) if next_group_id else ""
 
 

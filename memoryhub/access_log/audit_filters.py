@@ -1,10 +1,8 @@
-"""The query string of the audit log, shared by API and inspector, and cursors that are bound to a principal."""
+"""The query string of the audit log, shared by API and inspector."""
 
-from dataclasses import replace
 from typing import Any
 
 from django import forms
-from django.core.signing import BadSignature, Signer
 from django.core.validators import RegexValidator
 from django.http import QueryDict
 
@@ -13,7 +11,6 @@ from memoryhub.access_log.audit_queries import AuditPage
 from memoryhub.audit.actions import AuditAction
 from memoryhub.core.errors import InvalidQueryError
 from memoryhub.firewall.clearance import Principal
-from memoryhub.firewall.cursors import create_cursor_signer
 from memoryhub.memories.filters import InstantField, TextField, parse_params, reject_unknown_params, text_field_options
 from memoryhub.memories.pagination import PAGE_PARAMS, parse_limit
 
@@ -44,8 +41,7 @@ def query_entries(params: QueryDict, principal: Principal) -> AuditPage:
     filters = parse_params(params, _FILTER_FIELDS)
     if filters["from"] and filters["to"] and filters["from"] >= filters["to"]:
         raise InvalidQueryError({"to": ["must be later than from."]})
-    signer = create_cursor_signer(principal, "audit-entries", [params.get(name) for name in FILTER_PARAMS])
-    audit_page = audit_queries.list_entries(
+    return audit_queries.list_entries(
         principal,
         principal_name=filters["principal"],
         action=filters["action"],
@@ -53,30 +49,15 @@ def query_entries(params: QueryDict, principal: Principal) -> AuditPage:
         request_id=filters["request_id"],
         since=filters["from"],
         until=filters["to"],
-        **_parse_page_arguments(params, signer),
+        **_parse_page_arguments(params),
     )
-    return _sign_next_cursor(audit_page, signer)
 
 
 def query_principal_reads(principal_name: str, params: QueryDict, principal: Principal) -> AuditPage:
     """Return the page of a principal's reads for a query string. Raises InvalidQueryError."""
     reject_unknown_params(params, frozenset(PAGE_PARAMS))
-    signer = create_cursor_signer(principal, "principal-reads", principal_name)
-    return _sign_next_cursor(
-        audit_queries.list_principal_reads(principal_name, principal, **_parse_page_arguments(params, signer)), signer
-    )
+    return audit_queries.list_principal_reads(principal_name, principal, **_parse_page_arguments(params))
 
 
-def _parse_page_arguments(params: QueryDict, signer: Signer) -> dict[str, Any]:
-    """Parse limit and cursor. Raises InvalidQueryError."""
-    limit = parse_limit(params.get("limit", ""))
-    if not (cursor := params.get("cursor", "")):
-        return {"limit": limit}
-    try:
-        return {"limit": limit, "cursor": signer.unsign(cursor)}
-    except BadSignature:
-        raise InvalidQueryError({"cursor": ["is not a cursor of this list."]}, "invalid_cursor") from None
-
-
-def _sign_next_cursor(audit_page: AuditPage, signer: Signer) -> AuditPage:
-    return replace(audit_page, next_cursor=audit_page.next_cursor and signer.sign(audit_page.next_cursor))
+def _parse_page_arguments(params: QueryDict) -> dict[str, Any]:
+    return {"limit": parse_limit(params.get("limit", "")), "cursor": params.get("cursor", "")}

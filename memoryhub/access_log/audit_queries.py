@@ -7,7 +7,7 @@ depend on hidden entries.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -17,8 +17,10 @@ from django.db.models.functions import Cast
 
 from memoryhub.audit.actions import READ_ACTIONS, AuditAction
 from memoryhub.audit.models import AuditEntry
+from memoryhub.core.cursors import CursorCodec
 from memoryhub.firewall import rls
 from memoryhub.firewall.clearance import Clearance, Principal
+from memoryhub.firewall.cursors import create_cursor_codec
 from memoryhub.firewall.querysets import snapshot_covered_q
 from memoryhub.memories.models import Memory
 from memoryhub.memories.querysets import ID_INDEX_GUARD
@@ -26,8 +28,8 @@ from memoryhub.memories.querysets import ID_INDEX_GUARD
 DEFAULT_LIMIT = 50
 MAX_READS_EXAMINED = 500
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
+Position = tuple[datetime, int]
+"""Where a page of entries begins: at an instant, after so many entries of that instant."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,10 +63,6 @@ class MemoryExposure:
     last_read_at: datetime
 
 
-class InvalidCursorError(ValueError):
-    """The text is not a cursor of an audit page."""
-
-
 class EqualsAny(Func):
     """SQL `value = ANY (array)`."""
 
@@ -91,7 +89,8 @@ def list_principal_reads(
     principal_name: str, principal: Principal, *, cursor: str = "", limit: int = DEFAULT_LIMIT
 ) -> AuditPage:
     """Return the entries by which this principal read memories."""
-    return _list_page(Q(principal=principal_name, action__in=READ_ACTIONS), principal, cursor, limit)
+    condition = Q(principal=principal_name, action__in=READ_ACTIONS)
+    return _list_page(condition, principal, _decode_cursor(condition, principal, cursor), limit)
 
 
 def list_entries(
@@ -110,7 +109,7 @@ def list_entries(
 
     `since` is inclusive, `until` exclusive. A memory that the viewer may not see has no entries.
 
-    All functions of this module that take a cursor raise InvalidCursorError.
+    All functions of this module that take a cursor raise InvalidQueryError.
     """
     field_values = {
         "principal": principal_name,
@@ -121,7 +120,7 @@ def list_entries(
     }
     condition = Q(**{name: value for name, value in field_values.items() if value is not None})
     if memory_id is None:
-        return _list_page(condition, principal, cursor, limit)
+        return _list_page(condition, principal, _decode_cursor(condition, principal, cursor), limit)
     return _list_memory_entries(memory_id, principal, condition, cursor, limit) or AuditPage(
         entries=[], next_cursor=None
     )
@@ -150,20 +149,26 @@ def list_exposed_memories(
 def _list_memory_entries(
     memory_id: UUID, principal: Principal, condition: Q, cursor: str, limit: int
 ) -> AuditPage | None:
+    condition &= Q(memory_ids__contains=[memory_id])
+    position = _decode_cursor(condition, principal, cursor)
     with rls.as_reader(principal.clearance):
         if not _visible_memories(principal.clearance).with_id(memory_id).exists():
             return None
-        return _list_page(condition & Q(memory_ids__contains=[memory_id]), principal, cursor, limit)
+        return _list_page(condition, principal, position, limit)
 
 
-def _list_page(condition: Q, principal: Principal, cursor: str, limit: int) -> AuditPage:
+def _list_page(condition: Q, principal: Principal, position: Position | None, limit: int) -> AuditPage:
     with rls.as_reader(principal.clearance):
-        rows = list(_slice_from_cursor(_visible_entries(principal.clearance, condition), cursor, limit + 1))
+        rows = list(_slice_from(_visible_entries(principal.clearance, condition), position, limit + 1))
         page_rows = rows[:limit]
         visible_ids = _visible_memory_ids(
             principal.clearance, {memory_id for row in page_rows for memory_id in row.memory_ids}
         )
-    next_cursor = _encode_cursor(page_rows, cursor) if len(rows) > limit else None
+    next_cursor = (
+        _create_codec(condition, principal).encode(*_find_next_position(page_rows, position))
+        if len(rows) > limit
+        else None
+    )
     return AuditPage(entries=[_to_visible_entry(row, visible_ids) for row in page_rows], next_cursor=next_cursor)
 
 
@@ -192,30 +197,32 @@ def _visible_without_hidden_q(clearance: Clearance) -> Q:
     )
 
 
-def _slice_from_cursor(entries: QuerySet[AuditEntry], cursor: str, count: int) -> QuerySet[AuditEntry]:
-    """Return `count` entries from `cursor` on: an instant, and how many entries of that instant precede."""
+def _slice_from(entries: QuerySet[AuditEntry], position: Position | None, count: int) -> QuerySet[AuditEntry]:
     newest_first = entries.order_by("-occurred_at", "-seq")
-    if not cursor:
+    if position is None:
         return newest_first[:count]
-    occurred_at, skipped_count = _decode_cursor(cursor)
+    occurred_at, skipped_count = position
     return newest_first.filter(occurred_at__lte=occurred_at)[skipped_count : skipped_count + count]
 
 
-def _encode_cursor(page_rows: list[AuditEntry], previous_cursor: str) -> str:
-    """Return the cursor of the entries after `page_rows`, the page that `previous_cursor` began."""
+def _find_next_position(page_rows: list[AuditEntry], position: Position | None) -> Position:
+    """Return the position after `page_rows`, the page that began at `position`."""
     last_occurred_at = page_rows[-1].occurred_at
     skipped_count = sum(row.occurred_at == last_occurred_at for row in page_rows)
-    if previous_cursor and (previous_position := _decode_cursor(previous_cursor))[0] == last_occurred_at:
-        skipped_count += previous_position[1]
-    return f"{(last_occurred_at - _EPOCH) // _MICROSECOND}-{skipped_count}"
+    if position and position[0] == last_occurred_at:
+        skipped_count += position[1]
+    return last_occurred_at, skipped_count
 
 
-def _decode_cursor(cursor: str) -> tuple[datetime, int]:
-    microseconds, _, skipped_count = cursor.partition("-")
-    # Seventeen digits of microseconds reach to the year 5138; eighteen exceed the range of datetime.
-    if not all(part.isascii() and part.isdecimal() and len(part) < 18 for part in (microseconds, skipped_count)):
-        raise InvalidCursorError(cursor)
-    return _EPOCH + int(microseconds) * _MICROSECOND, int(skipped_count)
+def _create_codec(condition: Q, principal: Principal) -> CursorCodec:
+    return create_cursor_codec(principal, "audit entries", condition)
+
+
+def _decode_cursor(condition: Q, principal: Principal, cursor: str) -> Position | None:
+    if not cursor:
+        return None
+    occurred_at, skipped_count = _create_codec(condition, principal).decode(cursor, datetime, int)
+    return occurred_at, skipped_count
 
 
 def _visible_memory_ids(clearance: Clearance, memory_ids: Iterable[UUID]) -> set[UUID]:

@@ -1,18 +1,14 @@
 """Keyset pagination: the same cost at any depth, and cursors that nobody but their recipient can use."""
 
-import base64
-import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from django.core.signing import BadSignature, Signer
-
 from memoryhub.core.errors import InvalidQueryError
 from memoryhub.firewall.clearance import Principal
-from memoryhub.firewall.cursors import create_cursor_signer
+from memoryhub.firewall.cursors import create_cursor_codec
 from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.querysets import MemoryQuerySet, SearchTerms
 from memoryhub.memories.records import LIST_FIELDS, MemoryRecord, newest_records
@@ -23,10 +19,6 @@ MAX_LIMIT = 200
 MAX_SCANNED = 20_000
 """Maximum number of memories that are read one by one to fill a page with matches of a common text or label."""
 PAGE_PARAMS = ("limit", "cursor")
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-_KEYSET_STRUCT = struct.Struct(">q16si")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,12 +67,14 @@ def paginate(
 ) -> Page:
     """Return the page that `params` select. `fetch_after` returns up to so many rows of the list after a keyset."""
     limit = parse_limit(params.get("limit", ""))
-    signer = create_cursor_signer(principal, filters.cursor_kind, sorted(filters.active_filters))
+    codec = create_cursor_codec(principal, filters.cursor_kind, sorted(filters.active_filters))
     cursor = params.get("cursor")
-    rows = fetch_after(_decode_cursor(cursor, signer) if cursor else None, limit + 1)
+    rows = fetch_after(Keyset(*codec.decode(cursor, datetime, UUID, int)) if cursor else None, limit + 1)
     if len(rows) <= limit:
         return Page(records=rows, next_cursor=None)
-    return Page(records=rows[:limit], next_cursor=_encode_cursor(rows[limit - 1], signer))
+    last_row = rows[limit - 1]
+    next_cursor = codec.encode(last_row["timestamp"], last_row["memory_id"], last_row["version"])
+    return Page(records=rows[:limit], next_cursor=next_cursor)
 
 
 def _newest_page(
@@ -115,20 +109,3 @@ def parse_positive_int(name: str, text: str, *, default: int, maximum: int) -> i
         raise InvalidQueryError({name: ["must be a whole number of at least 1."]})
     digits = text.lstrip("0")
     return maximum if len(digits) > 4 else min(int(digits), maximum)
-
-
-def _encode_cursor(row: MemoryRecord, signer: Signer) -> str:
-    keyset = _KEYSET_STRUCT.pack((row["timestamp"] - _EPOCH) // _MICROSECOND, row["memory_id"].bytes, row["version"])
-    return signer.sign(base64.urlsafe_b64encode(keyset).decode())
-
-
-def invalid_cursor() -> InvalidQueryError:
-    return InvalidQueryError({"cursor": ["is not a cursor of this list."]}, "invalid_cursor")
-
-
-def _decode_cursor(cursor: str, signer: Signer) -> Keyset:
-    try:
-        microseconds, memory_id, version = _KEYSET_STRUCT.unpack(base64.urlsafe_b64decode(signer.unsign(cursor)))
-    except (BadSignature, ValueError, struct.error):
-        raise invalid_cursor() from None
-    return Keyset(_EPOCH + microseconds * _MICROSECOND, UUID(bytes=memory_id), version)

@@ -1,21 +1,18 @@
 """Differences between two instants: of record time, in what the hub knew; of event time, in the values of keys."""
 
-import base64
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import cached_property
 from typing import Any, ClassVar
 from uuid import UUID
 
-from django.core.signing import BadSignature, Signer
 from django.http import QueryDict
 
 from memoryhub.core.errors import InvalidQueryError
 from memoryhub.core.secrets import mask_secrets
 from memoryhub.firewall.clearance import Clearance, Principal
-from memoryhub.firewall.cursors import create_cursor_signer
+from memoryhub.firewall.cursors import create_cursor_codec
 from memoryhub.memories import clock, pagination
 from memoryhub.memories.facets import FacetValue
 from memoryhub.memories.filters import InstantFilter, MemoryFilterSet, choice_filter
@@ -35,10 +32,6 @@ from memoryhub.timetravel.diff_sql import (
 
 AXES = ("record", "event")
 PAGE_PARAMS = pagination.PAGE_PARAMS
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-_CURSOR_STRUCT = struct.Struct(">qqq16s")
 MAX_WORDS_PER_PAGE = 16_000
 """Words of all texts of a page that are compared one by one, at most."""
 
@@ -265,17 +258,18 @@ def compute_diff(params: QueryDict, *, principal: Principal) -> Diff:
     """
     filters = DiffFilterSet(params, clearance=principal.clearance)
     limit = pagination.parse_limit(params.get("limit", ""))
-    signer = create_cursor_signer(principal, filters.cursor_kind, sorted(filters.active_filters))
-    cursor = params.get("cursor", "")
-    pinned_instants, keyset = _decode_cursor(cursor, signer) if cursor else (None, None)
+    codec = create_cursor_codec(principal, filters.cursor_kind, sorted(filters.active_filters))
+    pinned_instants, keyset = None, None
+    if cursor := params.get("cursor", ""):
+        until, known_at, *keyset_values = codec.decode(cursor, datetime, datetime, datetime, UUID)
+        pinned_instants, keyset = (until, known_at), tuple(keyset_values)
     query = DiffQuery.resolve(filters, pinned_instants)
     changes = query.list_newest(limit + 1, keyset)
-    return Diff(
-        query=query,
-        changes=changes[:limit],
-        next_cursor=_encode_cursor(query, changes[limit - 1], signer) if len(changes) > limit else None,
-        counts=query.count_changes(),
-    )
+    next_cursor = None
+    if len(changes) > limit:
+        last_change = changes[limit - 1]
+        next_cursor = codec.encode(query.until, query.known_at, last_change.changed_at, last_change.memory_id)
+    return Diff(query=query, changes=changes[:limit], next_cursor=next_cursor, counts=query.count_changes())
 
 
 def to_json(change: Change, *, max_words: int = text_diff.MAX_TOKENS) -> dict[str, Any]:
@@ -297,17 +291,3 @@ def to_json(change: Change, *, max_words: int = text_diff.MAX_TOKENS) -> dict[st
 
 
 _OPS = {"equal": "equal", "inserted": "insert", "deleted": "delete"}
-
-
-def _encode_cursor(query: DiffQuery, last_change: Change, signer: Signer) -> str:
-    instants = ((instant - _EPOCH) // _MICROSECOND for instant in (query.until, query.known_at, last_change.changed_at))
-    return signer.sign(base64.urlsafe_b64encode(_CURSOR_STRUCT.pack(*instants, last_change.memory_id.bytes)).decode())
-
-
-def _decode_cursor(cursor: str, signer: Signer) -> tuple[tuple[datetime, datetime], Keyset]:
-    try:
-        *micros, memory_id = _CURSOR_STRUCT.unpack(base64.urlsafe_b64decode(signer.unsign(cursor)))
-    except (BadSignature, ValueError, struct.error):
-        raise pagination.invalid_cursor() from None
-    until, known_at, changed_at = (_EPOCH + microseconds * _MICROSECOND for microseconds in micros)
-    return (until, known_at), (changed_at, UUID(bytes=memory_id))

@@ -1,7 +1,7 @@
 """Queries at a point in time: an instant of event time, of record time, or of both."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -9,6 +9,7 @@ from django.http import QueryDict
 
 from memoryhub.core.errors import InvalidQueryError
 from memoryhub.firewall.clearance import Principal
+from memoryhub.firewall.cursors import create_cursor_codec
 from memoryhub.memories import clock, pagination
 from memoryhub.memories.filters import POINT_IN_TIME_PARAMS, MemoryFilterSet
 from memoryhub.memories.pagination import Page
@@ -19,8 +20,6 @@ from memoryhub.timetravel import history
 from memoryhub.timetravel.history import HistoryFilterSet
 
 TIME_TRAVEL_PARAMS = ("view", *pagination.PAGE_PARAMS)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 
 class StateFilterSet(MemoryFilterSet):
@@ -64,15 +63,22 @@ def query_at(params: QueryDict, *, principal: Principal, names: tuple[str, ...] 
         raise InvalidQueryError({"view": [f"must be one of {', '.join(VIEWS)}."]})
     if view == "list" and not any(params.get(name) for name in POINT_IN_TIME_PARAMS):
         raise InvalidQueryError({"as_of": ["is needed here, unless known_at is given."]}, "missing_parameter")
-    pinned_params, cursor, now = _pin_record_time(params)
-    filters = _FILTER_SETS[view](pinned_params, clearance=principal.clearance, extra_params=TIME_TRAVEL_PARAMS, now=now)
+    # The instant is encoded around the cursor of the list, which is valid for this instant only.
+    codec = create_cursor_codec(principal, "record time")
+    pinned_params, cursor, known_at = params.copy(), params.get("cursor", ""), None
+    if not params.get("known_at"):
+        known_at, cursor = codec.decode(cursor, datetime, str) if cursor else (clock.stable_record_time(), "")
+        pinned_params["known_at"] = known_at.isoformat()
+    filters = _FILTER_SETS[view](
+        pinned_params, clearance=principal.clearance, extra_params=TIME_TRAVEL_PARAMS, now=known_at
+    )
     list_view = history.list_page if isinstance(filters, HistoryFilterSet) else pagination.list_page
     page = list_view(
         filters, principal=principal, params={"limit": params.get("limit", ""), "cursor": cursor}, names=names
     )
     next_cursor = page.next_cursor
-    if next_cursor and not params.get("known_at"):
-        next_cursor = f"{_to_microseconds(filters.point_in_time.known_at)}~{next_cursor}"
+    if next_cursor and known_at:
+        next_cursor = codec.encode(known_at, next_cursor)
     return TimeTravelPage(
         page=Page(records=page.records, next_cursor=next_cursor),
         point_in_time=filters.point_in_time,
@@ -84,23 +90,3 @@ def count_erased(filters: MemoryFilterSet) -> int:
     """Number of memories erased since that `filters` might have matched; 0 with a filter on the status."""
     erased_ids: Any = filters.qs.filter(status="erased").values("memory_id").distinct()
     return 0 if "status" in filters.values else int(erased_ids.count())
-
-
-def _pin_record_time(params: QueryDict) -> tuple[QueryDict, str, datetime | None]:
-    """`params` with a fixed `known_at`, the inner cursor, and the now of the first page.
-
-    The instant precedes the inner cursor, which is signed for this instant.
-    """
-    pinned_params, cursor = params.copy(), params.get("cursor", "")
-    if params.get("known_at"):
-        return pinned_params, cursor, None
-    micros, _, inner_cursor = cursor.partition("~")
-    if cursor and not (inner_cursor and micros.isascii() and micros.isdecimal() and len(micros) < 18):
-        raise pagination.invalid_cursor()
-    known_at = _EPOCH + int(micros) * _MICROSECOND if cursor else clock.stable_record_time()
-    pinned_params["known_at"] = known_at.isoformat()
-    return pinned_params, inner_cursor, known_at
-
-
-def _to_microseconds(instant: datetime | None) -> int:
-    return (instant - _EPOCH) // _MICROSECOND if instant else 0

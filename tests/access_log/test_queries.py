@@ -2,6 +2,7 @@
 
 import uuid
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from memoryhub.access_log import audit_queries
 from memoryhub.access_log.audit_queries import AuditPage
 from memoryhub.audit.actions import READ_ACTIONS
 from memoryhub.audit.models import AuditEntry
+from memoryhub.core.errors import InvalidQueryError
 from memoryhub.firewall import rls
 from memoryhub.firewall.clearance import Clearance, Principal, unrestricted_clearance
 from memoryhub.memories.models import Memory
@@ -262,12 +264,25 @@ def test_hidden_entries_move_neither_pages_nor_cursors():
     assert audit_queries.list_principal_reads("user:bob", LOW, limit=2) == before
 
 
-@pytest.mark.parametrize(
-    "cursor", ["x", "1", "-1", "1-", "-", "1-x", "9" * 18 + "-1", "1-" + "9" * 18, "1-1-1", "\u0661-1", " 1-1"]
-)
-def test_a_bad_cursor_is_refused(cursor):
-    with pytest.raises(audit_queries.InvalidCursorError):
-        audit_queries.list_entries(LOW, cursor=cursor)
+def test_a_cursor_is_good_for_its_viewer_and_its_list_alone():
+    memory = make_memory()
+    for minute in range(3):
+        append_read(memory, minutes=minute)
+    cursor = audit_queries.list_principal_reads("user:bob", LOW, limit=1).next_cursor
+    assert cursor
+    assert audit_queries.list_principal_reads("user:bob", LOW, cursor=cursor).entries
+
+    for refused_query in (
+        partial(audit_queries.list_principal_reads, "user:bob", HIGH),
+        partial(audit_queries.list_principal_reads, "user:ada", LOW),
+        partial(audit_queries.list_entries, LOW),
+        partial(audit_queries.list_memory_reads, memory.memory_id, LOW),
+        partial(audit_queries.list_memory_reads, uuid.uuid4(), LOW),
+    ):
+        with pytest.raises(InvalidQueryError, match="cursor"):
+            refused_query(cursor=cursor)
+    with pytest.raises(InvalidQueryError, match="cursor"):
+        audit_queries.list_principal_reads("user:bob", LOW, cursor="1772366400000000-2")
 
 
 def test_an_entry_shows_neither_its_number_nor_its_hash():

@@ -9,7 +9,8 @@ from tests.mutation.writes import write_mutants
 CLEARANCE_TYPES = "memoryhub/firewall/clearance.py"
 FIREWALL_QUERYSETS = "memoryhub/firewall/querysets.py"
 RLS = "memoryhub/firewall/rls.py"
-SIGNERS = "memoryhub/firewall/cursors.py"
+CURSOR_BINDING = "memoryhub/firewall/cursors.py"
+CURSOR_CODEC = "memoryhub/core/cursors.py"
 MEMORY_RLS_MIGRATION = "memoryhub/memories/migrations/0004_row_level_security.py"
 CLEARANCE_SETTINGS_MIGRATION = "memoryhub/firewall/migrations/0002_clearance_settings.py"
 SQL_FUNCTIONS_MIGRATION = "memoryhub/memories/migrations/0001_sql_functions.py"
@@ -153,7 +154,7 @@ def _clearance_rule_mutants() -> list[Mutant]:
         Mutant("quarantine: a status that everybody knows", FILTERS, "if status != QUARANTINED or clearance.sees_quarantined", "if True", (QUARANTINE_TESTS,)),
         Mutant("quarantine: seen by who only reads", CLEARANCE_TYPES, "sees_quarantined=self.has_scope(Scope.CURATE)", "sees_quarantined=self.has_scope(Scope.READ)", (QUARANTINE_TESTS,)),
         Mutant("quarantine: seen through view-as", "memoryhub/firewall/view_as.py", "(Scope.READ, Scope.CURATE, ", "(Scope.READ, ", (QUARANTINE_TESTS,)),
-        Mutant("quarantine: cursors of before are used with other scopes", SIGNERS, "        clearance.sees_quarantined,\n", "", (QUARANTINE_TESTS,)),
+        Mutant("quarantine: cursors of before are used with other scopes", CURSOR_BINDING, "            clearance.sees_quarantined,\n", "", (QUARANTINE_TESTS,)),
         covered_mutant("tiers", "conditions = {\"tiers__contained_by\": clearance.visible_tiers()}", "conditions = {\"tiers__isnull\": False}"),
         covered_mutant("blocked labels", "conditions[\"blocked_labels__contains\"] = sorted(normalize_labels(clearance.blocked_labels))", "pass"),
         covered_mutant("required labels", "conditions[\"required_labels__contains\"] = sorted(normalize_labels(clearance.required_labels))", "pass"),
@@ -275,13 +276,13 @@ def _access_mutants() -> list[Mutant]:
     )
     invalid_key_test = f"{AUTHENTICATION_TESTS}::test_a_key_that_is_none_or_none_any_more_opens_nothing"
     return [
-        Mutant("cursor: anybody's", SIGNERS, "        principal.name,\n", "", (same_list,)),
-        Mutant("cursor: of any tier", SIGNERS, "        clearance.max_tier,\n", "", (lowered_cursor_test,)),
-        Mutant("cursor: of any blocked labels", SIGNERS, "        sorted(clearance.blocked_labels),\n", "", (lowered_cursor_test,)),
-        Mutant("cursor: of any required labels", SIGNERS, "        sorted(clearance.required_labels),\n", "", (lowered_cursor_test,)),
-        Mutant("cursor: of any namespaces", SIGNERS, "        None if clearance.namespaces is None else sorted(clearance.namespaces),\n", "", (lowered_cursor_test,)),
+        Mutant("cursor: anybody's", CURSOR_BINDING, "            principal.name,\n", "", (same_list,)),
+        Mutant("cursor: of any tier", CURSOR_BINDING, "            clearance.max_tier,\n", "", (lowered_cursor_test,)),
+        Mutant("cursor: of any blocked labels", CURSOR_BINDING, "            sorted(clearance.blocked_labels),\n", "", (lowered_cursor_test,)),
+        Mutant("cursor: of any required labels", CURSOR_BINDING, "            sorted(clearance.required_labels),\n", "", (lowered_cursor_test,)),
+        Mutant("cursor: of any namespaces", CURSOR_BINDING, "            None if clearance.namespaces is None else sorted(clearance.namespaces),\n", "", (lowered_cursor_test,)),
         Mutant("cursor: of any filters", PAGES, ", sorted(filters.active_filters))", ")", (same_list,)),
-        Mutant("cursor: anybody can make one", PAGES, "signer.unsign(cursor)", 'cursor.rpartition(".")[0]', (same_list,)),
+        Mutant("cursor: anybody can make one", CURSOR_CODEC, "self._signer.unsign(cursor)", 'cursor.rpartition(".")[0]', (same_list,)),
         Mutant("scopes: every principal has all", PERMISSIONS, "principal.require_scopes(view.scopes[method])", "pass", (AUTHORIZATION_TEST,)),
         Mutant("keys: revoked ones open", AUTHENTICATION, "if key.revoked_at is not None:", "if False:", (invalid_key_test,)),
         Mutant("keys: expired ones open", AUTHENTICATION, "if key.expiry is not None and key.expiry <= timezone.now():", "if False:", (invalid_key_test,)),
@@ -382,7 +383,7 @@ def _time_travel_mutants() -> list[Mutant]:
         point_in_time_mutant("resolve: what is still to come", "min(as_of, now or clock.database_now())", "as_of"),
         Mutant("records: when a version will end", RECORDS, 'record["superseded_at"] = None', "pass", (record_time,)),
         query_mutant("all rows", "pinned_params, clearance=principal.clearance, extra_params=TIME_TRAVEL_PARAMS", f"pinned_params, clearance={UNRESTRICTED_CLEARANCE}, extra_params=TIME_TRAVEL_PARAMS", QUERY_FILTER_TEST),
-        query_mutant("pages of now", "return pinned_params, inner_cursor", "pinned_params[\"known_at\"] = clock.stable_record_time().isoformat()\n    return pinned_params, inner_cursor", record_time),
+        query_mutant("pages of now", "pinned_params[\"known_at\"] = known_at.isoformat()", "pinned_params[\"known_at\"] = clock.stable_record_time().isoformat()", record_time),
         query_mutant("what was erased is not counted", 'filters.qs.filter(status="erased")', 'filters.qs.filter(status="retired")', record_time),
         clock_mutant("a reported instant comes again", "greatest(last_instant, record_time_watermark()) + interval '1 microsecond'", "last_instant + interval '1 microsecond'"),
         clock_mutant("the next instant is computed before the lock is taken", "    last_instant timestamptz := record_time_lock();\n    next_instant timestamptz;\nBEGIN\n    next_instant := greatest(\n        clock_timestamp(), greatest(last_instant, record_time_watermark()) + interval '1 microsecond'\n    );", "    next_instant timestamptz := greatest(clock_timestamp(), record_time_watermark() + interval '1 microsecond');\n    last_instant timestamptz := record_time_lock();\nBEGIN\n    next_instant := greatest(next_instant, last_instant + interval '1 microsecond');"),

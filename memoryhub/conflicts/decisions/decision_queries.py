@@ -1,17 +1,14 @@
 """Queries for decisions as a reader may see them: pages, one by its id, those about keys, and all for an export."""
 
-import base64
-import struct
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import reduce
 from operator import or_
 from typing import Any
 from uuid import UUID
 
 from django import forms
-from django.core.signing import BadSignature
 from django.db.models import BooleanField, F, Func, Q, Value
 from django.http import QueryDict
 
@@ -22,7 +19,7 @@ from memoryhub.conflicts.policies import policies
 from memoryhub.core.errors import InvalidQueryError
 from memoryhub.firewall import rls
 from memoryhub.firewall.clearance import Clearance, Principal
-from memoryhub.firewall.cursors import create_cursor_signer
+from memoryhub.firewall.cursors import create_cursor_codec
 from memoryhub.memories import clock
 from memoryhub.memories.filters import (
     InstantField,
@@ -33,16 +30,13 @@ from memoryhub.memories.filters import (
     text_field_options,
 )
 from memoryhub.memories.models import NAME_LENGTH, Memory
-from memoryhub.memories.pagination import MAX_LIMIT, invalid_cursor, parse_limit
+from memoryhub.memories.pagination import MAX_LIMIT, parse_limit
 from memoryhub.memories.querysets import HoldsSecret
 
 PAGE_PARAMS = ("limit", "cursor")
 MAX_TEXT_LENGTH = 300
 HIDDEN_REASON = "Decided automatically."
 """The reason shown to a reader who may not see the policy that made the decision."""
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-_CURSOR_STRUCT = struct.Struct(">q16s")
 Keyset = tuple[datetime, UUID]
 """(decided_at, decision_id): the order of every list of decisions, the newest first."""
 
@@ -137,12 +131,13 @@ def list_page(params: QueryDict, *, principal: Principal) -> DecisionPage:
     """The page of decisions given by `params`, the newest first. Raises InvalidQueryError."""
     decisions = _filter_decisions(params, principal.clearance, PAGE_PARAMS)
     limit = parse_limit(params.get("limit", ""))
-    signer = create_cursor_signer(principal, "decisions", [params.get(name) for name in FILTERS])
+    codec = create_cursor_codec(principal, "decisions", [params.get(name) for name in FILTERS])
     cursor = params.get("cursor", "")
+    keyset: Any = codec.decode(cursor, datetime, UUID) if cursor else None
     with rls.as_reader(principal.clearance):
-        rows = _newest_rows(decisions, _decode_cursor(signer.unsign, cursor) if cursor else None, limit + 1)
+        rows = _newest_rows(decisions, keyset, limit + 1)
         records = to_records(rows[:limit], principal.clearance)
-    next_cursor = signer.sign(_encode_cursor(records[-1])) if len(rows) > limit else None
+    next_cursor = codec.encode(records[-1].decided_at, records[-1].decision_id) if len(rows) > limit else None
     return DecisionPage(decisions=records, next_cursor=next_cursor)
 
 
@@ -273,16 +268,3 @@ def to_records(rows: Iterable[Decision], clearance: Clearance) -> list[DecisionR
         )
         for row in decisions
     ]
-
-
-def _encode_cursor(record: DecisionRecord) -> str:
-    payload = _CURSOR_STRUCT.pack((record.decided_at - _EPOCH) // _MICROSECOND, record.decision_id.bytes)
-    return base64.urlsafe_b64encode(payload).decode()
-
-
-def _decode_cursor(unsign: Any, cursor: str) -> Keyset:
-    try:
-        micros, decision_id = _CURSOR_STRUCT.unpack(base64.urlsafe_b64decode(unsign(cursor)))
-    except (BadSignature, ValueError, struct.error):
-        raise invalid_cursor() from None
-    return _EPOCH + micros * _MICROSECOND, UUID(bytes=decision_id)

@@ -8,13 +8,12 @@ A group is open until a decision in force accepts all contents of its members; e
 losing memories were retired has one value left and is no conflict any more: it is listed as decided.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
 from typing import Any
 
-from django.core.signing import BadSignature
 from django.db.models import F, Q, Value
 from django.http import QueryDict
 
@@ -27,9 +26,9 @@ from memoryhub.conflicts.groups.group_queries import MAX_LISTED_MEMORIES, GroupQ
 from memoryhub.conflicts.models import Decision
 from memoryhub.core.errors import InvalidQueryError
 from memoryhub.firewall.clearance import ACTOR_TYPES, Clearance, Principal
-from memoryhub.firewall.cursors import create_cursor_signer
+from memoryhub.firewall.cursors import create_cursor_codec
 from memoryhub.memories.filters import InstantFilter, PointInTimeFilterSet, choice_filter, search_filter, text_filter
-from memoryhub.memories.pagination import invalid_cursor, parse_limit, parse_positive_int
+from memoryhub.memories.pagination import parse_limit, parse_positive_int
 from memoryhub.memories.querysets import HoldsSecret, MemoryQuerySet, TextContains
 
 __all__ = [
@@ -42,6 +41,7 @@ __all__ = [
     "GroupPage",
     "ValueSupport",
     "get_group",
+    "list_after",
     "list_page",
 ]  # fmt: skip
 
@@ -204,8 +204,16 @@ def list_page(filters: GroupFilterSet, *, principal: Principal, params: Mapping[
     language model it may hold fewer, too.
     """
     limit = parse_limit(params.get("limit", ""))
-    signer = create_cursor_signer(principal, "conflicts", filters.cursor_binding)
-    after_key = _decode_cursor(signer.unsign, params["cursor"]) if params.get("cursor") else None
+    codec = create_cursor_codec(principal, "conflicts", filters.cursor_binding)
+    # A key with a secret is encrypted in the cursor, as it is in the id of its group.
+    after_key = group_keys.decode_key(*codec.decode(params["cursor"], str)) if params.get("cursor") else None
+    page_groups, last_key = list_after(filters, after_key, limit)
+    next_cursor = None if last_key is None else codec.encode(group_keys.encode_key(last_key))
+    return GroupPage(groups=page_groups, next_cursor=next_cursor)
+
+
+def list_after(filters: GroupFilterSet, after_key: GroupKey | None, limit: int) -> tuple[list[Group], GroupKey | None]:
+    """The groups of a page, and the key after which the next page starts; None if there is no next page."""
     group_query = GroupQuery(filters=filters, key_columns=filters.key_columns)
     conflict_class = filters.values.get("class")
     summaries, last_key = (
@@ -213,10 +221,7 @@ def list_page(filters: GroupFilterSet, *, principal: Principal, params: Mapping[
         if conflict_class
         else _next_summaries(group_query, after_key, limit)
     )
-    next_cursor = None if last_key is None else signer.sign(group_keys.encode_key(last_key))
-    return GroupPage(
-        groups=_load_groups(group_query, summaries, MAX_LISTED_MEMORIES, with_embeddings=False), next_cursor=next_cursor
-    )
+    return _load_groups(group_query, summaries, MAX_LISTED_MEMORIES, with_embeddings=False), last_key
 
 
 def get_group(filters: GroupFilterSet, group_id: str) -> Group | None:
@@ -287,10 +292,3 @@ def _load_groups(
             summaries, group_query.load_values(summaries, max_memories, with_embeddings=with_embeddings), strict=True
         )
     ]
-
-
-def _decode_cursor(unsign: Callable[[str], str], cursor: str) -> GroupKey:
-    try:
-        return group_keys.decode_key(unsign(cursor))
-    except (BadSignature, ValueError):
-        raise invalid_cursor() from None

@@ -4,7 +4,6 @@ Groups are evaluated in the order of their keys, some hundreds per query. Of the
 rules need are read.
 """
 
-import base64
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,25 +12,22 @@ from functools import cached_property
 from typing import Any
 from uuid import UUID
 
-import orjson
-from django.core.signing import BadSignature, Signer
 from django.db.models import BooleanField, Func, Value
 
 from memoryhub.conflicts import comparison
 from memoryhub.conflicts.decisions import claims
 from memoryhub.conflicts.detector import compare
 from memoryhub.conflicts.groups import class_cache
-from memoryhub.conflicts.groups.group_keys import KEY_COLUMNS, GroupKey, compute_evidence
+from memoryhub.conflicts.groups.group_keys import KEY_COLUMNS, GroupKey, compute_evidence, decode_key, encode_key
 from memoryhub.conflicts.groups.group_queries import LateralColumn
 from memoryhub.conflicts.models import Decision, GroupClassCache, Policy
 from memoryhub.conflicts.policies import policies, rules
 from memoryhub.conflicts.policies.rules import Assertion, CandidateValue, Rule
 from memoryhub.firewall import rls
 from memoryhub.firewall.clearance import Clearance, Principal
-from memoryhub.firewall.cursors import create_cursor_signer
+from memoryhub.firewall.cursors import create_cursor_codec
 from memoryhub.memories import clock
 from memoryhub.memories.models import Memory
-from memoryhub.memories.pagination import invalid_cursor
 from memoryhub.memories.querysets import MemoryQuerySet, compile_sql, fetch_dicts
 
 BATCH_SIZE = 500
@@ -95,6 +91,25 @@ class EvaluationTotals:
     @property
     def skipped_count(self) -> int:
         return sum(self.skipped_by_reason.values())
+
+    @property
+    def counts(self) -> list[int]:
+        """All counts in a fixed order: what a cursor carries on to the next page."""
+        return [
+            self.groups_seen,
+            *(self.decided_by_rule.get(rule, 0) for rule in rules.RULES),
+            *(self.skipped_by_reason.get(reason, 0) for reason in SKIP_REASONS),
+        ]
+
+    @classmethod
+    def from_counts(cls, groups_seen: int, *counts: int) -> "EvaluationTotals":
+        decided_by_rule = zip(rules.RULES, counts[: len(rules.RULES)], strict=True)
+        skipped_by_reason = zip(SKIP_REASONS, counts[len(rules.RULES) :], strict=True)
+        return cls(
+            groups_seen=groups_seen,
+            decided_by_rule={rule: count for rule, count in decided_by_rule if count},
+            skipped_by_reason={reason: count for reason, count in skipped_by_reason if count},
+        )
 
     def plus(self, evaluations: Sequence[GroupEvaluation]) -> "EvaluationTotals":
         decided_by_rule, skipped_by_reason = Counter(self.decided_by_rule), Counter(self.skipped_by_reason)
@@ -192,11 +207,14 @@ def list_page(policy: Policy, *, principal: Principal, limit: int, cursor: str =
 
     Raises InvalidQueryError for a cursor that does not belong to this version of the policy.
     """
-    signer = create_cursor_signer(principal, "dry run", str(policy.policy_id), policy.version)
-    after_key, totals = _decode_cursor(cursor, signer) if cursor else (None, EvaluationTotals())
+    codec = create_cursor_codec(principal, "dry run", policy.policy_id, policy.version)
+    after_key, totals = None, EvaluationTotals()
+    if cursor:
+        encoded_key, *counts = codec.decode(cursor, str, *(int for _ in totals.counts))
+        after_key, totals = decode_key(encoded_key), EvaluationTotals.from_counts(*counts)
     batch = evaluate_batch(policy, principal=principal, after_key=after_key, limit=limit)
     totals = totals.plus(batch.evaluations)
-    next_cursor = None if batch.last_key is None else _encode_cursor(batch.last_key, totals, signer)
+    next_cursor = None if batch.last_key is None else codec.encode(encode_key(batch.last_key), *totals.counts)
     return EvaluationPage(evaluations=batch.evaluations, totals=totals, next_cursor=next_cursor)
 
 
@@ -434,23 +452,6 @@ def _load_accepted_values(keys: Sequence[GroupKey], clearance: Clearance) -> Map
     for *key, accepted_hashes in decisions.values_list(*_LISTED_KEY_COLUMNS, "accepted_hashes"):
         values_by_key[tuple(key)].append(set(map(bytes, accepted_hashes)))
     return values_by_key
-
-
-def _encode_cursor(key: GroupKey, totals: EvaluationTotals, signer: Signer) -> str:
-    payload = orjson.dumps([key, totals.groups_seen, totals.decided_by_rule, totals.skipped_by_reason])
-    return signer.sign(base64.urlsafe_b64encode(payload).decode())
-
-
-def _decode_cursor(cursor: str, signer: Signer) -> tuple[GroupKey, EvaluationTotals]:
-    try:
-        key, groups_seen, decided_by_rule, skipped_by_reason = orjson.loads(
-            base64.urlsafe_b64decode(signer.unsign(cursor))
-        )
-    except (BadSignature, ValueError):
-        raise invalid_cursor() from None
-    return tuple(key), EvaluationTotals(
-        groups_seen=groups_seen, decided_by_rule=decided_by_rule, skipped_by_reason=skipped_by_reason
-    )
 
 
 # The rows come in the order of keys, so PostgreSQL stops at the last group of the batch.

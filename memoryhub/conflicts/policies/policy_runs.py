@@ -4,15 +4,12 @@ The decisions of a step and the progress of the run are committed together, so a
 Another run meets the same groups and decides nothing twice, because a decided group is no longer open.
 """
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-import orjson
-from django.core.signing import BadSignature, Signer
 from django.db.models import Q, QuerySet
 from django.http import QueryDict
 from django.utils import timezone
@@ -26,11 +23,11 @@ from memoryhub.conflicts.policies.policy_evaluation import GroupEvaluation
 from memoryhub.firewall import audit_events, rls
 from memoryhub.firewall.clearance import Clearance, Principal, Scope
 from memoryhub.firewall.clearance_snapshot import snapshot_clearance, to_snapshot_columns
-from memoryhub.firewall.cursors import create_cursor_signer
+from memoryhub.firewall.cursors import create_cursor_codec
 from memoryhub.firewall.querysets import snapshot_covered_q
 from memoryhub.memories import clock
 from memoryhub.memories.filters import reject_unknown_params
-from memoryhub.memories.pagination import invalid_cursor, parse_limit
+from memoryhub.memories.pagination import parse_limit
 from memoryhub.memories.writes.envelope import OperationRejectedError
 from memoryhub.memories.writes.write import write_transaction
 
@@ -179,14 +176,14 @@ def list_for_policy(policy_id: UUID, principal: Principal, limit: int = 20) -> l
 def list_page(params: QueryDict, *, principal: Principal) -> RunPage:
     """The page of runs given by `limit` and `cursor`, the newest first. Raises InvalidQueryError."""
     reject_unknown_params(params, frozenset(PAGE_PARAMS))
-    limit, signer = parse_limit(params.get("limit", "")), create_cursor_signer(principal, "policy runs")
+    limit, codec = parse_limit(params.get("limit", "")), create_cursor_codec(principal, "policy runs")
     visible_runs = _visible_runs(principal)
     if cursor := params.get("cursor"):
-        started_at, run_id = _decode_cursor(cursor, signer)
+        started_at, run_id = codec.decode(cursor, datetime, UUID)
         visible_runs = visible_runs.filter(Q(started_at__lt=started_at) | Q(started_at=started_at, run_id__lt=run_id))
     runs = list(visible_runs[: limit + 1])
-    last_run = runs[limit - 1] if len(runs) > limit else None
-    return RunPage(runs=runs[:limit], next_cursor=_encode_cursor(last_run, signer) if last_run else None)
+    next_cursor = codec.encode(runs[limit - 1].started_at, runs[limit - 1].run_id) if len(runs) > limit else None
+    return RunPage(runs=runs[:limit], next_cursor=next_cursor)
 
 
 def can_advance(run: PolicyRun, principal: Principal) -> bool:
@@ -278,16 +275,3 @@ def _list_in_force(run: PolicyRun, clearance: Clearance, limit: int) -> dict[UUI
             Decision.objects.visible_to(clearance).in_force().filter(run_id=run.run_id, id__gt=run.undo_cursor or 0)
         )
         return dict(decisions.order_by("id").values_list("decision_id", "id")[:limit])
-
-
-def _encode_cursor(run: PolicyRun, signer: Signer) -> str:
-    payload = orjson.dumps([run.started_at.isoformat(), str(run.run_id)])
-    return signer.sign(base64.urlsafe_b64encode(payload).decode())
-
-
-def _decode_cursor(cursor: str, signer: Signer) -> tuple[datetime, UUID]:
-    try:
-        started_at, run_id = orjson.loads(base64.urlsafe_b64decode(signer.unsign(cursor)))
-    except (BadSignature, ValueError):
-        raise invalid_cursor() from None
-    return datetime.fromisoformat(started_at), UUID(run_id)

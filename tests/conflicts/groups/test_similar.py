@@ -113,7 +113,7 @@ def test_the_way_leads_through_all_groups_of_a_class_and_ends() -> None:
     visited_ids, key = [], None
 
     with rls.as_reader(SUE.clearance):
-        while (next_id := find_next_group_id(filters, key, principal=SUE)) is not None:
+        while (next_id := find_next_group_id(filters, key)) is not None:
             visited_ids.append(next_id)
             key = ("abc"[len(visited_ids) - 1], "city")
 
