@@ -1,9 +1,10 @@
 """The one FilterSet that turns a query string into a queryset, for the API and the inspector alike."""
 
 from collections.abc import Callable, Iterable, Mapping
+from copy import copy
 from datetime import UTC, date, datetime, time
 from functools import cache, cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import django_filters
 from django import forms
@@ -167,15 +168,28 @@ def parse_params(data: QueryDict, fields: Mapping[str, forms.Field]) -> dict[str
     return values
 
 
-class InstantFilter(django_filters.Filter):
+class _Filter(django_filters.Filter):
+    """A filter that is cheap to copy: a FilterSet deep-copies its filters for every request.
+
+    A full deep copy of the options and validators, which never change, took a quarter of the time of a short answer.
+    """
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> Self:
+        copied_filter = copy(self)
+        # Bind the method again, because django-filter binds it to the filter that it was set on.
+        copied_filter.method = self.method
+        return copied_filter
+
+
+class InstantFilter(_Filter):
     field_class = InstantField
 
 
-class LabelFilter(django_filters.Filter):
+class LabelFilter(_Filter):
     field_class = TextListField
 
 
-class _ExactFilter(django_filters.Filter):
+class _ExactFilter(_Filter):
     """Match rows whose column equals the value: an empty value matches empty columns, None matches all rows."""
 
     def filter(self, queryset: QuerySet[Any], value: str | None) -> QuerySet[Any]:
