@@ -78,7 +78,7 @@ UNDOCUMENTED_ROUTES = {"api:schema", "docs", "api:^(?P<rest>.*)$", "health"}
 NON_API_ROUTES = {"docs", "ready", "health"}
 # Those that take something that can be generated; the total is for all of them, with good input and with bad.
 FUZZED_ROUTES = [route for route in DOCUMENTED_ROUTES if route[1] not in ("/api/status", "/ready")]
-MAX_EXAMPLES = (10_000 if SOAK else 1_000) // (2 * len(FUZZED_ROUTES)) + 1
+MAX_EXAMPLES = (10_000 if SOAK else 600) // (2 * len(FUZZED_ROUTES)) + 1
 
 load_all_checks()
 CONFORMANCE_CHECKS: list[Any] = CHECKS.get_by_names(
@@ -332,6 +332,9 @@ def test_the_api_keeps_to_its_document_whatever_it_is_sent(schema, key, method, 
     )
     @given(case=schema[path][method].as_strategy(generation_mode=mode))
     def assert_conforms(case: schemathesis.Case[Any]) -> None:
+        if path == "/api/timetravel" and not {"as_of", "known_at"} & case.query.keys():
+            # OpenAPI has no words for "one of these two parameters", so most generated queries have neither.
+            case.query["as_of"] = "2026-03-01"
         response = case.call(headers={"Authorization": f"Bearer {key}", "Host": "localhost"})
         statuses.add(response.status_code)
         case.validate_response(response, checks=CONFORMANCE_CHECKS)
