@@ -356,10 +356,10 @@ class TestStatus:
     def test_a_group_that_was_put_off_is_open_again_when_the_time_has_come(self):
         memory = make_value("Paris")
         make_value("Berlin")
-        resolve_group(outcome="defer", deferred_until=(clock.database_now() + timedelta(seconds=0.5)).isoformat())
+        resolve_group(outcome="defer", deferred_until=(clock.database_now() + timedelta(seconds=2)).isoformat())
         assert (is_disputed(memory), group_statuses()) == (False, ["decided"])
 
-        execute("SELECT pg_sleep(0.6)")
+        execute("SELECT pg_sleep(2.1)")
         assert (is_disputed(memory), group_statuses()) == (True, ["open"])
 
     def test_a_value_that_comes_again_is_no_new_one(self):
