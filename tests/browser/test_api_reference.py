@@ -14,7 +14,8 @@ pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 OpenPage = Callable[..., Page]
 WIDTHS = (320, 360, 700, 1280, 1920)
 # The top, the list of what there is, and every tenth operation, which look like all the others.
-CONTRAST_SAMPLE = ".topbar, aside, nav, .operation:nth-of-type(10n + 1)"
+PAGE_SAMPLE = ".topbar, aside, nav, .operation:nth-of-type(10n + 1)"
+UNFOLD_ALL = "for (const fold of document.querySelectorAll('details.fold')) fold.open = true"
 FITS_WIDTH = "document.documentElement.scrollWidth <= innerWidth"
 
 
@@ -25,7 +26,7 @@ def view(open_page: OpenPage, theme: str, width: int, user: User | None = None) 
 def test_axe_finds_nothing_folded_or_in_the_menu(open_page: OpenPage, transactional_db: None) -> None:
     page = view(open_page, "dark", 1280)
     page.goto("/api/docs")
-    violations = find_violations(page, contrast_within=CONTRAST_SAMPLE)
+    violations = find_violations(page, contrast_within=PAGE_SAMPLE)
     page.goto("/api/docs#memories_write")
     page.locator(".topbar__side .menu > summary").click()
 
@@ -35,9 +36,10 @@ def test_axe_finds_nothing_folded_or_in_the_menu(open_page: OpenPage, transactio
 def test_axe_finds_nothing_unfolded(open_page: OpenPage, transactional_db: None) -> None:
     page = view(open_page, "light", 320)
     page.goto("/api/docs")
-    page.evaluate("for (const fold of document.querySelectorAll('details.fold')) fold.open = true")
+    page.evaluate(UNFOLD_ALL)
 
-    assert find_violations(page, contrast_within=CONTRAST_SAMPLE) == []
+    # Outside soak axe sees a part of this long page, in which all operations look alike.
+    assert find_violations(page, within="" if SOAK else PAGE_SAMPLE) == []
 
 
 @each_theme_width
@@ -54,8 +56,11 @@ def test_everything_fits_and_nothing_is_blocked(open_page: OpenPage, transaction
     page.goto("/api/docs")
     expect(page.locator(".operation").first).to_be_visible()
     too_wide = _overflowing_widths(page)
-    for summary in page.locator("details.fold:not(details details) > summary").all():
-        summary.click()
+    closed_folds = page.locator("details.fold:not([open])")
+    closed_count = closed_folds.count()
+    page.locator("details.fold:not([open]):not(details details) > summary").first.click()
+    expect(closed_folds).to_have_count(closed_count - 1)
+    page.evaluate(UNFOLD_ALL)
 
     assert too_wide + _overflowing_widths(page) == []
 
