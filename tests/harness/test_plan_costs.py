@@ -60,7 +60,7 @@ class RouteQuery:
 
 
 def route_queries() -> Iterator[RouteQuery]:
-    """Every filter alone at every route; every third pair of filters at the list, in soak every pair of values there."""
+    """Every filter alone at every route; every third pair of filters at the list, in soak every pair."""
     for route in ROUTES:
         values = filter_values(route.filter_set, VISIBLE)
         # Pages and commands run the queries of the API: there one point in time and a value that no row has are enough.
