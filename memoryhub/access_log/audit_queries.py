@@ -20,8 +20,8 @@ from memoryhub.audit.models import AuditEntry
 from memoryhub.core.cursors import CursorCodec
 from memoryhub.firewall import rls
 from memoryhub.firewall.clearance import Clearance, Principal
+from memoryhub.firewall.clearance_snapshot import snapshot_covered_q
 from memoryhub.firewall.cursors import create_cursor_codec
-from memoryhub.firewall.querysets import snapshot_covered_q
 from memoryhub.memories.models import Memory
 from memoryhub.memories.querysets import ID_INDEX_GUARD
 

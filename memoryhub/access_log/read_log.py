@@ -21,10 +21,10 @@ from django.http import HttpRequest
 from memoryhub.access_log.models import ReadCount
 from memoryhub.audit import log
 from memoryhub.audit.actions import AuditAction
+from memoryhub.audit.clearance_snapshot import ClearanceSnapshot
 from memoryhub.audit.models import AuditEntry
 from memoryhub.firewall.clearance import Principal, Scope, unrestricted_clearance
-from memoryhub.firewall.clearance_snapshot import snapshot_clearance, to_snapshot_columns
-from memoryhub.firewall.querysets import snapshot_covered_q
+from memoryhub.firewall.clearance_snapshot import snapshot_clearance, snapshot_covered_q
 
 BATCH_DELAY_SECONDS = 0.05
 """How long the first read of a batch waits for others, to share one commit."""
@@ -285,8 +285,8 @@ INSERT INTO read_counts (
 """
 
 
-def _serialize_snapshot(snapshot: log.ClearanceSnapshot) -> bytes:
-    return orjson.dumps(to_snapshot_columns(snapshot), option=orjson.OPT_SORT_KEYS)
+def _serialize_snapshot(snapshot: ClearanceSnapshot) -> bytes:
+    return orjson.dumps(snapshot.to_columns(), option=orjson.OPT_SORT_KEYS)
 
 
 def _truncate_to_minute(audit_event: log.AuditEvent) -> datetime:

@@ -18,26 +18,13 @@ from django.db import connection
 from django.db.transaction import TransactionManagementError
 
 from memoryhub.audit.actions import AuditAction
+from memoryhub.audit.clearance_snapshot import ClearanceSnapshot
 
 GENESIS_HASH = bytes(32)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 # PostgreSQL cannot store NUL or lone surrogates; they are replaced, so that no entry fails because of them.
 _UNSTORABLE_CHARACTERS = re.compile("[\0\ud800-\udfff]")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClearanceSnapshot:
-    """What an actor could see when it acted, with normalized labels.
-
-    A reader who may see less must not see the entry, because it was computed from what the actor saw. By default the
-    actor could see everything in `tiers`, so that no reader who sees less sees the entry.
-    """
-
-    tiers: Sequence[str]
-    blocked_labels: Sequence[str] = ()
-    required_labels: Sequence[str] = ()
-    namespaces: Sequence[str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,12 +106,7 @@ def _build_row(audit_event: AuditEvent, previous_head: ChainHead, occurred_at: d
         "memory_ids": [str(memory_id) for memory_id in audit_event.memory_ids],
         "details": _to_jsonb_safe(audit_event.details),
         "request_id": _to_jsonb_safe(audit_event.request_id),
-        "clearance_tiers": list(audit_event.clearance_snapshot.tiers),
-        "clearance_blocked_labels": list(audit_event.clearance_snapshot.blocked_labels),
-        "clearance_required_labels": list(audit_event.clearance_snapshot.required_labels),
-        "clearance_namespaces": None
-        if audit_event.clearance_snapshot.namespaces is None
-        else list(audit_event.clearance_snapshot.namespaces),
+        **audit_event.clearance_snapshot.to_columns(),
         "previous_hash": previous_head.hash.hex(),
     }
     return {**row, "hash": compute_entry_hash(row).hex()}

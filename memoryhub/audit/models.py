@@ -6,9 +6,31 @@ from django.db import models
 from django.db.models import Q
 
 from memoryhub.audit import triggers
+from memoryhub.audit.clearance_snapshot import ClearanceSnapshot
 
 
-class AuditEntry(models.Model):
+class ClearanceSnapshotMixin(models.Model):
+    """What the actor of a row could see. Only a clearance that covers it (`snapshot_covered_q`) sees the row."""
+
+    clearance_tiers = ArrayField(models.TextField())
+    clearance_blocked_labels = ArrayField(models.TextField(), default=list)
+    clearance_required_labels = ArrayField(models.TextField(), default=list)
+    clearance_namespaces = ArrayField(models.TextField(), null=True, help_text="NULL: every namespace.")
+
+    class Meta:
+        abstract = True
+
+    @property
+    def clearance_snapshot(self) -> ClearanceSnapshot:
+        return ClearanceSnapshot(
+            tiers=self.clearance_tiers,
+            blocked_labels=self.clearance_blocked_labels,
+            required_labels=self.clearance_required_labels,
+            namespaces=self.clearance_namespaces,
+        )
+
+
+class AuditEntry(ClearanceSnapshotMixin):
     """One action, or one response that was read, chained to the entry before it. An entry never holds content.
 
     `seq` counts all events of the hub. Like a memory's internal id it never leaves the process, except to the
@@ -26,10 +48,6 @@ class AuditEntry(models.Model):
     memory_ids = ArrayField(models.UUIDField(), default=list, help_text="The memories that were touched or returned.")
     details = models.JSONField(default=dict)
     request_id = models.TextField(default="")
-    clearance_tiers = ArrayField(models.TextField(), help_text="The tiers that the actor could see.")
-    clearance_blocked_labels = ArrayField(models.TextField(), default=list)
-    clearance_required_labels = ArrayField(models.TextField(), default=list)
-    clearance_namespaces = ArrayField(models.TextField(), null=True, help_text="NULL: every namespace.")
     previous_hash = models.BinaryField()
     hash = models.BinaryField(help_text="SHA-256 over all of the above in canonical form (audit.log).")
 

@@ -6,13 +6,13 @@ from typing import Any
 
 from django.db import connection
 
+from memoryhub.audit.clearance_snapshot import SNAPSHOT_COLUMNS
 from memoryhub.audit.log import ChainHead, compute_entry_hash
 
 BATCH_SIZE = 2_000
 _COLUMNS = (
     "seq", "occurred_at", "principal", "action", "route", "query", "memory_ids", "details", "request_id",
-    "clearance_tiers", "clearance_blocked_labels", "clearance_required_labels", "clearance_namespaces",
-    "previous_hash", "hash",
+    *SNAPSHOT_COLUMNS, "previous_hash", "hash",
 )  # fmt: skip
 Row = dict[str, Any]
 

@@ -5,6 +5,7 @@ from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import Q
 
+from memoryhub.audit.models import ClearanceSnapshotMixin
 from memoryhub.conflicts import triggers
 from memoryhub.conflicts.decisions.querysets import DecisionQuerySet
 from memoryhub.memories.models import NAME_LENGTH
@@ -118,26 +119,6 @@ class Claim(ConflictKeyMixin):
 
     def __str__(self) -> str:
         return f"{self.principal} until {self.expires_at:%H:%M}"
-
-
-class ClearanceSnapshotMixin(models.Model):
-    """What the maker of a row could see. Only a clearance that sees as much may see the row.
-
-    The condition in SQL is `firewall.querysets.snapshot_covered_q`.
-    """
-
-    clearance_tiers = ArrayField(models.TextField())
-    clearance_blocked_labels = ArrayField(models.TextField(), default=list)
-    clearance_required_labels = ArrayField(models.TextField(), default=list)
-    clearance_namespaces = ArrayField(models.TextField(), null=True, help_text="NULL: every namespace.")
-
-    class Meta:
-        abstract = True
-
-    @property
-    def clearance_snapshot(self) -> dict[str, list[str] | None]:
-        """The columns above, as `firewall.clearance_snapshot.to_snapshot_columns` returns them."""
-        return {field.name: getattr(self, field.name) for field in ClearanceSnapshotMixin._meta.local_fields}
 
 
 class Policy(ClearanceSnapshotMixin):

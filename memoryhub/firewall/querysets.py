@@ -1,7 +1,4 @@
-"""The firewall's rule in SQL, for every table with namespace, classification_tier, normalized_labels and status.
-
-And for rows with a clearance snapshot, such as audit entries.
-"""
+"""The firewall's rule in SQL, for every table with namespace, classification_tier, normalized_labels and status."""
 
 from django.db.models import Q
 
@@ -30,19 +27,3 @@ def visible_rows_q(clearance: Clearance) -> Q:
     if not clearance.sees_quarantined:
         condition &= ~Q(status=QUARANTINED)
     return condition
-
-
-def snapshot_covered_q(clearance: Clearance, relation_prefix: str = "") -> Q:
-    """Return the condition for rows whose actor could see no more than `clearance`: `Clearance.is_superset_of` in SQL.
-
-    `relation_prefix` is the path of a relation to the row with the clearance snapshot, such as `policy__`.
-    """
-    conditions = {"tiers__contained_by": clearance.visible_tiers()}
-    if clearance.blocked_labels:
-        conditions["blocked_labels__contains"] = sorted(normalize_labels(clearance.blocked_labels))
-    if clearance.required_labels:
-        conditions["required_labels__contains"] = sorted(normalize_labels(clearance.required_labels))
-    if clearance.namespaces is not None:
-        # NULL, which means every namespace, is contained in no list.
-        conditions["namespaces__contained_by"] = sorted(clearance.namespaces)
-    return Q(**{f"{relation_prefix}clearance_{name}": value for name, value in conditions.items()})

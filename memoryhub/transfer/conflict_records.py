@@ -16,13 +16,14 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic_core import PydanticCustomError
 
 from memoryhub.audit.actions import AuditAction
+from memoryhub.audit.clearance_snapshot import SNAPSHOT_COLUMNS
 from memoryhub.conflicts.decisions import decision_queries
 from memoryhub.conflicts.decisions.resolve import insert_decisions
 from memoryhub.conflicts.models import OUTCOMES, Decision, Policy, PolicyRun
 from memoryhub.conflicts.policies import policies
 from memoryhub.firewall import audit_events, rls
 from memoryhub.firewall.clearance import Clearance, Principal
-from memoryhub.firewall.querysets import snapshot_covered_q
+from memoryhub.firewall.clearance_snapshot import snapshot_covered_q
 from memoryhub.memories import clock
 from memoryhub.memories.models import Memory
 from memoryhub.memories.querysets import fetch_dicts
@@ -150,7 +151,6 @@ class DecisionLine(ExportItem):
 
 _LINE_TYPES: dict[str, type[ExportItem]] = {"policy": PolicyLine, "policy_run": PolicyRunLine, "decision": DecisionLine}
 _POLICY_FIELDS = ("name", "namespace", "collection", "classes", "rules", "is_enabled")
-_SNAPSHOT_FIELDS = ("clearance_tiers", "clearance_blocked_labels", "clearance_required_labels", "clearance_namespaces")
 _DECISION_FIELDS = (
     "decision_id", "decided_at", "outcome", "subject", "collection", "namespace", "memory_ids", "kept_ids",
     "retired_ids", "still_active_ids", "merged_id", "validity", "deferred_until", "evidence", "reason", "principal",
@@ -173,7 +173,7 @@ def iter_policy_lines(clearance: Clearance, known_at: datetime | None = None) ->
     policy_condition = Q() if known_at is None else Q(created_at__lte=known_at)
     visible_policies = Policy.objects.filter(policy_condition, policy_id__in=policies.visible_policy_ids(clearance))
     for policy in visible_policies.order_by("created_at", "id").iterator(BATCH_SIZE):
-        policy_fields = ("policy_id", "version", *_POLICY_FIELDS, "created_at", "principal", *_SNAPSHOT_FIELDS)
+        policy_fields = ("policy_id", "version", *_POLICY_FIELDS, "created_at", "principal", *SNAPSHOT_COLUMNS)
         yield {"type": "policy", **{name: getattr(policy, name) for name in policy_fields}}
     run_condition = Q() if known_at is None else Q(started_at__lte=known_at)
     runs = PolicyRun.objects.filter(
@@ -190,7 +190,7 @@ def iter_policy_lines(clearance: Clearance, known_at: datetime | None = None) ->
             "decisions_made",
             "groups_skipped",
             "decisions_undone",
-            *_SNAPSHOT_FIELDS,
+            *SNAPSHOT_COLUMNS,
         )
         policy_reference = {"policy_id": run.policy.policy_id, "policy_version": run.policy.version}
         yield {"type": "policy_run", **policy_reference, **{name: getattr(run, name) for name in run_fields}}

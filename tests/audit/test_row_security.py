@@ -14,8 +14,7 @@ from memoryhub.audit.models import AuditEntry
 from memoryhub.config import SUPERUSER_ROLE
 from memoryhub.firewall import rls
 from memoryhub.firewall.clearance import Clearance, unrestricted_clearance
-from memoryhub.firewall.clearance_snapshot import snapshot_clearance
-from memoryhub.firewall.querysets import snapshot_covered_q
+from memoryhub.firewall.clearance_snapshot import snapshot_clearance, snapshot_covered_q
 from tests.audit.event_factories import append_events, make_event
 from tests.harness.databases import database_dsn
 from tests.harness.strategies import clearance_strategy, example_settings, roll_back

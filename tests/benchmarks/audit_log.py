@@ -8,6 +8,7 @@ from django.db import connection, transaction
 
 from memoryhub.audit import log
 from memoryhub.audit.actions import AuditAction
+from memoryhub.audit.clearance_snapshot import ClearanceSnapshot
 from tests.benchmarks.store import Store
 
 WRITER_COUNT, ENTRIES_PER_WRITER = 16, 60
@@ -45,7 +46,7 @@ def _run_writer(writer_index: int, rate: int, start_time: float) -> list[float]:
     event = log.AuditEvent(
         principal=f"bench:{writer_index}",
         action=AuditAction.MEMORY_WRITE,
-        clearance_snapshot=log.ClearanceSnapshot(tiers=["public"]),
+        clearance_snapshot=ClearanceSnapshot(tiers=["public"]),
     )
     timings = []
     for turn in range(ENTRIES_PER_WRITER):

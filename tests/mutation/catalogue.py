@@ -8,6 +8,7 @@ from tests.mutation.writes import write_mutants
 
 CLEARANCE_TYPES = "memoryhub/firewall/clearance.py"
 FIREWALL_QUERYSETS = "memoryhub/firewall/querysets.py"
+CLEARANCE_SNAPSHOT = "memoryhub/firewall/clearance_snapshot.py"
 RLS = "memoryhub/firewall/rls.py"
 CURSOR_BINDING = "memoryhub/firewall/cursors.py"
 CURSOR_CODEC = "memoryhub/core/cursors.py"
@@ -103,7 +104,7 @@ def _clearance_rule_mutants() -> list[Mutant]:
         return Mutant(f"covers: {name}", CLEARANCE_TYPES, old, new, (AUDIT_RLS_TESTS,))
 
     def covered_mutant(name: str, old: str, new: str) -> Mutant:
-        return Mutant(f"covered_by: {name}", FIREWALL_QUERYSETS, old, new, (AUDIT_RLS_TESTS,))
+        return Mutant(f"covered_by: {name}", CLEARANCE_SNAPSHOT, old, new, (AUDIT_RLS_TESTS,))
 
     return [
         sql_mutant("visible: no namespaces", "condition &= Q(namespace__in=sorted(clearance.namespaces))", "pass"),
@@ -155,10 +156,10 @@ def _clearance_rule_mutants() -> list[Mutant]:
         Mutant("quarantine: seen by who only reads", CLEARANCE_TYPES, "sees_quarantined=self.has_scope(Scope.CURATE)", "sees_quarantined=self.has_scope(Scope.READ)", (QUARANTINE_TESTS,)),
         Mutant("quarantine: seen through view-as", "memoryhub/firewall/view_as.py", "(Scope.READ, Scope.CURATE, ", "(Scope.READ, ", (QUARANTINE_TESTS,)),
         Mutant("quarantine: cursors of before are used with other scopes", CURSOR_BINDING, "            clearance.sees_quarantined,\n", "", (QUARANTINE_TESTS,)),
-        covered_mutant("tiers", "conditions = {\"tiers__contained_by\": clearance.visible_tiers()}", "conditions = {\"tiers__isnull\": False}"),
-        covered_mutant("blocked labels", "conditions[\"blocked_labels__contains\"] = sorted(normalize_labels(clearance.blocked_labels))", "pass"),
-        covered_mutant("required labels", "conditions[\"required_labels__contains\"] = sorted(normalize_labels(clearance.required_labels))", "pass"),
-        covered_mutant("namespaces", "conditions[\"namespaces__contained_by\"] = sorted(clearance.namespaces)", "pass"),
+        covered_mutant("tiers", "conditions = {\"tiers__contained_by\": snapshot.tiers}", "conditions = {\"tiers__isnull\": False}"),
+        covered_mutant("blocked labels", "conditions[\"blocked_labels__contains\"] = snapshot.blocked_labels", "pass"),
+        covered_mutant("required labels", "conditions[\"required_labels__contains\"] = snapshot.required_labels", "pass"),
+        covered_mutant("namespaces", "conditions[\"namespaces__contained_by\"] = snapshot.namespaces", "pass"),
         python_mutant("widens: a lower tier does not", "is_lower_tier(after.classification_tier, before.classification_tier)", "False", CLASSIFY_TESTS),
         python_mutant("widens: a label less does not", "not normalize_labels(before.sensitivity_labels) <= normalize_labels(after.sensitivity_labels)", "False", CLASSIFY_TESTS),
         python_mutant("widens: a required label does not", "any(clearance.permits(after) and not clearance.permits(before) for clearance in clearances)", "False", CLASSIFY_TESTS),
@@ -488,7 +489,7 @@ def _conflict_mutants() -> list[Mutant]:
         policies_mutant("every curator writes them", CONFLICT_POLICIES, "principal.require_scopes(Scope.ADMIN)", "pass", "tests/conflicts/policies/test_policies.py"),
         policies_mutant("of namespaces that are hidden", CONFLICT_POLICIES, "if (\n        new_version.namespace is not None\n        and visible_namespaces is not None\n        and new_version.namespace not in visible_namespaces\n    ):", "if False:", "tests/conflicts/policies/test_policies.py"),
         policies_mutant("of those who see more", CONFLICT_POLICIES, "condition = snapshot_covered_q(clearance)", "condition = Q()", "tests/conflicts/policies/test_policies.py"),
-        policies_mutant("with the clearance of who changed them", CONFLICT_POLICIES, "previous.clearance_snapshot if previous else to_snapshot_columns(snapshot_clearance(principal.clearance))", "to_snapshot_columns(snapshot_clearance(principal.clearance))", "tests/conflicts/policies/test_policies.py"),
+        policies_mutant("with the clearance of who changed them", CONFLICT_POLICIES, "(previous.clearance_snapshot if previous else snapshot).to_columns()", "snapshot.to_columns()", "tests/conflicts/policies/test_policies.py"),
         policies_mutant("written into by who sees more", CONFLICT_POLICIES, "raise OperationRejectedError({\"\": [CLEARANCE_DIFFERS_MESSAGE]}, \"clearance_differs\")", "pass", "tests/conflicts/policies/test_policies.py"),
         policies_mutant("named by a decision to everybody", DECISION_QUERIES, "if row.policy_id in {None, *visible_policy_ids}\n                else _HIDDEN_POLICY", "", "tests/conflicts/policies/test_policies.py"),
         policies_mutant("decisions found by their hidden policy", DECISION_QUERIES, "condition &= policy_is_visible\n", "pass\n", "tests/conflicts/policies/test_policies.py"),

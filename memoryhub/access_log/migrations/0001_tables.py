@@ -23,7 +23,7 @@ class Migration(migrations.Migration):
                 ('clearance_blocked_labels', django.contrib.postgres.fields.ArrayField(base_field=models.TextField(), default=list, size=None)),
                 ('clearance_required_labels', django.contrib.postgres.fields.ArrayField(base_field=models.TextField(), default=list, size=None)),
                 ('clearance_namespaces', django.contrib.postgres.fields.ArrayField(base_field=models.TextField(), help_text='NULL: every namespace.', null=True, size=None)),
-                ('clearance_digest', models.BinaryField(help_text='Of the four above, which may be longer than an index takes.')),
+                ('clearance_digest', models.BinaryField(help_text='Of the snapshot, which may be longer than an index takes.')),
             ],
             options={
                 'db_table': 'read_counts',

@@ -40,7 +40,7 @@ class Migration(migrations.Migration):
                 ('memory_ids', django.contrib.postgres.fields.ArrayField(base_field=models.UUIDField(), default=list, help_text='The memories that were touched or returned.', size=None)),
                 ('details', models.JSONField(default=dict)),
                 ('request_id', models.TextField(default='')),
-                ('clearance_tiers', django.contrib.postgres.fields.ArrayField(base_field=models.TextField(), help_text='The tiers that the actor could see.', size=None)),
+                ('clearance_tiers', django.contrib.postgres.fields.ArrayField(base_field=models.TextField(), size=None)),
                 ('clearance_blocked_labels', django.contrib.postgres.fields.ArrayField(base_field=models.TextField(), default=list, size=None)),
                 ('clearance_required_labels', django.contrib.postgres.fields.ArrayField(base_field=models.TextField(), default=list, size=None)),
                 ('clearance_namespaces', django.contrib.postgres.fields.ArrayField(base_field=models.TextField(), help_text='NULL: every namespace.', null=True, size=None)),

@@ -23,8 +23,7 @@ from memoryhub.conflicts.models import Policy
 from memoryhub.conflicts.policies.rules import MAX_RULES, Rule
 from memoryhub.firewall import audit_events
 from memoryhub.firewall.clearance import Clearance, Principal, Scope
-from memoryhub.firewall.clearance_snapshot import snapshot_clearance, to_snapshot_columns
-from memoryhub.firewall.querysets import snapshot_covered_q
+from memoryhub.firewall.clearance_snapshot import snapshot_clearance, snapshot_covered_q
 from memoryhub.memories.writes.envelope import Name, OperationRejectedError, one_of, rejection_from_pydantic
 
 DEFAULT_CLASSES = ("duplicate",)
@@ -146,19 +145,16 @@ def save_version(
         raise OperationRejectedError({"": ["There is no such policy."]}, "not_found")
     if previous is not None and previous.version != version:
         raise stale_error()
+    snapshot = snapshot_clearance(principal.clearance)
     new_version = Policy(
         policy_id=policy_id or uuid4(),
         version=version + 1 if previous else 1,
         principal=principal.name,
-        **(previous.clearance_snapshot if previous else to_snapshot_columns(snapshot_clearance(principal.clearance))),
+        **(previous.clearance_snapshot if previous else snapshot).to_columns(),
         **policy_input.model_dump(),
     )
     new_version.rules = [rule.json_fields for rule in policy_input.rules]
-    if (
-        previous is not None
-        and previous.clearance_snapshot != to_snapshot_columns(snapshot_clearance(principal.clearance))
-        and _changes_content(previous, new_version)
-    ):
+    if previous is not None and previous.clearance_snapshot != snapshot and _changes_content(previous, new_version):
         raise OperationRejectedError({"": [CLEARANCE_DIFFERS_MESSAGE]}, "clearance_differs")
     _validate_scope(new_version, principal)
     try:

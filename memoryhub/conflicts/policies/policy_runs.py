@@ -22,9 +22,8 @@ from memoryhub.conflicts.policies import policies, policy_evaluation
 from memoryhub.conflicts.policies.policy_evaluation import GroupEvaluation
 from memoryhub.firewall import audit_events, rls
 from memoryhub.firewall.clearance import Clearance, Principal, Scope
-from memoryhub.firewall.clearance_snapshot import snapshot_clearance, to_snapshot_columns
+from memoryhub.firewall.clearance_snapshot import snapshot_clearance, snapshot_covered_q
 from memoryhub.firewall.cursors import create_cursor_codec
-from memoryhub.firewall.querysets import snapshot_covered_q
 from memoryhub.memories import clock
 from memoryhub.memories.filters import reject_unknown_params
 from memoryhub.memories.pagination import parse_limit
@@ -73,7 +72,7 @@ def start_run(policy_id: UUID, *, principal: Principal, route: str = "", request
         run_id=uuid4(),
         policy=policy,
         principal=principal.name,
-        **to_snapshot_columns(snapshot_clearance(principal.clearance)),
+        **snapshot_clearance(principal.clearance).to_columns(),
     )
     with audit_events.atomic():
         run.save(force_insert=True)
@@ -242,7 +241,7 @@ def _require_advanceable(run: PolicyRun, principal: Principal) -> None:
 
 
 def _find_advance_refusal(run: PolicyRun, principal: Principal) -> str:
-    if run.clearance_snapshot != to_snapshot_columns(snapshot_clearance(principal.clearance)):
+    if run.clearance_snapshot != snapshot_clearance(principal.clearance):
         return "clearance_differs"
     current_version = policies.get_current(run.policy.policy_id, principal)
     if current_version is None or current_version.version != run.policy.version:
