@@ -164,15 +164,8 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "SCHEMA_PATH_PREFIX": "/api",
     "ENABLE_DJANGO_DEPLOY_CHECK": False,
-    # Otherwise drf-spectacular makes up names for enums of fields that share a name but not their values.
-    "ENUM_NAME_OVERRIDES": {
-        "StatusEnum": "memoryhub.memories.filters.FILTER_STATUSES",
-        "StoredStatusEnum": "memoryhub.memories.models.STATUSES",
-        "ReceiptStatusEnum": "memoryhub.api.responses.RECEIPT_STATUSES",
-        "MemberStatusEnum": ["active", "retired"],
-        "ConflictStatusEnum": ["open", "decided"],
-        "ClassEnum": "memoryhub.conflicts.detector.compare.CLASSES",
-    },
+    # Enums stay where they are used: as components they would need names.
+    "POSTPROCESSING_HOOKS": [],
 }
 
 CONTENT_SECURITY_POLICY = {

@@ -38,10 +38,15 @@ class VisibleEntry:
 
     occurred_at: datetime
     principal: str
+    """The principal that acted: user:<name>, key:<name> or system."""
     action: str
+    """The action as noun.verb, such as memory.read."""
     route: str
+    """The name of the requested route."""
     query: str
+    """The query string of the request."""
     memory_ids: list[UUID]
+    """The memories that were changed or shown, as far as the viewer may see them."""
     details: dict[str, Any]
     request_id: str
 

@@ -1,19 +1,34 @@
 """Errors of the API as RFC 9457 `application/problem+json`."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any, NotRequired
 
 import orjson
 from django.core.exceptions import BadRequest, PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.db import DatabaseError, InterfaceError
 from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
+from pydantic import Field
 from rest_framework import exceptions
+from typing_extensions import TypedDict
 
 from memoryhub.core.errors import INTERNAL, CommitOutcomeUnknownError, ErrorInfo, InvalidQueryError, classify_error
 from memoryhub.firewall.clearance import MissingScopeError
 from memoryhub.memories.writes.envelope import Errors
 
 CONTENT_TYPE = "application/problem+json"
+
+
+class ProblemResponse(TypedDict):
+    """RFC 9457 problem details."""
+
+    type: str
+    title: str
+    status: int
+    code: Annotated[str, Field(description="Stable: a program can branch on it.")]
+    detail: str
+    request_id: str
+    errors: NotRequired[Annotated[Errors, Field(description="Sentences by field.")]]
 
 
 class ProblemError(Exception):
@@ -27,7 +42,7 @@ class ProblemError(Exception):
         *,
         errors: Errors | None = None,
         headers: dict[str, str] | None = None,
-        extra: dict[str, Any] | None = None,
+        extra: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status
@@ -38,16 +53,17 @@ class ProblemError(Exception):
         self.extra = extra or {}
 
     def to_json(self, request_id: str) -> dict[str, Any]:
-        document: dict[str, Any] = {
-            "type": "about:blank",
-            "title": HTTPStatus(self.status).phrase,
-            "status": self.status,
-            "code": self.code,
-            "detail": self.detail,
-            "request_id": request_id,
-            **self.extra,
-        }
-        return document if self.errors is None else {**document, "errors": self.errors}
+        problem = ProblemResponse(
+            type="about:blank",
+            title=HTTPStatus(self.status).phrase,
+            status=self.status,
+            code=self.code,
+            detail=self.detail,
+            request_id=request_id,
+        )
+        if self.errors is not None:
+            problem["errors"] = self.errors
+        return {**problem, **self.extra}
 
     def to_response(self, request: HttpRequest) -> HttpResponse:
         body = orjson.dumps(self.to_json(get_request_id(request)), option=orjson.OPT_UTC_Z)

@@ -6,8 +6,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from memoryhub.conflicts.decisions.resolution_requests import Resolution
+from memoryhub.conflicts.policies.policies import PolicyInput
 from memoryhub.core.storable_text import unsearchable_reason
 from memoryhub.memories.filters import MAX_SEARCH_LENGTH
+from memoryhub.memories.pagination import DEFAULT_LIMIT, MAX_LIMIT
 from memoryhub.memories.writes.classify import ClassificationChange, Reason
 from memoryhub.memories.writes.envelope import Document, Text
 
@@ -70,6 +72,29 @@ class ClaimRequest(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
     release: Annotated[bool, Field(description="Give it back.")] = False
+
+
+class PolicyVersionRequest(PolicyInput):
+    """The next version of a policy: all fields, not only the changed ones."""
+
+    version: Annotated[int, Field(ge=1, description="Required: the version that was read.")] = 0
+
+
+class DryRunRequest(BaseModel):
+    """The page of a dry run."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    limit: Annotated[int, Field(ge=1, description=f"At most {MAX_LIMIT}: a larger limit is reduced to that.")] = (
+        DEFAULT_LIMIT
+    )
+    cursor: Annotated[Text, Field(description="`next_cursor` of the page before.")] = ""
+
+
+class EmptyRequest(BaseModel):
+    """An empty object."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
 class UndoRequest(BaseModel):

@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Annotated, Any, Literal, NotRequired
 
 from django.conf import settings
 from django.db import connection
+from pydantic import Field
+from typing_extensions import TypedDict
 
 from memoryhub.access_log import read_log
 from memoryhub.firewall.clearance import Clearance, Principal, Scope
@@ -26,8 +28,46 @@ class WriteCounts:
     last_minute: int
 
 
-def get_status(principal: Principal) -> dict[str, Any]:
-    """Return the fields of `GET /api/status`, all of them measured. Counts are limited to what `principal` may see.
+class DatabaseStatus(TypedDict):
+    """Whether the database accepts writes, and its version."""
+
+    healthy: bool
+    version: str
+
+
+class HubStatus(TypedDict):
+    """The status of the hub: all fields are measured, and counts are limited to what the caller may see."""
+
+    status: Annotated[
+        Literal["ok", "degraded"],
+        Field(description="`degraded`: the database accepts no writes, a crash may lose some, or a writing "
+        "transaction hangs."),
+    ]  # fmt: skip
+    reasons: NotRequired[Annotated[list[str], Field(description="Why the hub is degraded, for an admin.")]]
+    version: str
+    uptime_seconds: Annotated[int, Field(description="Since the server started; all of its workers answer the same.")]
+    pid: Annotated[int, Field(description="The process that started the workers.")]
+    bind: str
+    memories_total: Annotated[int, Field(description="Active memories that the caller may see.")]
+    writes_total: Annotated[int, Field(description="All versions that the caller may see.")]
+    writes_1m: int
+    reads_total: Annotated[
+        int,
+        Field(description="Reads by the caller; for an admin also the reads of all principals that saw no more than "
+        "the admin may see."),
+    ]  # fmt: skip
+    reads_1m: int
+    database: DatabaseStatus
+    destinations: list[dict[str, Any]]
+    watermark: Annotated[datetime, Field(description="The record time up to which every write is committed.")]
+    watermark_lag_seconds: Annotated[
+        float, Field(description="The age of the watermark: it grows while a transaction has been writing for long.")
+    ]
+    durability: dict[str, Any]
+
+
+def get_status(principal: Principal) -> HubStatus:
+    """Return the response of `GET /api/status`.
 
     All counts come from the database, so every worker reports the same ones.
     """
@@ -39,9 +79,8 @@ def get_status(principal: Principal) -> dict[str, Any]:
     reasons = list(
         _degraded_reasons(is_writable=is_writable, durability=durability, watermark_lag_seconds=watermark_lag_seconds)
     )
-    return {
+    status: HubStatus = {
         "status": "degraded" if reasons else "ok",
-        **({"reasons": reasons} if principal.has_scope(Scope.ADMIN) else {}),
         "version": VERSION,
         "uptime_seconds": int(process.get_uptime_seconds()),
         "pid": process.get_server_pid(),
@@ -57,6 +96,9 @@ def get_status(principal: Principal) -> dict[str, Any]:
         "watermark_lag_seconds": round(watermark_lag_seconds, 3),
         "durability": {**durability, "durable": _is_durable(durability)},
     }
+    if principal.has_scope(Scope.ADMIN):
+        status["reasons"] = reasons
+    return status
 
 
 def _degraded_reasons(*, is_writable: bool, durability: dict[str, str], watermark_lag_seconds: float) -> Iterator[str]:

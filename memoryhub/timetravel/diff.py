@@ -4,13 +4,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
 from django.http import QueryDict
+from pydantic import Field
+from typing_extensions import TypedDict
 
 from memoryhub.core.errors import InvalidQueryError
 from memoryhub.core.secrets import mask_secrets
+from memoryhub.core.shapes import one_value_of
 from memoryhub.firewall.clearance import Clearance, Principal
 from memoryhub.firewall.cursors import create_cursor_codec
 from memoryhub.memories import clock, pagination
@@ -18,10 +21,15 @@ from memoryhub.memories.facets import FacetValue
 from memoryhub.memories.filters import InstantFilter, MemoryFilterSet, choice_filter
 from memoryhub.memories.point_in_time import PointInTime
 from memoryhub.memories.querysets import ACTIVE, MAX_INSTANT, MemoryQuerySet
-from memoryhub.memories.records import MemoryRecord, fetch_stored_records, mask_record
+from memoryhub.memories.records import (
+    DISPLAYED_FIELDS,
+    DisplayedRecord,
+    MemoryRecord,
+    fetch_stored_records,
+    mask_record,
+)
 from memoryhub.timetravel import text_diff
 from memoryhub.timetravel.diff_sql import (
-    DISPLAYED_FIELDS,
     KINDS,
     ChangeQuery,
     Keyset,
@@ -107,6 +115,29 @@ class Change:
         if "content" not in self.fields or not self.before or not self.after:
             return None
         return text_diff.diff_words(self.before["content"], self.after["content"], max_tokens=max_tokens)
+
+
+class TextSegment(TypedDict):
+    """A part of a text that is in both versions, or in one of them."""
+
+    op: Literal["equal", "insert", "delete"]
+    text: str
+
+
+class ChangeDocument(TypedDict):
+    """One memory before and after a change; on the event axis, one subject and collection."""
+
+    memory_id: UUID
+    subject: str
+    collection: str
+    kinds: list[Annotated[str, one_value_of(KINDS)]]
+    changed_at: Annotated[
+        datetime, Field(description="Record time of the change; on the event axis, event time of the value.")
+    ]
+    before: DisplayedRecord | None
+    after: DisplayedRecord | None
+    text_diff: Annotated[list[TextSegment] | None, Field(description="Null if the content is the same.")]
+    fields: Annotated[list[str], Field(description="The fields that differ.")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,8 +303,8 @@ def compute_diff(params: QueryDict, *, principal: Principal) -> Diff:
     return Diff(query=query, changes=changes[:limit], next_cursor=next_cursor, counts=query.count_changes())
 
 
-def to_json(change: Change, *, max_words: int = text_diff.MAX_TOKENS) -> dict[str, Any]:
-    """The API document of a change."""
+def to_json(change: Change, *, max_words: int = text_diff.MAX_TOKENS) -> ChangeDocument:
+    """The API document of a change; of its texts at most `max_words` are compared word by word."""
     segments = change.content_segments(max_tokens=max_words)
     return {
         "memory_id": change.memory_id,
@@ -290,4 +321,4 @@ def to_json(change: Change, *, max_words: int = text_diff.MAX_TOKENS) -> dict[st
     }
 
 
-_OPS = {"equal": "equal", "inserted": "insert", "deleted": "delete"}
+_OPS: dict[str, Literal["equal", "insert", "delete"]] = {"equal": "equal", "inserted": "insert", "deleted": "delete"}

@@ -28,7 +28,7 @@ from memoryhub.memories.querysets import (
     compile_sql,
     fetch_dicts,
 )
-from memoryhub.memories.records import ENVELOPE_FIELDS, LIST_FIELDS
+from memoryhub.memories.records import ENVELOPE_FIELDS
 from memoryhub.memories.text_search import RARE_LABEL_HITS, RARE_TEXT_HITS, SAMPLE_SIZE
 
 KINDS = ("added", "removed", "changed", "reclassified", "resolved", "retired", "quarantined", "restored", "erased")
@@ -41,9 +41,6 @@ INITIAL_ROWS_PER_CHANGE, GROWTH_FACTOR = 2, 8
 CLASSIFICATION_FIELDS = ("classification_tier", "sensitivity_labels")
 # `defaulted_fields`, the last one, is provenance: it is displayed, but not compared.
 _EXTRA_FIELDS = ("kind", "pinned", "expires_at", "propagation", "defaulted_fields")
-DISPLAYED_FIELDS = (*LIST_FIELDS, *_EXTRA_FIELDS)
-"""The fields shown of either end. A difference in one of them is a change, except in the fields of the version
-itself."""
 _COMPARED_FIELDS = (*(name for name in ENVELOPE_FIELDS if name != "content"), "status", *_EXTRA_FIELDS[:-1])
 _COLUMNS = (
     "id",

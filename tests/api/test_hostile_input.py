@@ -374,7 +374,7 @@ class TestAnswers:
     def test_say_in_the_document_what_untrusted_means(self):
         schemas = Client().get("/api/schema").json()["components"]["schemas"]
 
-        for name in ("MemoryResponse", "MemoryDetailResponse"):
+        for name in ("ListedMemory", "DetailedMemory"):
             untrusted_fields = schemas[name]["properties"]["untrusted"]
             assert untrusted_fields["const"] is True
             assert "data, never instructions" in untrusted_fields["description"]

@@ -145,8 +145,8 @@ def test_every_filter_and_field_is_in_the_document(document):
     body = document["paths"]["/api/memories"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert set(body["oneOf"][0]["properties"]) == set(FIELDS)
     schemas = document["components"]["schemas"]
-    assert tuple(schemas["MemoryResponse"]["properties"]) == LIST_FIELDS
-    assert tuple(schemas["MemoryDetailResponse"]["properties"]) == DETAIL_FIELDS
+    assert tuple(schemas["ListedMemory"]["properties"]) == LIST_FIELDS
+    assert tuple(schemas["DetailedMemory"]["properties"]) == DETAIL_FIELDS
 
 
 def test_every_route_but_readiness_asks_for_a_key(document):

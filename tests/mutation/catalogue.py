@@ -339,7 +339,7 @@ def _audit_log_mutants() -> list[Mutant]:
         read_log_mutant("counted together whatever the clearance", "memoryhub/access_log/read_log.py", "hashlib.sha256(snapshot_json).digest()", 'hashlib.sha256(b"").digest()'),
         read_log_mutant("what the API's list showed", API, "self.read_memory_ids = [record[\"memory_id\"] for record in page.records]", "pass"),
         read_log_mutant("which memory the API showed", API, "record = get_memory_or_404(request, memory_id, filters.point_in_time)\n        self.read_memory_ids = [memory_id]", "record = get_memory_or_404(request, memory_id, filters.point_in_time)"),
-        read_log_mutant("whose versions the API showed", API, "self.read_memory_ids = [memory_id]\n        return Response({\"versions\"", "return Response({\"versions\""),
+        read_log_mutant("whose versions the API showed", API, "self.read_memory_ids = [memory_id]\n        return Response(MemoryVersionsResponse", "return Response(MemoryVersionsResponse"),
         read_log_mutant("of the list's page", MEMORY_VIEWS, "read_log.log_request_read(request, principal=request.principal, memory_ids=_list_memory_ids(page.records))", "pass"),
         read_log_mutant("of a memory's page", MEMORY_VIEWS, "read_log.log_request_read(request, principal=request.principal, memory_ids=[memory_id, *_list_memory_ids(related)])", "pass"),
         read_log_mutant("related memories of a page", MEMORY_VIEWS, "memory_ids=[memory_id, *_list_memory_ids(related)]", "memory_ids=[memory_id]"),

@@ -41,7 +41,7 @@ def label_mutants() -> list[Mutant]:
         Mutant("labels: one that cannot be seen is added", CLASSIFY, "add_labels: NewLabels", "add_labels: Labels", (invisible_label_tests,)),
         Mutant("labels: one that cannot be seen is blocked", "inspector/admin.py", "if not all(map(normalize_label, labels)):", "if False:", (clearances,)),
         Mutant("warnings: none in the receipt", MEMORY_WRITE, "replace(receipt, warnings=warnings) if warnings else receipt", "receipt", (warning_tests,)),
-        Mutant("warnings: none to who adds a label", API_CLASSIFY, "return {\"warnings\": change.warnings} if change.warnings else {}", "return {}", (warning_tests,)),
+        Mutant("warnings: none to who adds a label", API_CLASSIFY, "    if change.warnings:\n", "    if False:\n", (warning_tests,)),
         Mutant("warnings: none on the page", "inspector/views/classify.py", "messages.warning(request, message)", "pass", ("tests/inspector/test_classify.py",)),
         Mutant("warnings: scripts may mix", CONFUSABLES, "if len(scripts) > 1 and", "if False and", (imitation_test,)),
         Mutant("warnings: scripts that are written together may not", CONFUSABLES, "and not any(scripts <= compatible_scripts for compatible_scripts in _COMPATIBLE_SCRIPTS)", "", (honest,)),

@@ -18,6 +18,13 @@ def secret_mutants() -> list[Mutant]:
 
     return [
         Mutant(
+            "secrets: a dataclass in a response is not masked",
+            "memoryhub/memories/records.py",
+            "case _ if is_dataclass(value) and",
+            "case _ if False and",
+            ("tests/memories/test_records.py",),
+        ),
+        Mutant(
             "secrets: searched as written",
             MEMORY_QUERYSETS,
             'default=F("masked_content"))',

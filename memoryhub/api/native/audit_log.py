@@ -1,6 +1,5 @@
 """The audit log in the API: actions and reads of principals, as far as the caller may see them."""
 
-from dataclasses import asdict
 from typing import ClassVar
 
 from rest_framework.request import Request
@@ -8,10 +7,10 @@ from rest_framework.response import Response
 
 from memoryhub.access_log import audit_filters, read_log
 from memoryhub.api import schema as docs
-from memoryhub.api.native.memories import ApiView
+from memoryhub.api.native.memories import ApiView, mask_for_session
 from memoryhub.api.permissions import get_principal, rls_scoped
+from memoryhub.api.responses.memories import AuditPageResponse
 from memoryhub.firewall.clearance import Scope
-from memoryhub.memories.records import mask_record
 
 
 class AuditLogView(ApiView):
@@ -23,12 +22,10 @@ class AuditLogView(ApiView):
         # Write the buffered reads first, so that the answer includes recent ones.
         read_log.flush_reads()
         audit_page = audit_filters.query_entries(request.query_params, get_principal(request))
-        entries = [asdict(entry) for entry in audit_page.entries]
-        masked_entries = entries if request.auth else list(map(mask_record, entries))
         return Response(
-            {
-                "entries": masked_entries,
-                "next_cursor": audit_page.next_cursor,
-                "has_more": audit_page.next_cursor is not None,
-            }
+            AuditPageResponse(
+                entries=mask_for_session(request, audit_page.entries),
+                next_cursor=audit_page.next_cursor,
+                has_more=audit_page.next_cursor is not None,
+            )
         )

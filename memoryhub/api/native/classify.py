@@ -20,15 +20,18 @@ from memoryhub.api.native.memories import get_memory_or_404
 from memoryhub.api.permissions import get_principal
 from memoryhub.api.problems import get_request_id
 from memoryhub.api.requests import BulkClassifyRequest, ClassifyRequest
+from memoryhub.api.responses.memories import (
+    ClassificationPlanResponse,
+    ClassificationResponse,
+    MemoryClassificationResponse,
+)
+from memoryhub.core.shapes import select_fields
 from memoryhub.firewall import rls
 from memoryhub.firewall.clearance import Principal
 from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.records import MemoryRecord
 from memoryhub.memories.writes import classify
 from memoryhub.memories.writes.classify import ClassificationChange, ClassificationPlan
-from memoryhub.memories.writes.envelope import Errors
-
-RESPONSE_FIELDS = ("memory_id", "version", "recorded_at", "classification_tier", "sensitivity_labels", "status")
 
 
 class ClassifyView(CurateView):
@@ -49,10 +52,9 @@ class MemoryClassifyView(ClassifyView):
                 raise classify.stale_error()
             self.apply_plan(request, plan, body.reason)
         current_record = _get_current_record(request, memory_id, principal)
-        return Response(
-            {name: current_record[name] for name in RESPONSE_FIELDS} | _warnings_json(body),
-            headers={"ETag": compute_etag(current_record)},
-        )
+        response = select_fields(MemoryClassificationResponse, current_record)
+        _add_warnings(response, body)
+        return Response(response, headers={"ETag": compute_etag(current_record)})
 
 
 class BulkClassifyView(ClassifyView):
@@ -63,17 +65,18 @@ class BulkClassifyView(ClassifyView):
             body = self.parse_body(request, BulkClassifyRequest)
             filters = MemoryFilterSet(filter_to_querydict(body.filter), clearance=principal.clearance)
             plan = classify.plan_for_filter(filters, body, principal=principal)
+            response = _build_plan_response(plan)
+            _add_warnings(response, body)
             if body.dry_run:
-                return Response(
-                    {**_plan_json(plan), **_warnings_json(body), "confirmation_token": plan.confirmation_token}
-                )
+                response["confirmation_token"] = plan.confirmation_token
+                return Response(response)
             if not body.confirmation_token:
                 raise precondition_required(
                     "A dry run says what would be done, with the confirmation_token for doing it."
                 )
             plan.check_token(body.confirmation_token)
             self.apply_plan(request, plan, body.reason)
-        return Response({**_plan_json(plan), **_warnings_json(body)})
+        return Response(response)
 
 
 _STATUS_BY_CODE = {"declassification": 403, "above_clearance": 403, "not_active": 409, "too_large": 413}
@@ -102,25 +105,28 @@ def filter_to_querydict(filter_body: dict[str, Any]) -> QueryDict:
     return query
 
 
-def _warnings_json(change: ClassificationChange) -> dict[str, Errors]:
-    return {"warnings": change.warnings} if change.warnings else {}
+def _add_warnings(
+    response: MemoryClassificationResponse | ClassificationPlanResponse, change: ClassificationChange
+) -> None:
+    if change.warnings:
+        response["warnings"] = change.warnings
 
 
-def _plan_json(plan: ClassificationPlan) -> dict[str, Any]:
+def _build_plan_response(plan: ClassificationPlan) -> ClassificationPlanResponse:
     """Return the counts of a plan and its most frequent changes."""
-    return {
-        "matched": len(plan.planned_changes),
-        "changed": len(plan.effective_changes),
-        "unchanged": plan.unchanged_count,
-        "widened": plan.widened_count,
-        "refusals": plan.refusal_counts,
-        "changes": [
+    return ClassificationPlanResponse(
+        matched=len(plan.planned_changes),
+        changed=len(plan.effective_changes),
+        unchanged=plan.unchanged_count,
+        widened=plan.widened_count,
+        refusals=plan.refusal_counts,
+        changes=[
             {
                 "count": count,
                 "widens": step.widens,
-                "before": step.before.field_values,
-                "after": step.after.field_values,
+                "before": select_fields(ClassificationResponse, step.before.field_values),
+                "after": select_fields(ClassificationResponse, step.after.field_values),
             }
             for count, step in plan.change_groups
         ],
-    }
+    )

@@ -1,6 +1,6 @@
 """Conflicts in the API: list groups, show one, claim it and resolve it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from hashlib import sha256
 from typing import Any
@@ -18,21 +18,22 @@ from memoryhub.api.permissions import get_principal, rls_scoped
 from memoryhub.api.problems import ProblemError, get_request_id, not_found
 from memoryhub.api.renderers import OrjsonRenderer
 from memoryhub.api.requests import ClaimRequest, ResolveRequest
+from memoryhub.api.responses.conflicts import (
+    ConflictDetailResponse,
+    ConflictPageResponse,
+    ConflictProblemMembers,
+    GroupClaimResponse,
+    build_conflict,
+    iter_pairs,
+)
 from memoryhub.conflicts.decisions import claims, decision_queries, resolution_requests, resolve
 from memoryhub.conflicts.decisions.claims import ClaimedByOtherError, ClaimHolder
-from memoryhub.conflicts.decisions.decision_queries import DecisionRecord
 from memoryhub.conflicts.decisions.resolve import ResolutionRequest
-from memoryhub.conflicts.detector.compare import PairVerdict
 from memoryhub.conflicts.groups import group_keys, groups
 from memoryhub.conflicts.groups.group_keys import GroupKey
-from memoryhub.conflicts.groups.groups import Group, GroupFilterSet
+from memoryhub.conflicts.groups.groups import GroupFilterSet
 from memoryhub.firewall import rls
 from memoryhub.firewall.clearance import Principal
-
-_MEMBER_FIELDS = (
-    "memory_id", "payload_id", "version", "source", "actor_type", "actor_id", "namespace", "timestamp", "recorded_at",
-    "classification_tier", "sensitivity_labels", "status",
-)  # fmt: skip
 
 
 class ConflictsView(ApiView):
@@ -47,13 +48,13 @@ class ConflictsView(ApiView):
         decisions_by_key = decision_queries.list_for_keys(
             [group.key for group in page.groups if group.decision], clearance=filters.clearance
         )
-        conflicts = [_group_json(group, decisions_by_key.get(group.key, [])) for group in page.groups]
+        conflicts = [build_conflict(group, decisions_by_key.get(group.key, [])) for group in page.groups]
         return Response(
-            {
-                "conflicts": mask_for_session(request, conflicts),
-                "next_cursor": page.next_cursor,
-                "has_more": page.next_cursor is not None,
-            }
+            ConflictPageResponse(
+                conflicts=mask_for_session(request, conflicts),
+                next_cursor=page.next_cursor,
+                has_more=page.next_cursor is not None,
+            )
         )
 
 
@@ -70,17 +71,15 @@ class ConflictView(ApiView):
         self.read_memory_ids = [member["memory_id"] for member in group.members]
         group_decisions = decision_queries.list_for_keys([group.key], clearance=principal.clearance)[group.key]
         known_at = filters.point_in_time.known_at
-        conflict = {
-            **_group_json(group, group_decisions),
-            "pairs": [
-                _pair_json(left_index, right_index, verdict) for left_index, right_index, verdict in group.pair_verdicts
-            ],
+        conflict: ConflictDetailResponse = {
+            **build_conflict(group, group_decisions),
+            "pairs": list(iter_pairs(group)),
             "decisions": [
                 decision_queries.to_json(decision)
                 for decision in group_decisions
                 if not known_at or decision.recorded_at <= known_at
             ],
-            **_group_claim_json(group.key, principal),
+            "claim": _find_claim(group.key, principal),
         }
         body = mask_for_session(request, [conflict])[0]
         return Response(body, headers={"ETag": _build_group_etag(group.evidence, body)})
@@ -90,8 +89,8 @@ class ConflictResolveView(CurateView):
     @docs.conflict_resolve
     def post(self, request: Request, conflict_id: str) -> Response:
         principal, if_match = get_principal(request), request.headers.get("If-Match", "")
-        latest_decision = partial(_latest_decision_json, request, conflict_id)
-        blocking_claim = partial(_blocking_claim_json, request, conflict_id)
+        latest_decision = partial(_describe_latest_decision, request, conflict_id)
+        blocking_claim = partial(_describe_blocking_claim, request, conflict_id)
         with refusals_as_problems(
             _STATUS_BY_CODE,
             stale_status=412 if if_match else 409,
@@ -120,12 +119,14 @@ class ConflictClaimView(CurateView):
         key = _get_visible_key(conflict_id, principal)
         if body.release:
             claims.release_claims([key], principal=principal)
-            return Response(_group_claim_json(key, principal))
+            return Response(GroupClaimResponse(claim=_find_claim(key, principal)))
         try:
-            return Response({"claim": _claim_json(claims.take_claim(key, principal=principal))})
+            return Response(GroupClaimResponse(claim=claims.take_claim(key, principal=principal)))
         except ClaimedByOtherError as error:
-            detail = "Somebody else is deciding about it just now."
-            raise ProblemError(409, "claimed_by_other", detail, extra={"claim": _claim_json(error.holder)}) from None
+            members = ConflictProblemMembers(claim=error.holder)
+            raise ProblemError(
+                409, "claimed_by_other", "Another principal is deciding about this group now.", extra=members
+            ) from None
 
 
 _STATUS_BY_CODE = {"above_clearance": 403, "would_widen_visibility": 403, "claimed_by_other": 409, "too_large": 413}
@@ -175,93 +176,23 @@ def _get_expected_evidence(body_evidence: str, if_match: str, key: GroupKey, pri
     return body_evidence
 
 
-def _latest_decision_json(request: Request, conflict_id: str) -> dict[str, Any]:
+def _describe_latest_decision(request: Request, conflict_id: str) -> ConflictProblemMembers:
     """Extra member of a `stale` problem: the last decision about the group, if there is one."""
     key = _decode_key(conflict_id)
     group_decisions = decision_queries.list_for_keys([key], clearance=get_principal(request).clearance)[key]
     return {"decision": serialize_decision(request, group_decisions[0])} if group_decisions else {}
 
 
-def _blocking_claim_json(request: Request, conflict_id: str) -> dict[str, Any]:
+def _describe_blocking_claim(request: Request, conflict_id: str) -> ConflictProblemMembers:
     """Extra member of a `claimed_by_other` problem: the claim of the group, unless it was released in the meantime."""
-    claim_body = _group_claim_json(_decode_key(conflict_id), get_principal(request))
-    return claim_body if claim_body["claim"] else {}
+    claim = _find_claim(_decode_key(conflict_id), get_principal(request))
+    return {"claim": claim} if claim else {}
 
 
-def _group_claim_json(key: GroupKey, principal: Principal) -> dict[str, Any]:
-    return {"claim": _claim_json(claims.list_claims([key], principal=principal).get(key))}
-
-
-def _claim_json(claim: ClaimHolder | None) -> dict[str, Any] | None:
-    return {"principal": claim.principal, "expires_at": claim.expires_at} if claim else None
+def _find_claim(key: GroupKey, principal: Principal) -> ClaimHolder | None:
+    return claims.list_claims([key], principal=principal).get(key)
 
 
 def _build_group_etag(evidence: str, body: Mapping[str, Any]) -> str:
     """Build an ETag of two parts: the evidence, on which a decision depends, and a hash of the whole body."""
     return f'"{evidence}.{sha256(OrjsonRenderer().render(body)).hexdigest()[:32]}"'
-
-
-def _group_json(group: Group, group_decisions: Iterable[DecisionRecord]) -> dict[str, Any]:
-    """Serialize a group under the names of the native API and those that older clients read."""
-    subject, collection, *namespace = group.key
-    members = group.members
-    current_decision_id = group.decision and group.decision.decision_id
-    return {
-        "untrusted": True,
-        "id": group.id,
-        "class": group.conflict_class,
-        "status": group.status,
-        "reopened": group.is_reopened,
-        "evidence": group.evidence,
-        "decision": next(
-            (
-                decision_queries.to_json(decision)
-                for decision in group_decisions
-                if decision.decision_id == current_decision_id
-            ),
-            None,
-        ),
-        "subject": subject,
-        "entity_key": collection,
-        "entity": collection,
-        **({"namespace": namespace[0]} if namespace else {}),
-        "conflicting_values": [value.content for value in group.values],
-        "sources": sorted({member["source"] for member in members}),
-        "timestamps": [value.memories[0]["timestamp"] for value in group.values],
-        "count": group.value_count,
-        "group_size": group.value_count,
-        "memory_count": group.memory_count,
-        "has_more_values": group.has_more_values,
-        "has_more_memories": group.has_more_memories,
-        "values": [
-            {"content": value.content, "memories": list(map(_member_json, value.memories))} for value in group.values
-        ],
-        "memories": [
-            {**_member_json(member), "ts": member["timestamp"], "content": member["content"]} for member in members
-        ],
-    }
-
-
-def _member_json(memory: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: memory[name] for name in _MEMBER_FIELDS}
-
-
-def _pair_json(left_index: int, right_index: int, verdict: PairVerdict) -> dict[str, Any]:
-    """Serialize the verdict about two values, which are identified by their indexes in `values`."""
-    return {
-        "values": [left_index, right_index],
-        "class": verdict.conflict_class,
-        "confidence": round(verdict.confidence, 4),
-        "version": verdict.version,
-        "features": [
-            {
-                "question": feature.question,
-                "name": feature.name,
-                "value": round(feature.value, 4),
-                "weight": feature.weight,
-                "contribution": round(feature.contribution, 4),
-                "explanation": feature.explanation,
-            }
-            for feature in verdict.features
-        ],
-    }

@@ -16,6 +16,7 @@ from memoryhub.api.native.memories import ApiView, mask_for_session
 from memoryhub.api.permissions import get_principal, rls_scoped
 from memoryhub.api.problems import get_request_id, not_found
 from memoryhub.api.requests import UndoRequest
+from memoryhub.api.responses.conflicts import DecisionPageResponse
 from memoryhub.conflicts.decisions import decision_queries, resolution_requests, resolve
 from memoryhub.conflicts.decisions.decision_queries import DecisionRecord
 from memoryhub.memories.filters import reject_unknown_params
@@ -28,11 +29,11 @@ class DecisionsView(ApiView):
         page = decision_queries.list_page(request.query_params, principal=get_principal(request))
         self.read_memory_ids = sorted({memory_id for decision in page.decisions for memory_id in decision.memory_ids})
         return Response(
-            {
-                "decisions": [serialize_decision(request, decision) for decision in page.decisions],
-                "next_cursor": page.next_cursor,
-                "has_more": page.has_more,
-            }
+            DecisionPageResponse(
+                decisions=[serialize_decision(request, decision) for decision in page.decisions],
+                next_cursor=page.next_cursor,
+                has_more=page.has_more,
+            )
         )
 
 

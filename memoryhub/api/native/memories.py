@@ -14,6 +14,15 @@ from memoryhub.access_log import read_log
 from memoryhub.api import schema as docs
 from memoryhub.api.permissions import get_principal, rls_scoped
 from memoryhub.api.problems import ProblemError, get_request_id, not_found, problem_from_error_info
+from memoryhub.api.responses.memories import (
+    FacetsResponse,
+    MemoryPageResponse,
+    MemoryVersionsResponse,
+    ReadyResponse,
+    WriteBatchResponse,
+    WriteReceiptResponse,
+    WriteRefusalResponse,
+)
 from memoryhub.core.errors import UNAVAILABLE, InvalidQueryError, classify_error
 from memoryhub.firewall.clearance import Principal, Scope
 from memoryhub.memories import facets, histogram, pagination, records
@@ -28,6 +37,7 @@ from memoryhub.version import VERSION
 
 MAX_BATCH = 1_000
 Filters = TypeVar("Filters", bound=PointInTimeFilterSet)
+Item = TypeVar("Item")
 
 
 class ApiView(APIView):
@@ -85,7 +95,7 @@ class MemoriesView(ApiView):
         )
         self.read_memory_ids = [record["memory_id"] for record in page.records]
         page_records = mask_for_session(request, page.records)
-        return Response({"records": page_records, "next_cursor": page.next_cursor, "has_more": page.has_more})
+        return Response(MemoryPageResponse(records=page_records, next_cursor=page.next_cursor, has_more=page.has_more))
 
     @docs.memories_write
     def post(self, request: Request) -> Response:
@@ -121,7 +131,7 @@ class MemoryVersionsView(ApiView):
         if not versions:
             raise not_found()
         self.read_memory_ids = [memory_id]
-        return Response({"versions": mask_for_session(request, versions)})
+        return Response(MemoryVersionsResponse(versions=mask_for_session(request, versions)))
 
 
 class FacetsView(ApiView):
@@ -130,15 +140,14 @@ class FacetsView(ApiView):
     def get(self, request: Request) -> Response:
         counts = facets.count_facets(self.parse_memory_filters(request))
         counts = counts if request.auth else counts.without_secrets()
-        return Response({"total": counts.total, "is_capped": counts.is_capped, "facets": counts.dimensions})
+        return Response(FacetsResponse(total=counts.total, is_capped=counts.is_capped, facets=counts.dimensions))
 
 
 class HistogramView(ApiView):
     @docs.histogram
     @rls_scoped
     def get(self, request: Request) -> Response:
-        event_histogram = histogram.build_histogram(self.parse_memory_filters(request))
-        return Response({"buckets": event_histogram.buckets, "is_capped": event_histogram.is_capped})
+        return Response(histogram.build_histogram(self.parse_memory_filters(request)))
 
 
 class StatusView(ApiView):
@@ -179,7 +188,7 @@ class ReadyView(APIView):
             raise ProblemError(
                 503, "migrations_pending", "The database's schema is not up to date.", headers={"Retry-After": "5"}
             )
-        return Response({"status": "ready", "version": VERSION})
+        return Response(ReadyResponse(status="ready", version=VERSION))
 
 
 @csrf_exempt
@@ -197,7 +206,7 @@ def get_memory_or_404(request: Request, memory_id: UUID, point_in_time: PointInT
     return mask_for_session(request, matches)[0]
 
 
-def mask_for_session(request: Request, items: list[records.MemoryRecord]) -> list[records.MemoryRecord]:
+def mask_for_session(request: Request, items: list[Item]) -> list[Item]:
     """Return `items` unchanged to a key. For a browser session mask the secrets, as its pages do."""
     return items if request.auth else list(map(records.mask_record, items))
 
@@ -240,28 +249,32 @@ def _build_receipt_response(receipt: WriteReceipt) -> Response:
 
 def _build_batch_response(receipts: list[WriteReceipt]) -> Response:
     outcomes = [receipt.outcome for receipt in receipts]
-    counts = {outcome.value: outcomes.count(outcome) for outcome in WriteOutcome}
     is_refused = receipts != [] and not any(receipt.outcome in _STATUS_BY_OUTCOME for receipt in receipts)
-    body = {"results": [_receipt_json(receipt) for receipt in receipts], **counts}
+    body = WriteBatchResponse(
+        results=[_receipt_json(receipt) for receipt in receipts],
+        created=outcomes.count(WriteOutcome.CREATED),
+        duplicate=outcomes.count(WriteOutcome.DUPLICATE),
+        updated=outcomes.count(WriteOutcome.UPDATED),
+        conflict=outcomes.count(WriteOutcome.CONFLICT),
+        rejected=outcomes.count(WriteOutcome.REJECTED),
+    )
     if is_refused:
         raise ProblemError(422, "nothing_stored", "None of the envelopes was stored: `results` says why.", extra=body)
     return Response(body)
 
 
-def _receipt_json(receipt: WriteReceipt) -> dict[str, Any]:
-    if receipt.errors is None:
-        return {
-            "payload_id": receipt.payload_id,
-            "memory_id": receipt.memory_id,
-            **({"version": receipt.version} if receipt.version else {}),
-            "outcome": receipt.outcome,
-            **({"status": receipt.status} if receipt.status else {}),
-            **({"decision_id": receipt.decision_id} if receipt.decision_id else {}),
-            **({"warnings": receipt.warnings} if receipt.warnings else {}),
-        }
-    return {
-        "payload_id": receipt.payload_id,
-        "outcome": receipt.outcome,
-        "code": receipt.code,
-        "errors": receipt.errors,
-    }
+def _receipt_json(receipt: WriteReceipt) -> WriteReceiptResponse | WriteRefusalResponse:
+    if receipt.memory_id is None or receipt.errors is not None:
+        return WriteRefusalResponse(
+            payload_id=receipt.payload_id, outcome=receipt.outcome, code=receipt.code, errors=receipt.errors or {}
+        )
+    response = WriteReceiptResponse(payload_id=receipt.payload_id, memory_id=receipt.memory_id, outcome=receipt.outcome)
+    if receipt.version:
+        response["version"] = receipt.version
+    if receipt.status:
+        response["status"] = receipt.status
+    if receipt.decision_id:
+        response["decision_id"] = receipt.decision_id
+    if receipt.warnings:
+        response["warnings"] = receipt.warnings
+    return response

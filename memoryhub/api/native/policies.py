@@ -1,8 +1,6 @@
 """Policies in the API: write, dry-run, run step by step, and undo them."""
 
-from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any, ClassVar, TypedDict
+from typing import ClassVar, TypedDict
 from uuid import UUID
 
 from rest_framework.request import Request
@@ -13,14 +11,20 @@ from memoryhub.api import schema as docs
 from memoryhub.api.native.curation import CurateView, get_route_name, precondition_required, refusals_as_problems
 from memoryhub.api.native.memories import ApiView, mask_for_session
 from memoryhub.api.permissions import get_principal
-from memoryhub.api.policy_responses import DryRunRequest, EmptyRequest, PolicyVersionRequest
 from memoryhub.api.problems import get_request_id, not_found
-from memoryhub.api.requests import UndoRequest
-from memoryhub.conflicts.groups.group_keys import encode_id
+from memoryhub.api.requests import DryRunRequest, EmptyRequest, PolicyVersionRequest, UndoRequest
+from memoryhub.api.responses.policies import (
+    DryRunResponse,
+    PolicyDetailResponse,
+    PolicyListResponse,
+    PolicyRunPageResponse,
+    PolicyRunUndoResponse,
+    build_evaluation,
+)
 from memoryhub.conflicts.models import Policy, PolicyRun
 from memoryhub.conflicts.policies import policies, policy_evaluation, policy_runs
 from memoryhub.conflicts.policies.policies import PolicyInput
-from memoryhub.conflicts.policies.policy_evaluation import SKIP_REASONS, GroupEvaluation
+from memoryhub.conflicts.policies.policy_runs import PolicyRunDocument
 from memoryhub.firewall.clearance import Scope
 from memoryhub.memories.filters import reject_unknown_params
 from memoryhub.memories.pagination import MAX_LIMIT
@@ -48,7 +52,9 @@ class PoliciesView(PolicyBaseView):
     def get(self, request: Request) -> Response:
         reject_unknown_params(request.query_params, frozenset())
         current_policies = policies.list_current(get_principal(request))
-        return Response({"policies": mask_for_session(request, list(map(policies.to_json, current_policies)))})
+        return Response(
+            PolicyListResponse(policies=mask_for_session(request, list(map(policies.to_json, current_policies))))
+        )
 
     @docs.policy_create
     def post(self, request: Request) -> Response:
@@ -104,14 +110,14 @@ class DryRunView(PolicyBaseView):
         )
         read_log.log_request_read(request._request, principal=principal, memory_ids=list(contents))
         response = Response(
-            {
-                "groups": mask_for_session(
-                    request, [_evaluation_json(group_evaluation, contents) for group_evaluation in page.evaluations]
+            DryRunResponse(
+                groups=mask_for_session(
+                    request, [build_evaluation(group_evaluation, contents) for group_evaluation in page.evaluations]
                 ),
-                "totals": asdict(page.totals),
-                "next_cursor": page.next_cursor,
-                "has_more": page.next_cursor is not None,
-            }
+                totals=page.totals,
+                next_cursor=page.next_cursor,
+                has_more=page.next_cursor is not None,
+            )
         )
         self.add_clipped_header(response, *(["limit"] if body.limit > limit else []))
         return response
@@ -137,11 +143,11 @@ class RunsView(ApiView):
     def get(self, request: Request) -> Response:
         page = policy_runs.list_page(request.query_params, principal=get_principal(request))
         return Response(
-            {
-                "runs": [_run_json(request, run) for run in page.runs],
-                "next_cursor": page.next_cursor,
-                "has_more": page.next_cursor is not None,
-            }
+            PolicyRunPageResponse(
+                runs=[_run_json(request, run) for run in page.runs],
+                next_cursor=page.next_cursor,
+                has_more=page.next_cursor is not None,
+            )
         )
 
 
@@ -178,8 +184,14 @@ class RunUndoView(PolicyBaseView):
             step = policy_runs.undo_step(
                 run_id, principal=get_principal(request), reason=body.reason, **self.get_audit_context(request)
             )
-        step_fields = {name: getattr(step, name) for name in ("undone_count", "refused_count", "is_finished")}
-        return Response({"run": _run_json(request, step.run), **step_fields})
+        return Response(
+            PolicyRunUndoResponse(
+                run=_run_json(request, step.run),
+                undone_count=step.undone_count,
+                refused_count=step.refused_count,
+                is_finished=step.is_finished,
+            )
+        )
 
 
 def _get_policy(request: Request, policy_id: UUID) -> Policy:
@@ -189,35 +201,17 @@ def _get_policy(request: Request, policy_id: UUID) -> Policy:
     return policy
 
 
-def _policy_detail_json(request: Request, policy_id: UUID) -> dict[str, Any]:
+def _policy_detail_json(request: Request, policy_id: UUID) -> PolicyDetailResponse:
     versions = [policies.to_json(version) for version in policies.list_versions(policy_id, get_principal(request))]
     if not versions:
         raise not_found()
-    return mask_for_session(request, [{**versions[0], "versions": versions}])[0]
+    detail: PolicyDetailResponse = {**versions[0], "versions": versions}
+    return mask_for_session(request, [detail])[0]
 
 
-def _run_json(request: Request, run: PolicyRun) -> dict[str, Any]:
+def _run_json(request: Request, run: PolicyRun) -> PolicyRunDocument:
     return mask_for_session(request, [policy_runs.to_json(run)])[0]
 
 
 def _build_policy_url(policy: Policy) -> str:
     return f"/api/policies/{policy.policy_id}"
-
-
-def _evaluation_json(group_evaluation: GroupEvaluation, contents: Mapping[UUID, str]) -> dict[str, Any]:
-    return {
-        "untrusted": True,
-        "id": encode_id(*group_evaluation.key),
-        "subject": group_evaluation.key[0],
-        "collection": group_evaluation.key[1],
-        "class": group_evaluation.conflict_class,
-        "value_count": group_evaluation.value_count,
-        "memory_count": group_evaluation.memory_count,
-        "keep": group_evaluation.keep,
-        "value": contents.get(group_evaluation.keep) if group_evaluation.keep else None,
-        "rule": group_evaluation.rule,
-        "explanation": SKIP_REASONS[group_evaluation.skip_reason]
-        if group_evaluation.skip_reason
-        else group_evaluation.explanation,
-        "skip_reason": group_evaluation.skip_reason,
-    }

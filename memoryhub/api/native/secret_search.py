@@ -10,6 +10,7 @@ from memoryhub.api.native.memories import mask_for_session
 from memoryhub.api.permissions import get_principal, rls_scoped
 from memoryhub.api.problems import get_request_id
 from memoryhub.api.requests import SecretSearchRequest
+from memoryhub.api.responses.memories import SecretMatchesResponse
 from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.secret_search import search_secrets
 
@@ -29,4 +30,6 @@ class SecretSearchView(CurateView):
             route=get_route_name(request),
             request_id=get_request_id(request._request),
         )
-        return Response({"records": mask_for_session(request, matches.records), "is_capped": matches.is_capped})
+        return Response(
+            SecretMatchesResponse(records=mask_for_session(request, matches.records), is_capped=matches.is_capped)
+        )

@@ -1,7 +1,7 @@
 """Time travel, diff and replay in the API."""
 
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -10,6 +10,12 @@ from memoryhub.api import schema as docs
 from memoryhub.api.native.memories import ApiView, mask_for_session
 from memoryhub.api.permissions import get_principal, rls_scoped
 from memoryhub.api.problems import not_found
+from memoryhub.api.responses.time_travel import (
+    DiffResponse,
+    ReplayResponse,
+    ReplaySideResponse,
+    TimeTravelPageResponse,
+)
 from memoryhub.core.errors import InvalidQueryError
 from memoryhub.firewall import view_as
 from memoryhub.firewall.clearance import Scope
@@ -27,14 +33,14 @@ class TimeTravelView(ApiView):
         self.point_in_time = time_travel_page.point_in_time
         self.read_memory_ids = [record["memory_id"] for record in time_travel_page.page.records]
         return Response(
-            {
-                "records": mask_for_session(request, time_travel_page.page.records),
-                "next_cursor": time_travel_page.page.next_cursor,
-                "has_more": time_travel_page.page.has_more,
-                "as_of": time_travel_page.point_in_time.as_of,
-                "known_at": time_travel_page.point_in_time.known_at,
-                "erased_count": time_travel_page.erased_count,
-            }
+            TimeTravelPageResponse(
+                records=mask_for_session(request, time_travel_page.page.records),
+                next_cursor=time_travel_page.page.next_cursor,
+                has_more=time_travel_page.page.has_more,
+                as_of=time_travel_page.point_in_time.as_of,
+                known_at=time_travel_page.point_in_time.known_at,
+                erased_count=time_travel_page.erased_count,
+            )
         )
 
 
@@ -52,15 +58,15 @@ class DiffView(ApiView):
         )
         counts = diff_result.counts if request.auth else diff_result.counts.with_secrets_masked()
         return Response(
-            {
-                "since": diff_result.query.since,
-                "until": diff_result.query.until,
-                "axis": "event" if diff_result.query.filters.is_event_axis else "record",
-                "changes": [diff.to_json(change, max_words=diff_result.max_words_per_change) for change in changes],
-                "next_cursor": diff_result.next_cursor,
-                "has_more": diff_result.has_more,
-                "counts": counts,
-            }
+            DiffResponse(
+                since=diff_result.query.since,
+                until=diff_result.query.until,
+                axis="event" if diff_result.query.filters.is_event_axis else "record",
+                changes=[diff.to_json(change, max_words=diff_result.max_words_per_change) for change in changes],
+                next_cursor=diff_result.next_cursor,
+                has_more=diff_result.has_more,
+                counts=counts,
+            )
         )
 
 
@@ -77,29 +83,27 @@ class ReplayView(ApiView):
         if target is None:
             raise not_found()
         self.read_as = replace(target.principal, viewer=principal.viewer or principal.name)
-        target_fields = {"as": target.name, "refusal": target.refusal, "as_of": None, "known_at": None}
+        replay_response: ReplayResponse = {
+            "as": target.name, "refusal": target.refusal, "as_of": None, "known_at": None,
+            "then": _EMPTY_SIDE, "now": _EMPTY_SIDE, "marks": {},
+        }  # fmt: skip
         if not target.principal.has_scope(Scope.READ):
-            target_fields["refusal"] = target.refusal or "may not read"
-            return Response({**target_fields, "then": _EMPTY_PAGE, "now": _EMPTY_PAGE, "marks": {}})
+            return Response(replay_response | {"refusal": target.refusal or "may not read"})
         instants = {name: params.get(name, "") for name in POINT_IN_TIME_PARAMS}
         replay_result = replay.replay_query(params.get("query", ""), instants=instants, principal=target.principal)
         self.point_in_time, self.read_memory_ids = replay_result.point_in_time, replay_result.memory_ids
-        return Response(
-            {
-                **target_fields,
-                "as_of": replay_result.point_in_time.as_of,
-                "known_at": replay_result.point_in_time.known_at,
-                "then": {
-                    "records": mask_for_session(request, replay_result.then.records),
-                    "has_more": replay_result.then.has_more,
-                },
-                "now": {
-                    "records": mask_for_session(request, replay_result.now.records),
-                    "has_more": replay_result.now.has_more,
-                },
-                "marks": {str(memory_id): mark for memory_id, mark in replay_result.marks.items()},
-            }
+        then, now = (
+            ReplaySideResponse(records=mask_for_session(request, page.records), has_more=page.has_more)
+            for page in (replay_result.then, replay_result.now)
         )
+        replay_response |= {
+            "as_of": replay_result.point_in_time.as_of,
+            "known_at": replay_result.point_in_time.known_at,
+            "then": then,
+            "now": now,
+            "marks": {str(memory_id): mark for memory_id, mark in replay_result.marks.items()},
+        }
+        return Response(replay_response)
 
 
-_EMPTY_PAGE: dict[str, Any] = {"records": [], "has_more": False}
+_EMPTY_SIDE = ReplaySideResponse(records=[], has_more=False)

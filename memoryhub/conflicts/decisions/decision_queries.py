@@ -1,22 +1,25 @@
 """Queries for decisions as a reader may see them: pages, one by its id, those about keys, and all for an export."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from functools import reduce
 from operator import or_
-from typing import Any
+from typing import Annotated, Any, cast
 from uuid import UUID
 
 from django import forms
 from django.db.models import BooleanField, F, Func, Q, Value
 from django.http import QueryDict
+from pydantic import Field, TypeAdapter
 
 from memoryhub.conflicts.decisions.querysets import DecisionQuerySet
+from memoryhub.conflicts.decisions.resolution_requests import ValidityPeriod
 from memoryhub.conflicts.groups.group_keys import GroupKey, encode_id
 from memoryhub.conflicts.models import OUTCOMES, Decision
 from memoryhub.conflicts.policies import policies
 from memoryhub.core.errors import InvalidQueryError
+from memoryhub.core.shapes import DocumentedAs, one_value_of
 from memoryhub.firewall import rls
 from memoryhub.firewall.clearance import Clearance, Principal
 from memoryhub.firewall.cursors import create_cursor_codec
@@ -43,34 +46,48 @@ Keyset = tuple[datetime, UUID]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecisionRecord:
-    """A decision for output. The reader may see every memory that the record names."""
+    """A decision about a group, for a reader that may see every memory that the decision names."""
 
-    decision_id: UUID
-    id: str
+    # In JSON `id` is the id of the decision, and the group's is `conflict_id`.
+    decision_id: Annotated[UUID, Field(serialization_alias="id")]
+    id: Annotated[str, Field(serialization_alias="conflict_id")]
     """The id of the group."""
     decided_at: datetime
-    recorded_at: datetime
+    """Record time: that of the versions that the decision added."""
+    recorded_at: Annotated[datetime, Field(exclude=True)]
     """When this hub stored the decision. It is not exported, because it belongs to this hub."""
-    outcome: str
+    outcome: Annotated[str, one_value_of(OUTCOMES)]
     subject: str
     collection: str
     namespace: str | None
+    """Null if the group spans all namespaces."""
     memory_ids: list[UUID]
+    """All memories that the decision was about."""
     kept_ids: list[UUID]
     retired_ids: list[UUID]
     still_active_ids: list[UUID]
+    """Memories that were not kept and are still active: some of their readers do not see the whole group."""
     merged_id: UUID | None
-    validity: dict[str, Any]
+    """The memory that was made of the retired ones."""
+    validity: dict[str, Annotated[dict[str, Any], DocumentedAs(ValidityPeriod)]]
+    """The event time during which a kept value holds, by memory."""
     deferred_until: datetime | None
+    """When a snoozed group is open again."""
     evidence: str
+    """SHA-256 of the versions that the decision was about."""
     reason: str
     principal: str
+    """The principal that decided."""
     policy_id: UUID | None
+    """The policy that decided, if it was no person."""
     policy_version: int | None
     rule: str
+    """The rule of the policy that decided."""
     run_id: UUID | None
     undoes_id: UUID | None
+    """The decision that this one undoes."""
     undone_by_id: UUID | None
+    """The decision that undid this one."""
     is_in_force: bool
 
     @property
@@ -169,10 +186,12 @@ def list_for_keys(keys: Sequence[GroupKey], *, clearance: Clearance) -> dict[Gro
 
 
 def to_json(record: DecisionRecord) -> dict[str, Any]:
-    """The API document of a decision; `id` is the id of the decision, `conflict_id` that of the group."""
-    fields = asdict(record)
-    del fields["recorded_at"]
-    return {"id": fields.pop("decision_id"), "conflict_id": fields.pop("id"), **fields}
+    """The API document of a decision."""
+    # Without warnings, because the periods in `validity` are JSON documents, whose instants are texts.
+    return cast("dict[str, Any]", _RECORD_ADAPTER.dump_python(record, by_alias=True, warnings=False))
+
+
+_RECORD_ADAPTER = TypeAdapter(DecisionRecord)
 
 
 def _filter_decisions(params: QueryDict, clearance: Clearance, extra_params: Sequence[str] = ()) -> DecisionQuerySet:

@@ -8,6 +8,7 @@ first decides, because a decided group is no longer open.
 """
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID, uuid4
 
@@ -15,12 +16,14 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
+from typing_extensions import TypedDict
 
 from memoryhub.audit.actions import AuditAction
 from memoryhub.conflicts.detector.compare import CLASSES
 from memoryhub.conflicts.groups.group_keys import GroupKey
 from memoryhub.conflicts.models import Policy
 from memoryhub.conflicts.policies.rules import MAX_RULES, Rule
+from memoryhub.core.shapes import DocumentedAs, select_fields
 from memoryhub.firewall import audit_events
 from memoryhub.firewall.clearance import Clearance, Principal, Scope
 from memoryhub.firewall.clearance_snapshot import snapshot_clearance, snapshot_covered_q
@@ -81,6 +84,21 @@ class PolicyInput(BaseModel):
         list[Rule], AfterValidator(_validate_rules), Field(json_schema_extra={"minItems": 1, "maxItems": MAX_RULES})
     ]
     is_enabled: bool = True
+
+
+class PolicyDocument(TypedDict):
+    """One version of a policy."""
+
+    policy_id: UUID
+    version: int
+    name: str
+    namespace: Annotated[str | None, Field(description="Null means any namespace.")]
+    collection: Annotated[str | None, Field(description="Null means any collection.")]
+    classes: list[ClassName]
+    rules: list[Annotated[dict[str, Any], DocumentedAs(Rule)]]
+    is_enabled: bool
+    created_at: datetime
+    principal: Annotated[str, Field(description="The principal that wrote this version.")]
 
 
 def parse_input(body: Any) -> PolicyInput:
@@ -196,8 +214,8 @@ def list_higher_priority(policy: Policy, principal: Principal) -> list[Policy]:
     return [candidate for candidate in candidates if _specificity(candidate) < _specificity(policy)]
 
 
-def to_json(policy: Policy) -> dict[str, Any]:
-    return {name: getattr(policy, name) for name in ("policy_id", "version", *_INPUT_FIELDS, "created_at", "principal")}
+def to_json(policy: Policy) -> PolicyDocument:
+    return select_fields(PolicyDocument, vars(policy))
 
 
 def _specificity(policy: Policy) -> tuple[bool, bool]:

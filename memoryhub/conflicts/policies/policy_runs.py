@@ -7,12 +7,14 @@ Another run meets the same groups and decides nothing twice, because a decided g
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Annotated
 from uuid import UUID, uuid4
 
 from django.db.models import Q, QuerySet
 from django.http import QueryDict
 from django.utils import timezone
+from pydantic import Field
+from typing_extensions import TypedDict
 
 from memoryhub.audit.actions import AuditAction
 from memoryhub.conflicts.decisions import resolve
@@ -20,6 +22,7 @@ from memoryhub.conflicts.decisions.resolution_requests import PolicyAttribution,
 from memoryhub.conflicts.models import Decision, Policy, PolicyRun
 from memoryhub.conflicts.policies import policies, policy_evaluation
 from memoryhub.conflicts.policies.policy_evaluation import GroupEvaluation
+from memoryhub.core.shapes import select_fields
 from memoryhub.firewall import audit_events, rls
 from memoryhub.firewall.clearance import Clearance, Principal, Scope
 from memoryhub.firewall.clearance_snapshot import snapshot_clearance, snapshot_covered_q
@@ -39,6 +42,22 @@ REFUSAL_MESSAGES = {
     "policy_changed": "The policy has changed since the run was started. Start another one.",
     "clearance_differs": "The run was started by somebody who sees other memories. Start one of your own.",
 }
+
+
+class PolicyRunDocument(TypedDict):
+    """One run of a policy over the open groups."""
+
+    run_id: UUID
+    policy_id: UUID
+    policy_version: int
+    policy_name: str
+    principal: str
+    started_at: datetime
+    finished_at: Annotated[datetime | None, Field(description="Null while the run has steps left.")]
+    groups_seen: Annotated[int, Field(description="Open groups that the run has evaluated.")]
+    decisions_made: int
+    groups_skipped: int
+    decisions_undone: Annotated[int, Field(description="Decisions that were undone with the run.")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,14 +209,10 @@ def can_advance(run: PolicyRun, principal: Principal) -> bool:
     return run.finished_at is None and principal.has_scope(Scope.ADMIN) and _find_advance_refusal(run, principal) == ""
 
 
-def to_json(run: PolicyRun) -> dict[str, Any]:
-    field_names = (
-        "run_id", "principal", "started_at", "finished_at", "groups_seen", "decisions_made", "groups_skipped",
-        "decisions_undone",
-    )  # fmt: skip
+def to_json(run: PolicyRun) -> PolicyRunDocument:
     policy: Policy = run.policy
     policy_fields = {"policy_id": policy.policy_id, "policy_version": policy.version, "policy_name": policy.name}
-    return {**{name: getattr(run, name) for name in field_names}, **policy_fields}
+    return select_fields(PolicyRunDocument, vars(run) | policy_fields)
 
 
 def format_reason(policy: Policy, evaluation: GroupEvaluation) -> str:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from django.db import DatabaseError, InterfaceError, connection
 from pgvector import Vector
@@ -25,7 +25,6 @@ from memoryhub.firewall.clearance import Clearance, Principal
 from memoryhub.firewall.models import Source
 from memoryhub.memories import clock
 from memoryhub.memories.models import Memory
-from memoryhub.memories.querysets import EXPIRED
 from memoryhub.memories.values import compute_value_digest
 from memoryhub.memories.writes import rejected_values
 from memoryhub.memories.writes.envelope import (
@@ -92,9 +91,9 @@ class WriteReceipt:
     """Warnings about an accepted envelope, in the shape of errors."""
 
     @property
-    def status(self) -> str:
-        """The status, as far as its writer may know it: `retired` or `expired`; empty if the memory is active."""
-        return "retired" if self.decision_id else EXPIRED if self.is_expired else ""
+    def status(self) -> Literal["retired", "expired", ""]:
+        """The status, as far as its writer may know it; empty if the memory is active."""
+        return "retired" if self.decision_id else "expired" if self.is_expired else ""
 
     @property
     def version(self) -> int | None:

@@ -1,4 +1,4 @@
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
@@ -144,7 +144,7 @@ class Command(BaseCommand):
         if refused_count:
             raise CommandError(f"{refused_count:,} decisions could not be undone.", returncode=1)
 
-    def _write_output(self, document: dict[str, Any], text: str, *, json: bool) -> None:
+    def _write_output(self, document: Mapping[str, Any], text: str, *, json: bool) -> None:
         if json:
             self.stdout.write(orjson.dumps(document, option=orjson.OPT_UTC_Z).decode())
         else:
