@@ -18,9 +18,10 @@ from knox.settings import knox_settings
 from inspector.auth import InspectorRequest, audit_request
 from memoryhub.audit.actions import AuditAction
 from memoryhub.firewall import audit_events, keys, rls
-from memoryhub.firewall.clearance import ACTOR_TYPES, Principal, Scope, get_tier_order, normalize_label
+from memoryhub.firewall.clearance import get_tier_order, normalize_label
 from memoryhub.firewall.models import ApiKey, ClearanceProfile, Source, UserAccess
-from memoryhub.firewall.principals import resolve_principal
+from memoryhub.firewall.principal import ACTOR_TYPES, Principal, Scope
+from memoryhub.firewall.principal_lookup import resolve_principal
 from memoryhub.memories import facets
 
 admin.site.unregister([User, Group])

@@ -14,7 +14,7 @@ from inspector.auth import audit_request
 from inspector.views.session import sign_out
 from memoryhub.audit.actions import AuditAction
 from memoryhub.firewall import audit_events
-from memoryhub.firewall.principals import resolve_principal
+from memoryhub.firewall.principal_lookup import resolve_principal
 
 # Unused routes: `view_on_site` and `autocomplete` look up objects; sign-in is a page of the inspector.
 REMOVED_ROUTES = {"view_on_site", "autocomplete", "login"}

@@ -17,8 +17,8 @@ from inspector.view_as import VIEW_AS_HEADER, get_effective_principal, get_view_
 from inspector.views import errors
 from memoryhub.audit.actions import AuditAction
 from memoryhub.firewall import audit_events, rls
-from memoryhub.firewall.clearance import Principal, Scope
-from memoryhub.firewall.principals import resolve_principal
+from memoryhub.firewall.principal import Principal, Scope
+from memoryhub.firewall.principal_lookup import resolve_principal
 
 Parameters = ParamSpec("Parameters")
 

@@ -9,8 +9,8 @@ from django.utils.functional import SimpleLazyObject
 
 from inspector.views import errors
 from memoryhub.firewall import view_as
-from memoryhub.firewall.clearance import Principal
-from memoryhub.firewall.principals import resolve_principal
+from memoryhub.firewall.principal import Principal
+from memoryhub.firewall.principal_lookup import resolve_principal
 from memoryhub.firewall.view_as import ViewAsTarget
 
 VIEW_AS_HEADER = "View-As"

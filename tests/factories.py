@@ -8,8 +8,9 @@ from typing import Any
 
 from django.contrib.auth.models import User
 
-from memoryhub.firewall.clearance import ACTOR_TYPES, Clearance, Principal, Scope, unrestricted_clearance
+from memoryhub.firewall.clearance import Clearance, unrestricted_clearance
 from memoryhub.firewall.models import ApiKey, ClearanceProfile, UserAccess
+from memoryhub.firewall.principal import ACTOR_TYPES, Principal, Scope
 from memoryhub.memories.models import Memory
 from memoryhub.memories.writes import write
 from memoryhub.memories.writes.envelope import MemoryDraft

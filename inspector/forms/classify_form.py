@@ -6,7 +6,7 @@ from typing import Any
 
 from django.http import QueryDict
 
-from memoryhub.firewall.clearance import Principal, Scope
+from memoryhub.firewall.principal import Principal, Scope
 from memoryhub.memories.facets import FacetValue
 from memoryhub.memories.records import MemoryRecord
 from memoryhub.memories.writes.envelope import Errors

@@ -16,7 +16,7 @@ from memoryhub.access_log import audit_filters, audit_queries, read_log
 from memoryhub.audit.actions import AuditAction
 from memoryhub.core.errors import InvalidQueryError
 from memoryhub.core.storable_text import unstorable_reason
-from memoryhub.firewall.clearance import Scope
+from memoryhub.firewall.principal import Scope
 from memoryhub.memories.filters import FORM_PARAM
 
 MAX_NAME_CHARS = 300

@@ -18,7 +18,7 @@ from inspector.presenters.memory_search import MemorySearch, build_back_query, b
 from inspector.time_context import get_time_context
 from memoryhub.access_log import read_log
 from memoryhub.core.errors import InvalidQueryError
-from memoryhub.firewall.clearance import Scope
+from memoryhub.firewall.principal import Scope
 from memoryhub.memories import facets
 from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.models import Memory

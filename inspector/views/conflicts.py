@@ -27,7 +27,7 @@ from memoryhub.conflicts.groups.group_keys import GroupKey
 from memoryhub.conflicts.groups.groups import Group
 from memoryhub.conflicts.groups.neighbors import find_next_group_id
 from memoryhub.core.errors import InvalidQueryError
-from memoryhub.firewall.clearance import Scope
+from memoryhub.firewall.principal import Scope
 from memoryhub.memories.writes import classify
 from memoryhub.memories.writes.envelope import OperationRejectedError
 

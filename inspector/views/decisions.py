@@ -25,7 +25,7 @@ from memoryhub.conflicts.decisions.decision_queries import DecisionRecord
 from memoryhub.conflicts.decisions.resolution_requests import REFUSAL_MESSAGES
 from memoryhub.conflicts.groups import groups
 from memoryhub.core.errors import InvalidQueryError
-from memoryhub.firewall.clearance import Scope
+from memoryhub.firewall.principal import Scope
 from memoryhub.memories.filters import FORM_PARAM
 from memoryhub.memories.writes.envelope import OperationRejectedError
 

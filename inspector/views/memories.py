@@ -25,7 +25,7 @@ from memoryhub.audit.actions import AuditAction
 from memoryhub.conflicts.groups import disputed
 from memoryhub.core.errors import InvalidQueryError
 from memoryhub.core.secrets import mask_secrets
-from memoryhub.firewall.clearance import Scope
+from memoryhub.firewall.principal import Scope
 from memoryhub.memories import facets, histogram, pagination
 from memoryhub.memories.filters import MemoryFilterSet, PointInTimeFilterSet, filterable_statuses
 from memoryhub.memories.models import Memory

@@ -19,7 +19,7 @@ from memoryhub.conflicts.models import Policy, PolicyRun
 from memoryhub.conflicts.policies import policies, policy_evaluation, policy_runs
 from memoryhub.conflicts.policies.policy_evaluation import SKIP_REASONS, EvaluationPage, GroupEvaluation
 from memoryhub.core.errors import InvalidQueryError
-from memoryhub.firewall.clearance import Scope
+from memoryhub.firewall.principal import Scope
 from memoryhub.memories.writes.envelope import OperationRejectedError
 
 PAGE_SIZE = 50

@@ -17,7 +17,7 @@ from inspector.time_context import TimeClause, TimeContext
 from memoryhub.access_log import read_log
 from memoryhub.core.errors import InvalidQueryError
 from memoryhub.firewall import view_as
-from memoryhub.firewall.clearance import Scope
+from memoryhub.firewall.principal import Scope
 from memoryhub.firewall.view_as import ViewAsTarget
 from memoryhub.memories.filters import POINT_IN_TIME_PARAMS, reject_unknown_params
 from memoryhub.memories.records import DETAIL_FIELDS

@@ -13,7 +13,7 @@ from inspector.presenters import memory_fields
 from inspector.presenters.memory_search import MemorySearch, build_back_query, build_list_url
 from memoryhub.core.errors import InvalidQueryError
 from memoryhub.core.storable_text import unsearchable_reason, unstorable_reason
-from memoryhub.firewall.clearance import Scope
+from memoryhub.firewall.principal import Scope
 from memoryhub.memories.filters import MAX_SEARCH_LENGTH, MemoryFilterSet
 from memoryhub.memories.secret_search import search_secrets
 

@@ -17,7 +17,7 @@ from inspector.templatetags.inspector import THEMES
 from inspector.views import errors
 from memoryhub.audit.actions import AuditAction
 from memoryhub.firewall import audit_events, lockout
-from memoryhub.firewall.principals import anonymous_principal, find_user_principal_name, resolve_principal
+from memoryhub.firewall.principal_lookup import anonymous_principal, find_user_principal_name, resolve_principal
 
 YEAR_SECONDS = 365 * 24 * 60 * 60
 

@@ -15,7 +15,7 @@ from inspector.view_as import get_audit_context
 from memoryhub.core.secrets import mask_secrets
 from memoryhub.core.storable_text import unstorable_reason
 from memoryhub.firewall import view_as as view_as_targets
-from memoryhub.firewall.clearance import Scope
+from memoryhub.firewall.principal import Scope
 
 KIND_TITLES = {"clearance": "Clearances", "user": "Users", "key": "API keys"}
 MAX_SEARCH_CHARS = 255

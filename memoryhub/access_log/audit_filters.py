@@ -10,7 +10,7 @@ from memoryhub.access_log import audit_queries
 from memoryhub.access_log.audit_queries import AuditPage
 from memoryhub.audit.actions import AuditAction
 from memoryhub.core.errors import InvalidQueryError
-from memoryhub.firewall.clearance import Principal
+from memoryhub.firewall.principal import Principal
 from memoryhub.memories.filters import InstantField, TextField, parse_params, reject_unknown_params, text_field_options
 from memoryhub.memories.pagination import PAGE_PARAMS, parse_limit
 

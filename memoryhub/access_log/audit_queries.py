@@ -19,9 +19,10 @@ from memoryhub.audit.actions import READ_ACTIONS, AuditAction
 from memoryhub.audit.models import AuditEntry
 from memoryhub.core.cursors import CursorCodec
 from memoryhub.firewall import rls
-from memoryhub.firewall.clearance import Clearance, Principal
+from memoryhub.firewall.clearance import Clearance
 from memoryhub.firewall.clearance_snapshot import snapshot_covered_q
 from memoryhub.firewall.cursors import create_cursor_codec
+from memoryhub.firewall.principal import Principal
 from memoryhub.memories.models import Memory
 from memoryhub.memories.querysets import ID_INDEX_GUARD
 

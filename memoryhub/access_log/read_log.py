@@ -23,8 +23,9 @@ from memoryhub.audit import log
 from memoryhub.audit.actions import AuditAction
 from memoryhub.audit.clearance_snapshot import ClearanceSnapshot
 from memoryhub.audit.models import AuditEntry
-from memoryhub.firewall.clearance import Principal, Scope, unrestricted_clearance
+from memoryhub.firewall.clearance import unrestricted_clearance
 from memoryhub.firewall.clearance_snapshot import snapshot_clearance, snapshot_covered_q
+from memoryhub.firewall.principal import Principal, Scope
 
 BATCH_DELAY_SECONDS = 0.05
 """How long the first read of a batch waits for others, to share one commit."""

@@ -5,8 +5,8 @@ from typing import Any
 from rest_framework import exceptions, permissions
 
 from memoryhub.firewall import rls
-from memoryhub.firewall.clearance import Principal
-from memoryhub.firewall.principals import resolve_principal
+from memoryhub.firewall.principal import Principal
+from memoryhub.firewall.principal_lookup import resolve_principal
 
 Handler = Callable[..., Any]
 

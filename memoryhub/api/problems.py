@@ -13,7 +13,7 @@ from rest_framework import exceptions
 from typing_extensions import TypedDict
 
 from memoryhub.core.errors import INTERNAL, CommitOutcomeUnknownError, ErrorInfo, InvalidQueryError, classify_error
-from memoryhub.firewall.clearance import MissingScopeError
+from memoryhub.firewall.principal import MissingScopeError
 from memoryhub.memories.writes.envelope import Errors
 
 CONTENT_TYPE = "application/problem+json"

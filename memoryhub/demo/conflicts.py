@@ -14,7 +14,8 @@ from memoryhub.conflicts.decisions.resolve import list_members, resolve, undo_de
 from memoryhub.conflicts.groups.group_keys import compute_evidence
 from memoryhub.conflicts.policies import policies
 from memoryhub.firewall import rls
-from memoryhub.firewall.clearance import Principal, Scope, unrestricted_clearance
+from memoryhub.firewall.clearance import unrestricted_clearance
+from memoryhub.firewall.principal import Principal, Scope
 from memoryhub.memories.models import Memory
 from memoryhub.memories.writes import write
 from memoryhub.memories.writes.write import OnConflict

@@ -10,8 +10,8 @@ from django.db import models, transaction
 
 from memoryhub.audit import log
 from memoryhub.audit.actions import AuditAction
-from memoryhub.firewall.clearance import Principal
 from memoryhub.firewall.clearance_snapshot import snapshot_clearance
+from memoryhub.firewall.principal import Principal
 
 FieldValues = dict[str, Any]
 PASSWORD_CHANGED = {"password": [None, "changed"]}

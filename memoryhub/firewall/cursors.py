@@ -1,7 +1,7 @@
 """Bind the cursors of lists, so that nobody but the caller who received a cursor can use it."""
 
 from memoryhub.core.cursors import CursorCodec
-from memoryhub.firewall.clearance import Principal
+from memoryhub.firewall.principal import Principal
 
 
 def create_cursor_codec(principal: Principal, *query_parts: object) -> CursorCodec:

@@ -8,8 +8,8 @@ from knox.models import get_digest_token
 
 from memoryhub.audit.actions import AuditAction
 from memoryhub.firewall import audit_events
-from memoryhub.firewall.clearance import Principal
 from memoryhub.firewall.models import ApiKey
+from memoryhub.firewall.principal import Principal
 
 ROTATION_GRACE = timedelta(hours=24)
 AUDITED_FIELDS = (

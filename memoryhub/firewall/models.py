@@ -9,7 +9,8 @@ from django.db import models, transaction
 from django.db.models import Q
 from knox.models import AbstractAuthToken, AuthTokenManager
 
-from memoryhub.firewall.clearance import ACTOR_TYPES, Clearance, Principal, Scope, get_tier_order
+from memoryhub.firewall.clearance import Clearance, get_tier_order
+from memoryhub.firewall.principal import ACTOR_TYPES, Principal, Scope
 
 
 def _text_array_field(**options: Any) -> Any:

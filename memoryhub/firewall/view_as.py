@@ -12,9 +12,9 @@ from django.utils import timezone
 
 from memoryhub.audit.actions import AuditAction
 from memoryhub.firewall import audit_events
-from memoryhub.firewall.clearance import Principal, Scope
 from memoryhub.firewall.models import ApiKey, ClearanceProfile
-from memoryhub.firewall.principals import principal_for_user
+from memoryhub.firewall.principal import Principal, Scope
+from memoryhub.firewall.principal_lookup import principal_for_user
 
 KINDS = ("clearance", "user", "key")
 MAX_TARGETS = 50

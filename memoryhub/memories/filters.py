@@ -14,7 +14,8 @@ from django.http import QueryDict
 
 from memoryhub.core.errors import InvalidQueryError
 from memoryhub.core.storable_text import unsearchable_reason, unstorable_reason
-from memoryhub.firewall.clearance import ACTOR_TYPES, QUARANTINED, Clearance, get_tier_order
+from memoryhub.firewall.clearance import QUARANTINED, Clearance, get_tier_order
+from memoryhub.firewall.principal import ACTOR_TYPES
 from memoryhub.memories.models import KINDS, NAME_LENGTH, STATUSES, Memory
 from memoryhub.memories.point_in_time import PointInTime
 from memoryhub.memories.querysets import ACTIVE, EXPIRED, MemoryQuerySet, SearchTerms

@@ -7,7 +7,7 @@ from django.db.models import F, Func, Q
 from django.db.models.expressions import Combinable
 from pgvector.django import VectorField
 
-from memoryhub.firewall.clearance import ACTOR_TYPES
+from memoryhub.firewall.principal import ACTOR_TYPES
 from memoryhub.memories import triggers
 from memoryhub.memories.querysets import (
     HOLDS_SECRET,

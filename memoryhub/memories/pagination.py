@@ -7,8 +7,8 @@ from typing import NamedTuple
 from uuid import UUID
 
 from memoryhub.core.errors import InvalidQueryError
-from memoryhub.firewall.clearance import Principal
 from memoryhub.firewall.cursors import create_cursor_codec
+from memoryhub.firewall.principal import Principal
 from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.querysets import MemoryQuerySet, SearchTerms
 from memoryhub.memories.records import LIST_FIELDS, MemoryRecord, newest_records

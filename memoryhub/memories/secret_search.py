@@ -9,7 +9,7 @@ from uuid import UUID
 
 from memoryhub.audit.actions import AuditAction
 from memoryhub.firewall import audit_events, rls
-from memoryhub.firewall.clearance import Principal, Scope
+from memoryhub.firewall.principal import Principal, Scope
 from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.querysets import HOLDS_SECRET, fetch_dicts
 from memoryhub.memories.records import DETAIL_FIELDS, MemoryRecord, newest_records

@@ -18,8 +18,9 @@ from memoryhub.demo import generator
 from memoryhub.demo.conflicts import write_demo_conflicts
 from memoryhub.demo.writers import WRITERS
 from memoryhub.firewall import audit_events
-from memoryhub.firewall.clearance import ACTOR_TYPES, Principal, Scope, unrestricted_clearance
+from memoryhub.firewall.clearance import unrestricted_clearance
 from memoryhub.firewall.models import ApiKey, ClearanceProfile, UserAccess
+from memoryhub.firewall.principal import ACTOR_TYPES, Principal, Scope
 from memoryhub.memories.writes import write
 from memoryhub.memories.writes.write import OnConflict
 

@@ -11,7 +11,8 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from memoryhub.access_log import read_log
-from memoryhub.firewall.clearance import Clearance, Principal, Scope
+from memoryhub.firewall.clearance import Clearance
+from memoryhub.firewall.principal import Principal, Scope
 from memoryhub.memories import clock, facets
 from memoryhub.memories.models import Memory
 from memoryhub.operations import process

@@ -14,8 +14,9 @@ from typing_extensions import TypedDict
 from memoryhub.core.errors import InvalidQueryError
 from memoryhub.core.secrets import mask_secrets
 from memoryhub.core.shapes import one_value_of
-from memoryhub.firewall.clearance import Clearance, Principal
+from memoryhub.firewall.clearance import Clearance
 from memoryhub.firewall.cursors import create_cursor_codec
+from memoryhub.firewall.principal import Principal
 from memoryhub.memories import clock, pagination
 from memoryhub.memories.facets import FacetValue
 from memoryhub.memories.filters import InstantFilter, MemoryFilterSet, choice_filter

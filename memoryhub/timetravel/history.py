@@ -8,7 +8,8 @@ from django.db.models import BooleanField, DateTimeField, Func, IntegerField, UU
 from django.http import QueryDict
 
 from memoryhub.core.errors import InvalidQueryError
-from memoryhub.firewall.clearance import Clearance, Principal
+from memoryhub.firewall.clearance import Clearance
+from memoryhub.firewall.principal import Principal
 from memoryhub.memories import pagination
 from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.pagination import Keyset, Page

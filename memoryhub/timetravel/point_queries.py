@@ -8,8 +8,8 @@ from typing import Any
 from django.http import QueryDict
 
 from memoryhub.core.errors import InvalidQueryError
-from memoryhub.firewall.clearance import Principal
 from memoryhub.firewall.cursors import create_cursor_codec
+from memoryhub.firewall.principal import Principal
 from memoryhub.memories import clock, pagination
 from memoryhub.memories.filters import POINT_IN_TIME_PARAMS, MemoryFilterSet
 from memoryhub.memories.pagination import Page

@@ -14,7 +14,7 @@ from django.http import QueryDict
 
 from memoryhub.core.errors import InvalidQueryError
 from memoryhub.firewall import rls
-from memoryhub.firewall.clearance import Principal
+from memoryhub.firewall.principal import Principal
 from memoryhub.memories import pagination
 from memoryhub.memories.filters import POINT_IN_TIME_PARAMS, MemoryFilterSet, normalize_form_query
 from memoryhub.memories.pagination import Page

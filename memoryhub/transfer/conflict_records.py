@@ -22,8 +22,9 @@ from memoryhub.conflicts.decisions.resolve import insert_decisions
 from memoryhub.conflicts.models import OUTCOMES, Decision, Policy, PolicyRun
 from memoryhub.conflicts.policies import policies
 from memoryhub.firewall import audit_events, rls
-from memoryhub.firewall.clearance import Clearance, Principal
+from memoryhub.firewall.clearance import Clearance
 from memoryhub.firewall.clearance_snapshot import snapshot_covered_q
+from memoryhub.firewall.principal import Principal
 from memoryhub.memories import clock
 from memoryhub.memories.models import Memory
 from memoryhub.memories.querysets import fetch_dicts

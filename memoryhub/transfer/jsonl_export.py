@@ -20,8 +20,9 @@ from django.utils.http import urlencode
 from memoryhub.audit import log
 from memoryhub.audit.actions import AuditAction
 from memoryhub.firewall import rls
-from memoryhub.firewall.clearance import Clearance, Principal, unrestricted_clearance
+from memoryhub.firewall.clearance import Clearance, unrestricted_clearance
 from memoryhub.firewall.clearance_snapshot import snapshot_clearance
+from memoryhub.firewall.principal import Principal
 from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.pagination import MAX_LIMIT
 from memoryhub.memories.querysets import ACTIVE, EXPIRED, MemoryQuerySet

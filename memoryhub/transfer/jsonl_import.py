@@ -19,7 +19,8 @@ from django.db import DatabaseError
 
 from memoryhub.core.errors import classify_error
 from memoryhub.core.strict_json import InvalidJsonError, decode_json
-from memoryhub.firewall.clearance import Principal, Scope, unrestricted_clearance
+from memoryhub.firewall.clearance import unrestricted_clearance
+from memoryhub.firewall.principal import Principal, Scope
 from memoryhub.memories.models import MAX_LABELS
 from memoryhub.memories.writes import exported, write
 from memoryhub.memories.writes.envelope import MemoryDraft, OperationRejectedError, complete_draft, parse_envelope

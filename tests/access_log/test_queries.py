@@ -14,7 +14,8 @@ from memoryhub.audit.actions import READ_ACTIONS
 from memoryhub.audit.models import AuditEntry
 from memoryhub.core.errors import InvalidQueryError
 from memoryhub.firewall import rls
-from memoryhub.firewall.clearance import Clearance, Principal, unrestricted_clearance
+from memoryhub.firewall.clearance import Clearance, unrestricted_clearance
+from memoryhub.firewall.principal import Principal
 from memoryhub.memories.models import Memory
 from tests.audit.event_factories import append_events, make_event
 from tests.factories import make_memory, utc

@@ -23,7 +23,8 @@ from memoryhub.access_log.models import ReadCount
 from memoryhub.audit import log
 from memoryhub.audit.models import AuditEntry
 from memoryhub.audit.verify import verify_chain
-from memoryhub.firewall.clearance import Clearance, Principal, Scope
+from memoryhub.firewall.clearance import Clearance
+from memoryhub.firewall.principal import Principal, Scope
 from tests.factories import make_key, make_memory, make_user
 from tests.harness.databases import database_dsn
 from tests.memories.raw_rows import execute
@@ -458,7 +459,7 @@ def test_a_fork_does_not_write_what_its_parent_noted(read_log_writer, locking_co
 def test_a_process_that_ends_writes_what_it_has_read(read_log_writer):
     script = (
         "import django; django.setup()\n"
-        "from memoryhub.firewall.clearance import Principal\n"
+        "from memoryhub.firewall.principal import Principal\n"
         "from memoryhub.access_log import read_log\n"
         "read_log.log_read(Principal(name='user:gone'), route='', query='', memory_ids=[], request_id='')\n"
     )

@@ -18,7 +18,8 @@ from django.db import connection as application
 from django.db import transaction
 
 from memoryhub.config import SUPERUSER_ROLE
-from memoryhub.firewall.clearance import Principal, Scope, unrestricted_clearance
+from memoryhub.firewall.clearance import unrestricted_clearance
+from memoryhub.firewall.principal import Principal, Scope
 from memoryhub.memories.writes import rejected_values, write
 from memoryhub.operations import embedded_postgres
 from tests.benchmarks.generate import TIER_SHARES, TIERS, Row, generate_rows

@@ -13,7 +13,8 @@ from django.db import transaction
 from memoryhub.conflicts.models import GroupClassCache, Policy
 from memoryhub.conflicts.policies import policies, policy_evaluation, policy_runs
 from memoryhub.conflicts.policies.policy_evaluation import EvaluationTotals
-from memoryhub.firewall.clearance import Clearance, Principal, Scope, unrestricted_clearance
+from memoryhub.firewall.clearance import Clearance, unrestricted_clearance
+from memoryhub.firewall.principal import Principal, Scope
 from memoryhub.operations import embedded_postgres
 from tests.benchmarks.groups import GroupStore
 from tests.benchmarks.pages import p95

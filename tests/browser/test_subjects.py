@@ -9,7 +9,8 @@ from playwright.sync_api import Page, expect
 from memoryhub.conflicts.decisions import resolve
 from memoryhub.conflicts.decisions.resolve import Resolution, ResolutionRequest
 from memoryhub.conflicts.groups.group_keys import compute_evidence
-from memoryhub.firewall.clearance import Principal, Scope, unrestricted_clearance
+from memoryhub.firewall.clearance import unrestricted_clearance
+from memoryhub.firewall.principal import Principal, Scope
 from tests.browser.test_accessibility import find_violations
 from tests.browser.themes import each_theme_width
 from tests.factories import make_memory, make_user, utc

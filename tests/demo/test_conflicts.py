@@ -9,7 +9,8 @@ import pytest
 from memoryhub.conflicts.models import Decision, Policy
 from memoryhub.core.secrets import mask_secrets
 from memoryhub.demo.conflicts import SCRIPTED_DECISIONS, generate_envelopes, write_demo_conflicts
-from memoryhub.firewall.clearance import Principal, Scope, unrestricted_clearance
+from memoryhub.firewall.clearance import unrestricted_clearance
+from memoryhub.firewall.principal import Principal, Scope
 from memoryhub.memories.models import Memory
 from tests.factories import make_key
 from tests.memories.raw_rows import execute

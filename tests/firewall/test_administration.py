@@ -13,8 +13,8 @@ from django.utils import timezone
 
 from memoryhub.audit.models import AuditEntry
 from memoryhub.firewall import keys
-from memoryhub.firewall.clearance import Principal
 from memoryhub.firewall.models import ApiKey, ClearanceProfile, UserAccess
+from memoryhub.firewall.principal import Principal
 from tests.factories import WRITER, make_clearance, make_key, make_memory, make_user
 
 pytestmark = pytest.mark.django_db

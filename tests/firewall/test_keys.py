@@ -7,8 +7,9 @@ from django.contrib.auth.models import User
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
-from memoryhub.firewall.clearance import Clearance, Scope
+from memoryhub.firewall.clearance import Clearance
 from memoryhub.firewall.models import ApiKey
+from memoryhub.firewall.principal import Scope
 from tests.factories import make_clearance, make_key, make_memory
 
 pytestmark = pytest.mark.django_db

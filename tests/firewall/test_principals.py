@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 from django.contrib.auth.models import AnonymousUser, User
 
-from memoryhub.firewall.clearance import Clearance, Principal, Scope, unrestricted_clearance
+from memoryhub.firewall.clearance import Clearance, unrestricted_clearance
 from memoryhub.firewall.models import ApiKey
-from memoryhub.firewall.principals import resolve_principal
+from memoryhub.firewall.principal import Principal, Scope
+from memoryhub.firewall.principal_lookup import resolve_principal
 from tests.factories import make_clearance, make_key, make_user
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,9 +11,10 @@ from django.test import Client
 from memoryhub.access_log import audit_queries
 from memoryhub.conflicts.models import Decision
 from memoryhub.firewall import view_as
-from memoryhub.firewall.clearance import Clearance, Principal, Scope, unrestricted_clearance
+from memoryhub.firewall.clearance import Clearance, unrestricted_clearance
 from memoryhub.firewall.models import ApiKey
-from memoryhub.firewall.principals import resolve_principal
+from memoryhub.firewall.principal import Principal, Scope
+from memoryhub.firewall.principal_lookup import resolve_principal
 from memoryhub.memories import clock
 from memoryhub.memories.models import Memory
 from memoryhub.memories.writes import classify

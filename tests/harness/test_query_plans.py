@@ -14,7 +14,8 @@ from django.db import connection
 from django.http import QueryDict
 
 from memoryhub.firewall import rls
-from memoryhub.firewall.clearance import Clearance, Principal
+from memoryhub.firewall.clearance import Clearance
+from memoryhub.firewall.principal import Principal
 from memoryhub.memories import facets, histogram, pagination
 from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.models import Memory

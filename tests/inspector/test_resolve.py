@@ -11,7 +11,7 @@ from memoryhub.audit.models import AuditEntry
 from memoryhub.conflicts.decisions import claims
 from memoryhub.conflicts.groups.group_keys import encode_id
 from memoryhub.conflicts.models import Decision
-from memoryhub.firewall.principals import resolve_principal
+from memoryhub.firewall.principal_lookup import resolve_principal
 from memoryhub.memories.models import Memory
 from tests.factories import make_memory, make_user, utc
 from tests.inspector import clients

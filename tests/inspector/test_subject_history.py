@@ -14,7 +14,8 @@ from memoryhub.conflicts.decisions import resolve
 from memoryhub.conflicts.decisions.resolve import Resolution, ResolutionRequest
 from memoryhub.conflicts.groups.group_keys import compute_evidence
 from memoryhub.firewall import rls
-from memoryhub.firewall.clearance import Clearance, Principal, Scope, unrestricted_clearance
+from memoryhub.firewall.clearance import Clearance, unrestricted_clearance
+from memoryhub.firewall.principal import Principal, Scope
 from memoryhub.memories import clock
 from memoryhub.memories.filters import PointInTimeFilterSet
 from memoryhub.memories.writes import classify

@@ -15,7 +15,7 @@ from memoryhub.audit.models import AuditEntry
 from memoryhub.firewall import view_as
 from memoryhub.firewall.clearance import get_tier_order
 from memoryhub.firewall.models import ApiKey, ClearanceProfile, UserAccess
-from memoryhub.firewall.principals import resolve_principal
+from memoryhub.firewall.principal_lookup import resolve_principal
 from tests.factories import make_clearance, make_key, make_memory, make_user, utc
 from tests.inspector.clients import logged_in_client, response_text
 

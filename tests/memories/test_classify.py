@@ -15,14 +15,8 @@ from hypothesis import strategies as st
 
 from memoryhub.audit.models import AuditEntry
 from memoryhub.firewall import rls
-from memoryhub.firewall.clearance import (
-    Clearance,
-    Principal,
-    Scope,
-    normalize_labels,
-    unrestricted_clearance,
-    widens_visibility,
-)
+from memoryhub.firewall.clearance import Clearance, normalize_labels, unrestricted_clearance, widens_visibility
+from memoryhub.firewall.principal import Principal, Scope
 from memoryhub.memories import facets
 from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.models import Memory

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from memoryhub.firewall.clearance import Principal, Scope, unrestricted_clearance
+from memoryhub.firewall.clearance import unrestricted_clearance
+from memoryhub.firewall.principal import Principal, Scope
 from memoryhub.memories.models import Memory
 from memoryhub.memories.writes import classify, write
 from memoryhub.memories.writes.write import OnConflict, WriteOutcome, WriteReceipt

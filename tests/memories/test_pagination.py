@@ -7,7 +7,8 @@ import pytest
 from django.http import QueryDict
 
 from memoryhub.core.errors import InvalidQueryError
-from memoryhub.firewall.clearance import Clearance, Principal
+from memoryhub.firewall.clearance import Clearance
+from memoryhub.firewall.principal import Principal
 from memoryhub.memories import pagination
 from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.pagination import Page

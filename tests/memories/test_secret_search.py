@@ -10,7 +10,8 @@ from django.http import QueryDict
 from memoryhub.access_log import read_log
 from memoryhub.audit.models import AuditEntry
 from memoryhub.core.secrets import MASK
-from memoryhub.firewall.clearance import Clearance, Principal, Scope, unrestricted_clearance
+from memoryhub.firewall.clearance import Clearance, unrestricted_clearance
+from memoryhub.firewall.principal import Principal, Scope
 from memoryhub.memories import secret_search
 from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.secret_search import SecretMatches, search_secrets

@@ -10,8 +10,9 @@ import pytest
 from memoryhub.conflicts.decisions import resolve
 from memoryhub.conflicts.decisions.resolution_requests import Resolution, ResolutionRequest
 from memoryhub.conflicts.groups.group_keys import compute_evidence
-from memoryhub.firewall.clearance import Clearance, Principal, Scope, unrestricted_clearance
+from memoryhub.firewall.clearance import Clearance, unrestricted_clearance
 from memoryhub.firewall.models import Source
+from memoryhub.firewall.principal import Principal, Scope
 from memoryhub.memories.models import MAX_LABELS, Memory
 from memoryhub.memories.writes import classify, write
 from memoryhub.memories.writes.write import OnConflict, WriteOutcome, WriteReceipt

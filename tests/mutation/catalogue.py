@@ -7,6 +7,7 @@ from tests.mutation.secrets import secret_mutants
 from tests.mutation.writes import write_mutants
 
 CLEARANCE_TYPES = "memoryhub/firewall/clearance.py"
+PRINCIPAL_TYPE = "memoryhub/firewall/principal.py"
 FIREWALL_QUERYSETS = "memoryhub/firewall/querysets.py"
 CLEARANCE_SNAPSHOT = "memoryhub/firewall/clearance_snapshot.py"
 RLS = "memoryhub/firewall/rls.py"
@@ -51,7 +52,7 @@ CLAIMS = "memoryhub/conflicts/decisions/claims.py"
 REJECTED_VALUES = "memoryhub/memories/writes/rejected_values.py"
 AUTHENTICATION = "memoryhub/api/authentication.py"
 PERMISSIONS = "memoryhub/api/permissions.py"
-PRINCIPALS = "memoryhub/firewall/principals.py"
+PRINCIPAL_LOOKUP = "memoryhub/firewall/principal_lookup.py"
 INSPECTOR_AUTH = "inspector/auth.py"
 MEMORY_VIEWS = "inspector/views/memories.py"
 
@@ -153,7 +154,7 @@ def _clearance_rule_mutants() -> list[Mutant]:
         Mutant("quarantine: seen by everybody", FIREWALL_QUERYSETS, "if not clearance.sees_quarantined:", "if False:", (QUARANTINE_TESTS,)),
         Mutant("quarantine: seen despite row security", MEMORY_RLS_MIGRATION, "status <> 'quarantined' OR", "true OR", (QUARANTINED_ROLLUPS_TEST,)),
         Mutant("quarantine: a status that everybody knows", FILTERS, "if status != QUARANTINED or clearance.sees_quarantined", "if True", (QUARANTINE_TESTS,)),
-        Mutant("quarantine: seen by who only reads", CLEARANCE_TYPES, "sees_quarantined=self.has_scope(Scope.CURATE)", "sees_quarantined=self.has_scope(Scope.READ)", (QUARANTINE_TESTS,)),
+        Mutant("quarantine: seen by who only reads", PRINCIPAL_TYPE, "sees_quarantined=self.has_scope(Scope.CURATE)", "sees_quarantined=self.has_scope(Scope.READ)", (QUARANTINE_TESTS,)),
         Mutant("quarantine: seen through view-as", "memoryhub/firewall/view_as.py", "(Scope.READ, Scope.CURATE, ", "(Scope.READ, ", (QUARANTINE_TESTS,)),
         Mutant("quarantine: cursors of before are used with other scopes", CURSOR_BINDING, "            clearance.sees_quarantined,\n", "", (QUARANTINE_TESTS,)),
         covered_mutant("tiers", "conditions = {\"tiers__contained_by\": snapshot.tiers}", "conditions = {\"tiers__isnull\": False}"),
@@ -289,7 +290,7 @@ def _access_mutants() -> list[Mutant]:
         Mutant("keys: expired ones open", AUTHENTICATION, "if key.expiry is not None and key.expiry <= timezone.now():", "if False:", (invalid_key_test,)),
         Mutant("keys: of disabled users open", AUTHENTICATION, '    """knox\'s check of a hashed key, for keys that stay on record after they expire or are revoked."""\n', "    def validate_user(self, key: Any) -> Any:\n        return key.user, key\n", (invalid_key_test,)),
         Mutant("sessions: no CSRF", AUTHENTICATION, '    """DRF\'s own; the challenge of the first class makes a missing sign-in a 401."""\n', "    def enforce_csrf(self, request: Any) -> None: ...\n", (f"{AUTHENTICATION_TESTS}::TestSessions",)),
-        Mutant("users: disabled ones see", PRINCIPALS, "if not user.is_authenticated or not user.is_active:", "if not user.is_authenticated:", ("tests/firewall/test_principals.py",)),
+        Mutant("users: disabled ones see", PRINCIPAL_LOOKUP, "if not user.is_authenticated or not user.is_active:", "if not user.is_authenticated:", ("tests/firewall/test_principals.py",)),
         Mutant("reclassify: every reader", CLASSIFY, "plan.principal.require_scopes(Scope.CURATE)", "pass", (f"{CLASSIFY_TESTS}::TestPermissions",)),
         Mutant("reclassify: without the scope declassify", CLASSIFY, "return \"declassification\" if is_widened and not principal.has_scope(Scope.DECLASSIFY) else \"\"", 'return ""', (f"{CLASSIFY_TESTS}::TestPermissions",)),
         Mutant("reclassify: widened without a reason", CLASSIFY, "if plan.widened_count and not reason.strip():", "if False:", (f"{CLASSIFY_TESTS}::TestPermissions",)),

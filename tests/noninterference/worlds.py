@@ -25,8 +25,9 @@ from django.test import Client
 from memoryhub.access_log import read_log
 from memoryhub.audit.log import GENESIS_HASH
 from memoryhub.config import APP_ROLE
-from memoryhub.firewall.clearance import Clearance, Principal, Scope, unrestricted_clearance
+from memoryhub.firewall.clearance import Clearance, unrestricted_clearance
 from memoryhub.firewall.models import ApiKey, ClearanceProfile, UserAccess
+from memoryhub.firewall.principal import Principal, Scope
 from memoryhub.memories.writes.envelope import MemoryDraft
 from memoryhub.memories.writes.write import OnConflict
 from memoryhub.operations import database_roles, process

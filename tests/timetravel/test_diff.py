@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from memoryhub.access_log import read_log
 from memoryhub.audit.models import AuditEntry
-from memoryhub.firewall.clearance import Principal, Scope, unrestricted_clearance
+from memoryhub.firewall.clearance import unrestricted_clearance
+from memoryhub.firewall.principal import Principal, Scope
 from memoryhub.memories import clock
 from memoryhub.memories.models import Memory
 from memoryhub.memories.writes import classify, versions

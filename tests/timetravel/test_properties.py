@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memoryhub.firewall import rls
-from memoryhub.firewall.clearance import Clearance, Principal, Scope
+from memoryhub.firewall.clearance import Clearance
+from memoryhub.firewall.principal import Principal, Scope
 from memoryhub.memories import clock, pagination
 from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.models import Memory

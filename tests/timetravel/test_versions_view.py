@@ -10,8 +10,8 @@ from django.http import QueryDict
 from django.utils import timezone
 
 from memoryhub.core.errors import InvalidQueryError
-from memoryhub.firewall.clearance import Principal
 from memoryhub.firewall.cursors import create_cursor_codec
+from memoryhub.firewall.principal import Principal
 from memoryhub.memories import pagination
 from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.models import Memory

@@ -23,7 +23,8 @@ from memoryhub.conflicts.groups.group_keys import compute_evidence
 from memoryhub.conflicts.groups.groups import GroupFilterSet
 from memoryhub.conflicts.models import Decision, Policy, PolicyRun
 from memoryhub.conflicts.policies import policies, policy_runs
-from memoryhub.firewall.clearance import Principal, Scope, unrestricted_clearance
+from memoryhub.firewall.clearance import unrestricted_clearance
+from memoryhub.firewall.principal import Principal, Scope
 from memoryhub.memories import clock
 from memoryhub.memories.models import STATUSES, Memory
 from memoryhub.memories.writes import classify, write

@@ -10,7 +10,7 @@ from memoryhub.api import schema as docs
 from memoryhub.api.native.memories import ApiView, mask_for_session
 from memoryhub.api.permissions import get_principal, rls_scoped
 from memoryhub.api.responses.memories import AuditPageResponse
-from memoryhub.firewall.clearance import Scope
+from memoryhub.firewall.principal import Scope
 
 
 class AuditLogView(ApiView):

@@ -27,7 +27,7 @@ from memoryhub.api.responses.memories import (
 )
 from memoryhub.core.shapes import select_fields
 from memoryhub.firewall import rls
-from memoryhub.firewall.clearance import Principal
+from memoryhub.firewall.principal import Principal
 from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.records import MemoryRecord
 from memoryhub.memories.writes import classify

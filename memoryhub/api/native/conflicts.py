@@ -33,7 +33,7 @@ from memoryhub.conflicts.groups import group_keys, groups
 from memoryhub.conflicts.groups.group_keys import GroupKey
 from memoryhub.conflicts.groups.groups import GroupFilterSet
 from memoryhub.firewall import rls
-from memoryhub.firewall.clearance import Principal
+from memoryhub.firewall.principal import Principal
 
 
 class ConflictsView(ApiView):

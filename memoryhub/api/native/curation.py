@@ -13,7 +13,7 @@ from memoryhub.api.native.memories import ApiView
 from memoryhub.api.permissions import get_principal
 from memoryhub.api.problems import ProblemError, not_found
 from memoryhub.api.renderers import OrjsonRenderer
-from memoryhub.firewall.clearance import Scope
+from memoryhub.firewall.principal import Scope
 from memoryhub.memories.filters import reject_unknown_params
 from memoryhub.memories.writes.classify import parse_body
 from memoryhub.memories.writes.envelope import OperationRejectedError

@@ -24,7 +24,7 @@ from memoryhub.api.responses.memories import (
     WriteRefusalResponse,
 )
 from memoryhub.core.errors import UNAVAILABLE, InvalidQueryError, classify_error
-from memoryhub.firewall.clearance import Principal, Scope
+from memoryhub.firewall.principal import Principal, Scope
 from memoryhub.memories import facets, histogram, pagination, records
 from memoryhub.memories.filters import MemoryFilterSet, PointInTimeFilterSet, reject_unknown_params
 from memoryhub.memories.models import Memory

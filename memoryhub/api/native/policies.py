@@ -25,7 +25,7 @@ from memoryhub.conflicts.models import Policy, PolicyRun
 from memoryhub.conflicts.policies import policies, policy_evaluation, policy_runs
 from memoryhub.conflicts.policies.policies import PolicyInput
 from memoryhub.conflicts.policies.policy_runs import PolicyRunDocument
-from memoryhub.firewall.clearance import Scope
+from memoryhub.firewall.principal import Scope
 from memoryhub.memories.filters import reject_unknown_params
 from memoryhub.memories.pagination import MAX_LIMIT
 

@@ -17,8 +17,8 @@ from django.utils import timezone
 
 from memoryhub.conflicts.groups.group_keys import GroupKey
 from memoryhub.conflicts.models import Claim
-from memoryhub.firewall.clearance import Principal, Scope
-from memoryhub.firewall.principals import get_current_clearances
+from memoryhub.firewall.principal import Principal, Scope
+from memoryhub.firewall.principal_lookup import get_current_clearances
 
 CLAIM_MINUTES = 5
 

@@ -21,8 +21,9 @@ from memoryhub.conflicts.policies import policies
 from memoryhub.core.errors import InvalidQueryError
 from memoryhub.core.shapes import DocumentedAs, one_value_of
 from memoryhub.firewall import rls
-from memoryhub.firewall.clearance import Clearance, Principal
+from memoryhub.firewall.clearance import Clearance
 from memoryhub.firewall.cursors import create_cursor_codec
+from memoryhub.firewall.principal import Principal
 from memoryhub.memories import clock
 from memoryhub.memories.filters import (
     InstantField,

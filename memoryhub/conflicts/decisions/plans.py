@@ -22,8 +22,9 @@ from memoryhub.conflicts.groups import group_keys
 from memoryhub.conflicts.groups.group_keys import GroupKey, compute_evidence
 from memoryhub.conflicts.models import Decision
 from memoryhub.firewall import rls
-from memoryhub.firewall.clearance import ClassifiedRow, Principal, get_tier_order, normalize_labels, widens_visibility
+from memoryhub.firewall.clearance import ClassifiedRow, get_tier_order, normalize_labels, widens_visibility
 from memoryhub.firewall.models import ClearanceProfile
+from memoryhub.firewall.principal import Principal
 from memoryhub.memories.models import Memory
 from memoryhub.memories.querysets import compile_sql, fetch_dicts
 from memoryhub.memories.values import compute_value_digest

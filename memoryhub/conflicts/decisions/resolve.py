@@ -27,7 +27,8 @@ from memoryhub.conflicts.groups import group_keys
 from memoryhub.conflicts.groups.group_keys import GroupKey
 from memoryhub.conflicts.models import Claim, Decision
 from memoryhub.firewall import audit_events, rls
-from memoryhub.firewall.clearance import Principal, Scope, normalize_labels
+from memoryhub.firewall.clearance import normalize_labels
+from memoryhub.firewall.principal import Principal, Scope
 from memoryhub.memories import clock
 from memoryhub.memories.models import Memory
 from memoryhub.memories.writes import versions, write

@@ -25,7 +25,7 @@ from memoryhub.conflicts.detector import features, lexicon
 from memoryhub.conflicts.detector.parse import parse_text, stem
 from memoryhub.conflicts.detector.weights import Question, Weights
 from memoryhub.core.secrets import mask_secrets
-from memoryhub.firewall.clearance import ACTOR_TRUST_RANK
+from memoryhub.firewall.principal import ACTOR_TRUST_RANK
 from memoryhub.memories.values import canonicalize_value, holds_secret
 
 ConflictClass = Literal["contradiction", "update", "paraphrase", "duplicate", "unrelated"]

@@ -21,7 +21,8 @@ from memoryhub.conflicts.groups.group_queries import MAX_LISTED_MEMORIES, GroupQ
 from memoryhub.conflicts.groups.groups import Group, GroupFilterSet
 from memoryhub.conflicts.models import Decision
 from memoryhub.firewall import rls
-from memoryhub.firewall.clearance import Clearance, Principal, unrestricted_clearance
+from memoryhub.firewall.clearance import Clearance, unrestricted_clearance
+from memoryhub.firewall.principal import Principal
 from memoryhub.memories import clock
 from memoryhub.memories.models import Memory
 from memoryhub.memories.querysets import MemoryQuerySet

@@ -25,8 +25,9 @@ from memoryhub.conflicts.groups.group_keys import KEY_COLUMNS, REQUIRED_KEY_COLU
 from memoryhub.conflicts.groups.group_queries import MAX_LISTED_MEMORIES, GroupQuery, GroupSummary, Status, ValueSupport
 from memoryhub.conflicts.models import Decision
 from memoryhub.core.errors import InvalidQueryError
-from memoryhub.firewall.clearance import ACTOR_TYPES, Clearance, Principal
+from memoryhub.firewall.clearance import Clearance
 from memoryhub.firewall.cursors import create_cursor_codec
+from memoryhub.firewall.principal import ACTOR_TYPES, Principal
 from memoryhub.memories.filters import InstantFilter, PointInTimeFilterSet, choice_filter, search_filter, text_filter
 from memoryhub.memories.pagination import parse_limit, parse_positive_int
 from memoryhub.memories.querysets import HoldsSecret, MemoryQuerySet, TextContains

@@ -10,7 +10,7 @@ from django.http import QueryDict
 from memoryhub.conflicts.decisions.resolution_requests import Resolution
 from memoryhub.conflicts.groups import groups
 from memoryhub.conflicts.groups.groups import Group, GroupFilterSet, ValueSupport
-from memoryhub.firewall.clearance import Principal
+from memoryhub.firewall.principal import Principal
 from memoryhub.memories.writes.envelope import OperationRejectedError
 
 MAX_EXAMINED = 1_000

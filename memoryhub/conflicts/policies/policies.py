@@ -25,8 +25,9 @@ from memoryhub.conflicts.models import Policy
 from memoryhub.conflicts.policies.rules import MAX_RULES, Rule
 from memoryhub.core.shapes import DocumentedAs, select_fields
 from memoryhub.firewall import audit_events
-from memoryhub.firewall.clearance import Clearance, Principal, Scope
+from memoryhub.firewall.clearance import Clearance
 from memoryhub.firewall.clearance_snapshot import snapshot_clearance, snapshot_covered_q
+from memoryhub.firewall.principal import Principal, Scope
 from memoryhub.memories.writes.envelope import Name, OperationRejectedError, one_of, rejection_from_pydantic
 
 DEFAULT_CLASSES = ("duplicate",)

@@ -24,8 +24,9 @@ from memoryhub.conflicts.models import Decision, GroupClassCache, Policy
 from memoryhub.conflicts.policies import policies, rules
 from memoryhub.conflicts.policies.rules import Assertion, CandidateValue, Rule
 from memoryhub.firewall import rls
-from memoryhub.firewall.clearance import Clearance, Principal
+from memoryhub.firewall.clearance import Clearance
 from memoryhub.firewall.cursors import create_cursor_codec
+from memoryhub.firewall.principal import Principal
 from memoryhub.memories import clock
 from memoryhub.memories.models import Memory
 from memoryhub.memories.querysets import MemoryQuerySet, compile_sql, fetch_dicts

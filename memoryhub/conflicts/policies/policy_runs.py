@@ -24,9 +24,10 @@ from memoryhub.conflicts.policies import policies, policy_evaluation
 from memoryhub.conflicts.policies.policy_evaluation import GroupEvaluation
 from memoryhub.core.shapes import select_fields
 from memoryhub.firewall import audit_events, rls
-from memoryhub.firewall.clearance import Clearance, Principal, Scope
+from memoryhub.firewall.clearance import Clearance
 from memoryhub.firewall.clearance_snapshot import snapshot_clearance, snapshot_covered_q
 from memoryhub.firewall.cursors import create_cursor_codec
+from memoryhub.firewall.principal import Principal, Scope
 from memoryhub.memories import clock
 from memoryhub.memories.filters import reject_unknown_params
 from memoryhub.memories.pagination import parse_limit

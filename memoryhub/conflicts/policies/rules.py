@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from memoryhub.conflicts.detector.compare import SIMULTANEOUS_SECONDS
-from memoryhub.firewall.clearance import ACTOR_TRUST_RANK
+from memoryhub.firewall.principal import ACTOR_TRUST_RANK
 from memoryhub.memories.writes.envelope import Name, one_of
 
 RULES = {

@@ -21,15 +21,9 @@ from pydantic_core import PydanticCustomError
 
 from memoryhub.audit.actions import AuditAction
 from memoryhub.firewall import audit_events, rls
-from memoryhub.firewall.clearance import (
-    Clearance,
-    Principal,
-    Scope,
-    normalize_label,
-    normalize_labels,
-    widens_visibility,
-)
+from memoryhub.firewall.clearance import Clearance, normalize_label, normalize_labels, widens_visibility
 from memoryhub.firewall.models import ClearanceProfile
+from memoryhub.firewall.principal import Principal, Scope
 from memoryhub.memories import clock
 from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.models import MAX_LABELS, Memory

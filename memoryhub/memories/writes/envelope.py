@@ -32,7 +32,8 @@ from pydantic_core import PydanticCustomError
 from memoryhub.core.confusables import describe_confusable_text
 from memoryhub.core.storable_text import unstorable_reason
 from memoryhub.core.strict_json import MAX_DEPTH
-from memoryhub.firewall.clearance import ACTOR_TYPES, get_tier_order, normalize_label, normalize_labels
+from memoryhub.firewall.clearance import get_tier_order, normalize_label, normalize_labels
+from memoryhub.firewall.principal import ACTOR_TYPES
 from memoryhub.memories.models import KINDS, MAX_LABELS, NAME_LENGTH
 from memoryhub.memories.writes.fingerprint import compute_fingerprint
 

@@ -14,8 +14,9 @@ from django.db.models import BigIntegerField, Field, Func, Q
 from django.db.models.functions import Coalesce
 
 from memoryhub.firewall import rls
-from memoryhub.firewall.clearance import ACTOR_TRUST_RANK, Clearance, get_tier_order, widens_visibility
+from memoryhub.firewall.clearance import Clearance, get_tier_order, widens_visibility
 from memoryhub.firewall.models import ClearanceProfile
+from memoryhub.firewall.principal import ACTOR_TRUST_RANK
 from memoryhub.memories.models import CURRENT, REJECTED, Memory
 from memoryhub.memories.querysets import ID_INDEX_GUARD, MemoryQuerySet, compile_sql, fetch_dicts
 from memoryhub.memories.values import compute_value_digest, holds_secret

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID, uuid4
 
-from memoryhub.firewall.clearance import Clearance, Principal
+from memoryhub.firewall.clearance import Clearance
 from memoryhub.firewall.models import Source
+from memoryhub.firewall.principal import Principal
 from memoryhub.memories import clock
 from memoryhub.memories.writes import rejected_values
 from memoryhub.memories.writes.envelope import MemoryDraft, OperationRejectedError

@@ -21,8 +21,9 @@ from memoryhub.audit.actions import AuditAction
 from memoryhub.core.errors import CommitOutcomeUnknownError, is_lost_connection
 from memoryhub.core.secrets import mask_secrets_or_none
 from memoryhub.firewall import audit_events, rls
-from memoryhub.firewall.clearance import Clearance, Principal
+from memoryhub.firewall.clearance import Clearance
 from memoryhub.firewall.models import Source
+from memoryhub.firewall.principal import Principal
 from memoryhub.memories import clock
 from memoryhub.memories.models import Memory
 from memoryhub.memories.values import compute_value_digest

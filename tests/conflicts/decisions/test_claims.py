@@ -12,8 +12,8 @@ from django.db import connection
 from memoryhub.conflicts.decisions import claims
 from memoryhub.conflicts.decisions.claims import CLAIM_MINUTES, ClaimedByOtherError
 from memoryhub.conflicts.models import Claim
-from memoryhub.firewall.clearance import Principal
-from memoryhub.firewall.principals import resolve_principal
+from memoryhub.firewall.principal import Principal
+from memoryhub.firewall.principal_lookup import resolve_principal
 from tests.factories import make_user, utc
 
 KEY = ("user:ada", "city")

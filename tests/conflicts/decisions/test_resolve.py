@@ -18,7 +18,8 @@ from memoryhub.conflicts.decisions.resolve import Resolution, ResolutionRequest
 from memoryhub.conflicts.groups.group_keys import compute_evidence
 from memoryhub.conflicts.models import Decision
 from memoryhub.firewall import rls
-from memoryhub.firewall.clearance import Clearance, Principal, Scope, unrestricted_clearance
+from memoryhub.firewall.clearance import Clearance, unrestricted_clearance
+from memoryhub.firewall.principal import Principal, Scope
 from memoryhub.memories.models import Memory
 from memoryhub.memories.writes import classify, write
 from memoryhub.memories.writes.envelope import OperationRejectedError

@@ -13,7 +13,8 @@ from memoryhub.conflicts.groups import class_counts, groups
 from memoryhub.conflicts.groups.class_counts import ClassCounts
 from memoryhub.conflicts.groups.groups import GroupFilterSet
 from memoryhub.conflicts.models import GroupClassCache
-from memoryhub.firewall.clearance import Clearance, Principal, unrestricted_clearance
+from memoryhub.firewall.clearance import Clearance, unrestricted_clearance
+from memoryhub.firewall.principal import Principal
 from tests.conflicts.groups.test_groups import list_all_groups, resolve_group
 from tests.factories import make_memory
 

@@ -15,7 +15,8 @@ from memoryhub.conflicts.groups.consistency import ConsistencyReport, verify_con
 from memoryhub.conflicts.groups.group_keys import GroupKey, compute_evidence
 from memoryhub.conflicts.models import Decision, GroupClassCache
 from memoryhub.firewall import rls
-from memoryhub.firewall.clearance import Clearance, Principal, Scope, unrestricted_clearance
+from memoryhub.firewall.clearance import Clearance, unrestricted_clearance
+from memoryhub.firewall.principal import Principal, Scope
 from memoryhub.memories import clock
 from memoryhub.memories.models import Memory
 from memoryhub.memories.writes import versions

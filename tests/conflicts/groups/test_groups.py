@@ -17,7 +17,8 @@ from memoryhub.conflicts.groups import groups
 from memoryhub.conflicts.groups.group_keys import GroupKey, compute_evidence, decode_id, encode_id
 from memoryhub.conflicts.groups.groups import GroupFilterSet
 from memoryhub.core.errors import InvalidQueryError
-from memoryhub.firewall.clearance import Clearance, Principal, Scope, unrestricted_clearance
+from memoryhub.firewall.clearance import Clearance, unrestricted_clearance
+from memoryhub.firewall.principal import Principal, Scope
 from memoryhub.memories import clock
 from memoryhub.memories.models import Memory
 from memoryhub.memories.querysets import MemoryQuerySet

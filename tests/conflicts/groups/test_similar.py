@@ -11,7 +11,8 @@ from memoryhub.conflicts.groups.group_keys import encode_id
 from memoryhub.conflicts.groups.groups import Group, GroupFilterSet
 from memoryhub.conflicts.groups.neighbors import find_next_group_id
 from memoryhub.firewall import rls
-from memoryhub.firewall.clearance import Clearance, Principal, Scope, unrestricted_clearance
+from memoryhub.firewall.clearance import Clearance, unrestricted_clearance
+from memoryhub.firewall.principal import Principal, Scope
 from memoryhub.memories.writes.envelope import OperationRejectedError
 from tests.factories import make_memory, utc
 

@@ -9,7 +9,8 @@ from memoryhub.conflicts.groups.group_keys import GroupKey
 from memoryhub.conflicts.models import Decision, Policy, PolicyRun
 from memoryhub.conflicts.policies import policies, policy_evaluation, policy_runs
 from memoryhub.conflicts.policies.policy_evaluation import GroupEvaluation
-from memoryhub.firewall.clearance import Clearance, Principal, Scope, unrestricted_clearance
+from memoryhub.firewall.clearance import Clearance, unrestricted_clearance
+from memoryhub.firewall.principal import Principal, Scope
 from memoryhub.memories.models import Memory
 from tests.factories import make_memory
 

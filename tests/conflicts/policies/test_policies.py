@@ -13,7 +13,8 @@ from memoryhub.conflicts.decisions.resolution_requests import Resolution, Resolu
 from memoryhub.conflicts.groups.group_keys import compute_evidence
 from memoryhub.conflicts.models import Policy
 from memoryhub.conflicts.policies import policies, policy_runs
-from memoryhub.firewall.clearance import Clearance, Principal, Scope
+from memoryhub.firewall.clearance import Clearance
+from memoryhub.firewall.principal import Principal, Scope
 from memoryhub.memories.models import Memory
 from memoryhub.memories.writes.envelope import OperationRejectedError
 from tests.conflicts.policies.policy_factories import (

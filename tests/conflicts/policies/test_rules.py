@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from memoryhub.conflicts.policies.rules import RULES, Assertion, CandidateValue, Rule, apply_rules
-from memoryhub.firewall.clearance import ACTOR_TYPES
+from memoryhub.firewall.principal import ACTOR_TYPES
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LATER_INSTANT = NOON + timedelta(days=1)

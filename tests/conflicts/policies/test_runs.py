@@ -17,7 +17,7 @@ from memoryhub.conflicts.models import Decision, GroupClassCache
 from memoryhub.conflicts.policies import policy_evaluation, policy_runs
 from memoryhub.core.errors import InvalidQueryError
 from memoryhub.firewall import rls
-from memoryhub.firewall.clearance import Scope
+from memoryhub.firewall.principal import Scope
 from memoryhub.memories.writes import write
 from memoryhub.memories.writes.envelope import OperationRejectedError
 from tests.conflicts.policies.policy_factories import (

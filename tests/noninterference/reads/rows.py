@@ -15,7 +15,7 @@ from memoryhub.conflicts.decisions.resolution_requests import Resolution, Resolu
 from memoryhub.conflicts.groups.group_keys import GroupKey, compute_evidence
 from memoryhub.conflicts.models import Policy
 from memoryhub.conflicts.policies import policies, policy_runs
-from memoryhub.firewall.clearance import Principal, Scope
+from memoryhub.firewall.principal import Principal, Scope
 from memoryhub.memories.writes.envelope import MemoryDraft
 from tests.conflicts.policies.policy_factories import DECIDED_CLASSES
 from tests.harness.strategies import prepare_memory

@@ -14,9 +14,10 @@ from memoryhub.conflicts.groups.group_keys import encode_id
 from memoryhub.conflicts.models import Policy, PolicyRun
 from memoryhub.conflicts.policies import policies, policy_evaluation, policy_runs
 from memoryhub.conflicts.policies.policy_evaluation import SKIP_REASONS, EvaluationTotals, GroupEvaluation
-from memoryhub.firewall.clearance import MissingScopeError, Principal, Scope, unrestricted_clearance
+from memoryhub.firewall.clearance import unrestricted_clearance
 from memoryhub.firewall.models import ClearanceProfile
-from memoryhub.firewall.principals import resolve_principal
+from memoryhub.firewall.principal import MissingScopeError, Principal, Scope
+from memoryhub.firewall.principal_lookup import resolve_principal
 from memoryhub.memories.writes.envelope import OperationRejectedError
 from memoryhub.operations.management import filter_arguments
 

@@ -4,8 +4,9 @@ from collections.abc import Iterable
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
 
-from memoryhub.firewall.clearance import Clearance, Principal, Scope
+from memoryhub.firewall.clearance import Clearance
 from memoryhub.firewall.models import ApiKey, UserAccess
+from memoryhub.firewall.principal import Principal, Scope
 
 
 def anonymous_principal() -> Principal:
