@@ -13,7 +13,8 @@ from django.utils.safestring import SafeString
 from inspector.presenters import safe_text
 from inspector.presenters.memory_search import build_subject_url
 from inspector.time_context import TimeContext, get_time_context
-from memoryhub.core.secrets import injection_reason, mask_secrets
+from memoryhub.core.prompt_injection import injection_reason
+from memoryhub.core.secrets import mask_secrets
 from memoryhub.firewall.clearance import get_tier_order
 from memoryhub.firewall.principal import ACTOR_TYPES, Scope
 from memoryhub.timetravel.text_diff import DiffSegment

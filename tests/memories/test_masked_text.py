@@ -12,7 +12,7 @@ from memoryhub.core.storable_text import INVISIBLE_CHARACTERS
 from memoryhub.memories.models import Memory
 from memoryhub.memories.querysets import SearchTerms
 from memoryhub.memories.writes import classify
-from tests.core.test_secrets_and_prompt_injection import HARMLESS, SECRETS
+from tests.core.test_secrets import HARMLESS, SECRETS
 from tests.factories import WRITER, make_memory
 
 KEY = "AKIA" + "IOSFODNN7EXAMPLE"

@@ -50,9 +50,7 @@ def secret_mutants() -> list[Mutant]:
             "memoryhub/core/secrets.py",
             "for translation in DISGUISE_TRANSLATIONS:",
             "for translation in ():",
-            (
-                "tests/core/test_secrets_and_prompt_injection.py::test_a_disguised_secret_is_masked_and_what_stands_around_it_stays",
-            ),
+            ("tests/core/test_secrets.py::test_a_disguised_secret_is_masked_and_what_stands_around_it_stays",),
         ),
         Mutant(
             "secrets: a part of a subject is found",
