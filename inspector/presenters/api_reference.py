@@ -12,15 +12,20 @@ from urllib.parse import urlencode
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-Node = Mapping[str, Any]
-RefSet = frozenset[str]
+from inspector.presenters.openapi_schemas import (
+    BRANCH_KEYS,
+    Node,
+    RecursiveSchemaError,
+    RefSet,
+    flatten_schema,
+    resolve_ref,
+)
+
 _NO_REFS: RefSet = frozenset()
 
 METHODS = ("get", "post", "put", "patch", "delete")
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 _PATH_VARIABLE = re.compile(r"\{(\w+)\}")
-_ENUM_LIST = re.compile(r"^\* `(.*)` - \1$", re.MULTILINE)
-_BRANCH_KEYS = ("oneOf", "anyOf")
 _AS_ABOVE = "as above"
 
 
@@ -120,11 +125,8 @@ def parse_openapi(document: Node, *, origin: str) -> ApiReference:
 
 
 def render_prose(text: str) -> SafeString:
-    """Render a description as HTML: text in backticks becomes `code` elements, all other text is escaped.
-
-    The list of choices that drf-spectacular adds is removed, because the page shows the choices anyway.
-    """
-    pieces = enumerate(_ENUM_LIST.sub("", text).strip().split("`"))
+    """Render a description as HTML: text in backticks becomes `code` elements, all other text is escaped."""
+    pieces = enumerate(text.strip().split("`"))
     return format_html_join(
         "", "{}", ((format_html("<code>{}</code>", piece) if index % 2 else piece,) for index, piece in pieces)
     )
@@ -144,10 +146,10 @@ def _build_operation(document: Node, origin: str, path: str, method: str, item: 
     node = item[method]
     # An operation's parameter overrides the path's parameter with the same name and place.
     resolved_parameters = (
-        _resolve(document, parameter) for parameter in [*item.get("parameters", []), *node.get("parameters", [])]
+        resolve_ref(document, parameter) for parameter in [*item.get("parameters", []), *node.get("parameters", [])]
     )
     parameters = list({(parameter["name"], parameter["in"]): parameter for parameter in resolved_parameters}.values())
-    body = _resolve(document, node.get("requestBody", {}))
+    body = resolve_ref(document, node.get("requestBody", {}))
     needs_key = bool(node.get("security", document.get("security")))
     return Operation(
         id=node["operationId"],
@@ -188,7 +190,7 @@ def _group_responses(document: Node, responses: Node) -> tuple[ResponseGroup, ..
     """Group the responses by content, in the order of statuses: most errors of an API look alike."""
     statuses_by_content: dict[tuple[tuple[Content, ...], str], list[ResponseStatus]] = {}
     for code, response in sorted(responses.items()):
-        resolved_response = _resolve(document, response)
+        resolved_response = resolve_ref(document, response)
         key = (_build_contents(document, resolved_response), render_prose(resolved_response.get("description", "")))
         statuses_by_content.setdefault(key, []).append(_build_status(code))
     return tuple(
@@ -208,8 +210,8 @@ def _build_status(code: str) -> ResponseStatus:
 def _build_shape(document: Node, schema: Any, parent_refs: RefSet = _NO_REFS) -> Shape:
     """Return the shape that a schema describes. A schema nested in itself is only named at the inner place."""
     try:
-        flat_schema, is_nullable, parent_refs = _flatten(document, schema, parent_refs)
-    except _RecursiveSchemaError as error:
+        flat_schema, is_nullable, parent_refs = flatten_schema(document, schema, parent_refs)
+    except RecursiveSchemaError as error:
         return Shape(type=str(error), limits=(_AS_ABOVE,))
     shape = _build_bare_shape(document, flat_schema, parent_refs)
     return replace(
@@ -222,7 +224,7 @@ def _build_shape(document: Node, schema: Any, parent_refs: RefSet = _NO_REFS) ->
 
 def _build_bare_shape(document: Node, schema: Node, parent_refs: RefSet) -> Shape:
     """Return the shape without description, limits and null, which the caller adds."""
-    branches = next((schema[key] for key in _BRANCH_KEYS if key in schema), ())
+    branches = next((schema[key] for key in BRANCH_KEYS if key in schema), ())
     if branches:
         variants = tuple(_build_shape(document, branch, parent_refs) for branch in branches)
         return Shape(type=" or ".join(dict.fromkeys(variant.type for variant in variants)), variants=variants)
@@ -294,71 +296,6 @@ def _format_literal(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-# ---- References
-
-
-class _RecursiveSchemaError(Exception):
-    """A schema is nested in itself. The message is its name."""
-
-
-def _flatten(document: Node, schema: Any, parent_refs: RefSet) -> tuple[Node, bool, RefSet]:
-    """Return a schema with references and `allOf` merged and null removed; whether it allowed null; and its references.
-
-    The references are `parent_refs` and those that were followed, to detect recursion in nested schemas. Raises
-    _RecursiveSchemaError.
-    """
-    merged, parent_refs = _merge(document, schema, parent_refs)
-    for key in _BRANCH_KEYS:
-        remaining = [branch for branch in merged.get(key, ()) if branch != {"type": "null"}]
-        if len(remaining) < len(merged.get(key, ())):
-            other_keys = {name: value for name, value in merged.items() if name != key}
-            merged, parent_refs = _merge(
-                document, {**other_keys, "allOf" if len(remaining) == 1 else key: remaining}, parent_refs
-            )
-            return merged, True, parent_refs
-    kinds = merged.get("type")
-    if isinstance(kinds, list) and "null" in kinds:
-        remaining = [kind for kind in kinds if kind != "null"]
-        return {**merged, "type": remaining[0] if len(remaining) == 1 else remaining}, True, parent_refs
-    return merged, False, parent_refs
-
-
-def _merge(document: Node, schema: Any, parent_refs: RefSet) -> tuple[dict[str, Any], RefSet]:
-    """Merge a schema with its reference and its `allOf`. The schema's own keys win."""
-    if not isinstance(schema, Mapping):
-        # The schema `true` accepts any value.
-        return {}, parent_refs
-    parts: list[Node] = []
-    if ref := schema.get("$ref"):
-        name = ref.rpartition("/")[2]
-        if ref in parent_refs:
-            raise _RecursiveSchemaError(name)
-        part_schema, parent_refs = _merge(document, _lookup_ref(document, ref), parent_refs | {ref})
-        parts.append({**part_schema, "title": name})
-    for part in schema.get("allOf", ()):
-        part_schema, parent_refs = _merge(document, part, parent_refs)
-        parts.append(part_schema)
-    merged: dict[str, Any] = {}
-    for part in (*parts, {name: value for name, value in schema.items() if name not in ("$ref", "allOf")}):
-        combined: dict[str, Any] = {"properties": {**merged.get("properties", {}), **part.get("properties", {})}}
-        combined["required"] = [*merged.get("required", ()), *part.get("required", ())]
-        merged = {**merged, **part, **{name: value for name, value in combined.items() if value}}
-    return merged, parent_refs
-
-
-def _resolve(document: Node, node: Node) -> Node:
-    """Return a parameter, body or response, following its reference if it is one."""
-    return _lookup_ref(document, node["$ref"]) if "$ref" in node else node
-
-
-def _lookup_ref(document: Node, ref: str) -> Node:
-    """Return the target of a reference; an empty mapping if the document has none."""
-    node: Any = document
-    for step in ref.removeprefix("#/").split("/"):
-        node = node.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(node, Mapping) else None
-    return node if isinstance(node, Mapping) else {}
-
-
 # ---- Examples
 
 
@@ -395,10 +332,10 @@ def _iter_example_query(document: Node, parameters: Iterable[Node]) -> Iterator[
 def _build_sample(document: Node, schema: Any, parent_refs: RefSet = _NO_REFS) -> Any:
     """Return a minimal value that matches the schema."""
     try:
-        schema, _, parent_refs = _flatten(document, schema, parent_refs)
-    except _RecursiveSchemaError:
+        schema, _, parent_refs = flatten_schema(document, schema, parent_refs)
+    except RecursiveSchemaError:
         return None
-    for key in _BRANCH_KEYS:
+    for key in BRANCH_KEYS:
         if key in schema:
             return _build_sample(document, schema[key][0], parent_refs)
     candidates = [schema[key] for key in ("example", "const", "default") if key in schema]

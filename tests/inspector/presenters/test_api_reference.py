@@ -280,7 +280,6 @@ def test_prose_is_text_but_for_code() -> None:
     assert render_prose(" Give `next_cursor`, <b>not</b> `<i>`. ") == (
         "Give <code>next_cursor</code>, &lt;b&gt;not&lt;/b&gt; <code>&lt;i&gt;</code>."
     )
-    assert render_prose("What became of it.\n\n* `created` - created\n* `refused` - refused") == "What became of it."
     assert render_prose("") == ""
 
 
