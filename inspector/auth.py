@@ -13,8 +13,8 @@ from django.utils.http import urlencode
 from django_htmx.http import HttpResponseClientRedirect, HttpResponseClientRefresh
 from django_htmx.middleware import HtmxDetails
 
+from inspector import error_pages
 from inspector.view_as import VIEW_AS_HEADER, get_effective_principal, get_view_as_target
-from inspector.views import errors
 from memoryhub.audit.actions import AuditAction
 from memoryhub.firewall import audit_events, rls
 from memoryhub.firewall.principal import Principal, Scope
@@ -45,7 +45,7 @@ def reader_required(view: View[Parameters]) -> Callable[Concatenate[InspectorReq
         if request.htmx and _is_stale_page(request):
             return HttpResponseClientRefresh()
         if (view_as_target := get_view_as_target(request)) and view_as_target.refusal:
-            return errors.render_error_page(
+            return error_pages.render_error_page(
                 request, 403, "Nothing at all", f"{view_as_target.name} {view_as_target.refusal}: it gets nothing."
             )
         request.principal.require_scopes(Scope.READ)

@@ -7,7 +7,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.utils.functional import SimpleLazyObject
 
-from inspector.views import errors
+from inspector import error_pages
 from memoryhub.firewall import view_as
 from memoryhub.firewall.principal import Principal
 from memoryhub.firewall.principal_lookup import resolve_principal
@@ -84,6 +84,6 @@ def _stop_view_as(request: HttpRequest, name: str, user_principal: Principal) ->
 
 def _build_forbidden_page(request: HttpRequest, target: ViewAsTarget, *, is_admin_site: bool) -> HttpResponse:
     explanation = "The administration knows your own rights alone." if is_admin_site else "Nothing was changed."
-    return errors.render_error_page(
+    return error_pages.render_error_page(
         request, 403, "Not while viewing as somebody else", f"{explanation} Stop viewing as {target.name} first."
     )

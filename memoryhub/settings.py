@@ -192,7 +192,7 @@ SESSION_COOKIE_SECURE = APP_CONFIG.https
 CSRF_COOKIE_HTTPONLY = True
 CSRF_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_SECURE = APP_CONFIG.https
-CSRF_FAILURE_VIEW = "inspector.views.errors.render_csrf_failure"
+CSRF_FAILURE_VIEW = "inspector.error_pages.render_csrf_failure"
 if APP_CONFIG.https:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SECURE_SSL_REDIRECT = True

@@ -12,7 +12,7 @@ urlpatterns = [
     path("", include("inspector.urls")),
 ]
 
-handler400 = "inspector.views.errors.render_bad_request"
-handler403 = "inspector.views.errors.render_forbidden"
-handler404 = "inspector.views.errors.render_not_found"
-handler500 = "inspector.views.errors.render_server_error"
+handler400 = "inspector.error_pages.render_bad_request"
+handler403 = "inspector.error_pages.render_forbidden"
+handler404 = "inspector.error_pages.render_not_found"
+handler500 = "inspector.error_pages.render_server_error"

@@ -12,9 +12,9 @@ from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from inspector import error_pages
 from inspector.auth import InspectorRequest, audit_request, reader_required
 from inspector.templatetags.inspector import THEMES
-from inspector.views import errors
 from memoryhub.audit.actions import AuditAction
 from memoryhub.firewall import audit_events, lockout
 from memoryhub.firewall.principal_lookup import anonymous_principal, find_user_principal_name, resolve_principal
@@ -68,7 +68,7 @@ sign_out = SignOutView.as_view()
 def render_lockout(request: HttpRequest, _response: Any, credentials: dict[str, Any] | None) -> HttpResponse:
     """Render the response of django-axes after too many wrong passwords."""
     seconds = lockout.get_wait_seconds(request, credentials)
-    return errors.render_error_page(
+    return error_pages.render_error_page(
         request,
         429,
         "Too many attempts",
