@@ -53,9 +53,9 @@ format: $(DEV)
 
 lock: $(DEV)
 	$(PIP) install uv
-	$(LOCK) --extra embedded --output-file requirements/run.lock
-	$(LOCK) --extra embedded --extra nli --output-file requirements/nli.lock
-	$(LOCK) --extra embedded --extra nli --extra dev --output-file requirements/dev.lock
+	$(LOCK) --output-file requirements/run.lock
+	$(LOCK) --extra nli --output-file requirements/nli.lock
+	$(LOCK) --extra nli --extra dev --output-file requirements/dev.lock
 
 $(RUN): requirements/run.lock | $(BIN)/pip
 	@echo "Installing what memoryhub needs; this is done once."

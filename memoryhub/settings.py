@@ -9,7 +9,9 @@ from csp.constants import NONE, SELF
 from memoryhub import config, logging
 from memoryhub.version import VERSION
 
-BASE_DIR = Path(__file__).resolve().parent.parent
+_PACKAGE_DIR = Path(__file__).resolve().parent
+RESOURCE_DIR = _PACKAGE_DIR if (_PACKAGE_DIR / "templates").is_dir() else _PACKAGE_DIR.parent
+"""The folder of `templates` and `static`: the package itself if it was installed, the root of a checkout otherwise."""
 APP_CONFIG = config.load_config()
 
 SECRET_KEY = APP_CONFIG.load_signing_key()
@@ -74,7 +76,7 @@ APPEND_SLASH = False
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [BASE_DIR / "templates"],
+        "DIRS": [RESOURCE_DIR / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -126,7 +128,7 @@ USE_I18N = False
 
 STATIC_URL = "static/"
 STATIC_ROOT = APP_CONFIG.home / "static"
-STATICFILES_DIRS = [BASE_DIR / "static"]
+STATICFILES_DIRS = [RESOURCE_DIR / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},

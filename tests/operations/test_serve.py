@@ -18,10 +18,12 @@ from tests.operations.processes import config_for_home, is_running, query_value,
 
 
 @contextmanager
-def run_serve(home, *, port=0, before: list[str] | None = None, **variables: str) -> Iterator[tuple[Popen[str], int]]:
+def run_serve(
+    home, *, port=0, before: list[str] | None = None, script: str = "manage.py", **variables: str
+) -> Iterator[tuple[Popen[str], int]]:
     """`manage.py serve` in `home`, and the port that it says it listens on; its lines until then go to `before`."""
     settings = {"MEMORYHUB_HOME": str(home), "MEMORYHUB_PORT": str(port), "MEMORYHUB_DEMO": "false", **variables}
-    with run_process("manage.py", "serve", **settings) as server:
+    with run_process(script, "serve", **settings) as server:
         output_lines: list[str] = [] if before is None else before
         assert server.stdout is not None
         for line in server.stdout:
