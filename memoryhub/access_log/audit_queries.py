@@ -11,20 +11,21 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models import BooleanField, Exists, F, Func, OuterRef, Q, QuerySet, UUIDField
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, UUIDField
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Cast
 
 from memoryhub.audit.actions import READ_ACTIONS, AuditAction
 from memoryhub.audit.models import AuditEntry
 from memoryhub.core.cursors import CursorCodec
+from memoryhub.core.sql import EqualsAny
 from memoryhub.firewall import rls
 from memoryhub.firewall.clearance import Clearance
 from memoryhub.firewall.clearance_snapshot import snapshot_covered_q
 from memoryhub.firewall.cursors import create_cursor_codec
 from memoryhub.firewall.principal import Principal
 from memoryhub.memories.models import Memory
-from memoryhub.memories.querysets import ID_INDEX_GUARD
+from memoryhub.memories.sql.tiers import ID_INDEX_GUARD
 
 DEFAULT_LIMIT = 50
 MAX_READS_EXAMINED = 500
@@ -67,14 +68,6 @@ class MemoryExposure:
     memory_id: UUID
     read_count: int
     last_read_at: datetime
-
-
-class EqualsAny(Func):
-    """SQL `value = ANY (array)`."""
-
-    output_field = BooleanField()
-    template = "%(expressions)s)"
-    arg_joiner = " = ANY ("
 
 
 def list_memory_reads(

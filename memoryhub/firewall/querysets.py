@@ -1,8 +1,25 @@
 """The firewall's rule in SQL, for every table with namespace, classification_tier, normalized_labels and status."""
 
+from typing import Self, TypeVar
+
+from django.db import models
 from django.db.models import Q
 
-from memoryhub.firewall.clearance import QUARANTINED, Clearance, normalize_labels
+from memoryhub.firewall.clearance import QUARANTINED, Clearance, normalize_label, normalize_labels
+
+Row = TypeVar("Row", bound=models.Model)
+
+
+class ClassifiedQuerySet(models.QuerySet[Row]):
+    """Rows with a namespace, a tier and labels."""
+
+    def visible_to(self, clearance: Clearance) -> Self:
+        """Return the rows that `clearance` may see. Rows reach a caller only through this method."""
+        return self.filter(visible_rows_q(clearance))
+
+    def with_labels(self, *labels: str) -> Self:
+        """Return the rows that carry all of `labels`, compared in normalized form."""
+        return self.filter(normalized_labels__contains=sorted(map(normalize_label, labels)))
 
 
 def stored_tier_values(clearance: Clearance) -> list[str]:

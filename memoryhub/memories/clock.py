@@ -1,10 +1,34 @@
-"""The record clock: the next instant of record time, and the instant up to which record time is complete."""
+"""The record clock. Guarantee: an answer about an earlier instant of record time never changes, whatever commits late.
+
+The SQL functions `record_time_*` are in the migration `0001_sql_functions`. `record_clock` is a table of one row, which
+holds the instant of the latest write.
+
+Why the obvious way breaks it. With `recorded_at DEFAULT now()` a transaction that began at 12:00:00 and commits at
+12:00:05 adds rows to an answer that a reader received at 12:00:03 about 12:00:02. A clock that is set back, or two
+writes in one microsecond, do the same. So:
+
+- `record_time_next` locks the row of the clock until COMMIT. Writers take turns, and instants and commits have one
+  order. The instant is computed after the lock was taken, and it is later than every earlier one and than every
+  instant about which a reader was answered.
+- `record_time_stable` gives a reader the latest instant up to which every write is committed. It locks the clock for a
+  moment, so it waits for a transaction that writes, and releases the lock by rolling back a subtransaction. It keeps
+  the answered instant in a sequence, because a sequence survives a rollback.
+- The instant of the last write is not returned by itself, because it may be that of a hidden memory.
+
+The lock of the clock also orders all other locks. A writer takes it first, then rows of memories by `memory_id`, then
+the head of the audit log (`audit/log.py`) just before COMMIT. Nothing takes the clock while it holds the head, so
+writers cannot deadlock. A query about the present state must come after `next_record_time`, or another writer may have
+changed that state.
+
+Tests that notice: `tests/harness/test_record_time.py` (eight writers at once; the checker also runs on a table with
+`DEFAULT now()`, where it must find changed answers) and `tests/harness/test_watermark.py` (who waits for whom).
+"""
 
 from datetime import datetime
 
 from django.db import connection
 
-from memoryhub.memories.querysets import MAX_INSTANT
+from memoryhub.memories.sql.tiers import MAX_INSTANT
 
 
 def stable_record_time(instant: datetime = MAX_INSTANT) -> datetime:

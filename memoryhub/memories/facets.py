@@ -13,10 +13,12 @@ from django.db import connection
 from django.db.models import F, Sum
 
 from memoryhub.core.secrets import mask_secrets
+from memoryhub.core.sql import compile_sql, fetch_dicts
 from memoryhub.firewall.clearance import Clearance
+from memoryhub.firewall.querysets import ClassifiedQuerySet
 from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.models import Memory, MemoryRollup, MemoryTotalRollup, Rollup
-from memoryhub.memories.querysets import ACTIVE, EXPIRED, ClassifiedQuerySet, MemoryQuerySet, compile_sql, fetch_dicts
+from memoryhub.memories.querysets import ACTIVE, EXPIRED, MemoryQuerySet
 from memoryhub.memories.text_search import Matches, all_matching, newest_matching
 
 RollupT = TypeVar("RollupT", bound=Rollup)

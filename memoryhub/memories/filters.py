@@ -18,7 +18,8 @@ from memoryhub.firewall.clearance import QUARANTINED, Clearance, get_tier_order
 from memoryhub.firewall.principal import ACTOR_TYPES
 from memoryhub.memories.models import KINDS, NAME_LENGTH, STATUSES, Memory
 from memoryhub.memories.point_in_time import PointInTime
-from memoryhub.memories.querysets import ACTIVE, EXPIRED, MemoryQuerySet, SearchTerms
+from memoryhub.memories.querysets import ACTIVE, EXPIRED, MemoryQuerySet
+from memoryhub.memories.sql.search_conditions import SearchTerms
 from memoryhub.memories.writes.envelope import Errors, parse_instant
 
 MAX_SEARCH_LENGTH = 1_000

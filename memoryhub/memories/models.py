@@ -8,15 +8,11 @@ from django.db.models.expressions import Combinable
 from pgvector.django import VectorField
 
 from memoryhub.firewall.principal import ACTOR_TYPES
+from memoryhub.firewall.querysets import ClassifiedQuerySet
 from memoryhub.memories import triggers
-from memoryhub.memories.querysets import (
-    HOLDS_SECRET,
-    ID_INDEX_GUARD,
-    LOOKUP_INDEX_GUARD,
-    SEARCHED_TEXT,
-    ClassifiedQuerySet,
-    MemoryQuerySet,
-)
+from memoryhub.memories.querysets import MemoryQuerySet
+from memoryhub.memories.sql.search_conditions import HOLDS_SECRET, SEARCHED_TEXT, tier_labels, tier_trigrams
+from memoryhub.memories.sql.tiers import ID_INDEX_GUARD, LOOKUP_INDEX_GUARD
 
 KINDS = ("fact", "summary", "checkpoint")
 STATUSES = ("active", "retired", "quarantined", "erased")
@@ -35,18 +31,8 @@ def _utf8(text: Combinable) -> Func:
     return Func(text, function="memory_utf8", output_field=models.BinaryField())
 
 
-def _tier_trigrams(text: Combinable, tier: Combinable) -> Func:
-    """The byte trigrams of the folded text, each tagged with its tier (substring search without pg_trgm)."""
-    return Func(text, tier, function="memory_tier_trigrams", output_field=ArrayField(models.BigIntegerField()))
-
-
-def _tier_labels(labels: Combinable, tier: Combinable) -> Func:
-    """The labels, each tagged with its tier: a lookup for one tier reaches no row of another."""
-    return Func(labels, tier, function="memory_tier_labels", output_field=ArrayField(models.TextField()))
-
-
 def _is_future_dated(timestamp: Combinable, recorded_at: Combinable) -> Func:
-    """Whether the event time is later than the record time by more than `querysets.FUTURE_DATED_AFTER`."""
+    """Whether the event time is later than the record time by more than `tiers.FUTURE_DATED_AFTER`."""
     return Func(
         timestamp,
         recorded_at,
@@ -257,13 +243,13 @@ class Memory(models.Model):
                 "ttl_history", "expires_at", condition=Q(expires_at__isnull=False, superseded_at__isnull=False)
             ),
             GinIndex(
-                _tier_labels(F("normalized_labels"), F("classification_tier")),
+                tier_labels(F("normalized_labels"), F("classification_tier")),
                 condition=LOOKUP_INDEX_GUARD,
                 name="memories_labels",
             ),
             # A batch of memories adds megabytes of trigrams, which wait in the pending list before they are merged in.
             GinIndex(
-                _tier_trigrams(SEARCHED_TEXT, F("classification_tier")),
+                tier_trigrams(SEARCHED_TEXT, F("classification_tier")),
                 condition=LOOKUP_INDEX_GUARD,
                 gin_pending_list_limit=16_384,
                 name="memories_trigrams",

@@ -10,8 +10,9 @@ from memoryhub.core.errors import InvalidQueryError
 from memoryhub.firewall.cursors import create_cursor_codec
 from memoryhub.firewall.principal import Principal
 from memoryhub.memories.filters import MemoryFilterSet
-from memoryhub.memories.querysets import MemoryQuerySet, SearchTerms
+from memoryhub.memories.querysets import MemoryQuerySet
 from memoryhub.memories.records import LIST_FIELDS, MemoryRecord, newest_records
+from memoryhub.memories.sql.search_conditions import SearchTerms
 from memoryhub.memories.text_search import newest_matching
 
 DEFAULT_LIMIT = 20

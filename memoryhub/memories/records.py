@@ -14,8 +14,9 @@ from typing_extensions import TypedDict
 
 from memoryhub.core.secrets import mask_secrets
 from memoryhub.core.shapes import DocumentedAs, one_value_of
+from memoryhub.core.sql import fetch_dicts
 from memoryhub.memories.filters import FILTER_STATUSES
-from memoryhub.memories.querysets import EXPIRED, MemoryQuerySet, fetch_dicts
+from memoryhub.memories.querysets import EXPIRED, MemoryQuerySet
 
 MemoryRecord = dict[str, Any]
 Record = TypeVar("Record")

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from memoryhub.audit.actions import AuditAction
+from memoryhub.core.sql import fetch_dicts
 from memoryhub.firewall import audit_events, rls
 from memoryhub.firewall.principal import Principal, Scope
 from memoryhub.memories.filters import MemoryFilterSet
-from memoryhub.memories.querysets import HOLDS_SECRET, fetch_dicts
 from memoryhub.memories.records import DETAIL_FIELDS, MemoryRecord, newest_records
+from memoryhub.memories.sql.search_conditions import HOLDS_SECRET
 
 MAX_SCANNED = 1_000
 MAX_MATCHES = 50

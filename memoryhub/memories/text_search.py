@@ -1,14 +1,18 @@
-"""Search for a substring or labels at a bounded cost, however common they are.
+"""Guarantee: a search for a substring or labels has a bounded cost, however common they are, whatever rows are hidden.
 
-A GIN index is fast for rare terms and reads half the table for common ones; a scan from the newest memory on is the
-other way round. PostgreSQL assumes that trigrams are independent and so estimates every text to be rare, and its
-statistics about labels include hidden rows. So this module chooses, by a sample of the newest candidates. Candidates
-are rows that the caller may see: both ways return the same rows, and hidden rows have no influence on the choice.
+Why the obvious way breaks it. A GIN index is fast for rare terms and reads half the table for common ones; a scan from
+the newest memory on is the other way round. PostgreSQL assumes that trigrams are independent and so estimates every
+text to be rare, and its statistics about labels include hidden rows. So this module chooses, by a sample of the newest
+candidates. Candidates are rows that the caller may see: both ways return the same rows, and hidden rows have no
+influence on the choice.
+
+Tests that notice: `tests/memories/test_text_search.py`, and `tests/harness/test_query_plans.py` for the plans.
 """
 
 from dataclasses import dataclass
 
-from memoryhub.memories.querysets import MemoryQuerySet, SearchTerms
+from memoryhub.memories.querysets import MemoryQuerySet
+from memoryhub.memories.sql.search_conditions import SearchTerms
 
 SAMPLE_SIZE = 300
 RARE_TEXT_HITS, RARE_LABEL_HITS = 1, 3

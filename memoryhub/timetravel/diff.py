@@ -21,7 +21,7 @@ from memoryhub.memories import clock, pagination
 from memoryhub.memories.facets import FacetValue
 from memoryhub.memories.filters import InstantFilter, MemoryFilterSet, choice_filter
 from memoryhub.memories.point_in_time import PointInTime
-from memoryhub.memories.querysets import ACTIVE, MAX_INSTANT, MemoryQuerySet
+from memoryhub.memories.querysets import ACTIVE, MemoryQuerySet
 from memoryhub.memories.records import (
     DISPLAYED_FIELDS,
     DisplayedRecord,
@@ -29,6 +29,7 @@ from memoryhub.memories.records import (
     fetch_stored_records,
     mask_record,
 )
+from memoryhub.memories.sql.tiers import MAX_INSTANT
 from memoryhub.timetravel import text_diff
 from memoryhub.timetravel.diff_sql import (
     KINDS,

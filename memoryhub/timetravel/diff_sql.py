@@ -11,24 +11,15 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib.postgres.expressions import ArraySubquery
-from django.db.models import BooleanField, DateTimeField, F, Field, Func, Q, UUIDField, Value
+from django.db.models import DateTimeField, F, Field, Func, Q
 from django.db.models.functions import Coalesce
+from django.db.models.lookups import GreaterThan
 
-from memoryhub.memories.querysets import (
-    ACTIVE,
-    ASSERTED_COLUMNS,
-    ID_INDEX_GUARD,
-    LOOKUP_INDEX_GUARD,
-    TIER_PLACEHOLDER,
-    EqualsAny,
-    LateralColumn,
-    MemoryQuerySet,
-    SearchTerms,
-    SupersedesValue,
-    compile_sql,
-    fetch_dicts,
-)
+from memoryhub.core.sql import EqualsAny, LateralColumn, RowComparison, compile_sql, fetch_dicts, match_columns
+from memoryhub.memories.querysets import ACTIVE, ASSERTED_COLUMNS, VALUE_ORDER, MemoryQuerySet
 from memoryhub.memories.records import ENVELOPE_FIELDS
+from memoryhub.memories.sql.search_conditions import SearchTerms
+from memoryhub.memories.sql.tiers import ID_INDEX_GUARD, LOOKUP_INDEX_GUARD, TIER_PLACEHOLDER
 from memoryhub.memories.text_search import RARE_LABEL_HITS, RARE_TEXT_HITS, SAMPLE_SIZE
 
 KINDS = ("added", "removed", "changed", "reclassified", "resolved", "retired", "quarantined", "restored", "erased")
@@ -61,39 +52,12 @@ Keyset = tuple[datetime, Any]
 """(change_time, memory_id): the order of every list of changes, the newest first."""
 
 
-class EndColumn(Func):
-    """A column of the end that was read first."""
-
-    output_field: Any = Field()
-    template = "%(end)s.%(name)s"
-
-
-class HasPreviousVersion(Func):
-    """Whether end `a` can have an earlier version."""
-
-    output_field = BooleanField()
-    template = "a.version > 1"
-
-
-class IsEitherEnd(Func):
-    """Whether a row is one of the two ends."""
-
-    output_field = BooleanField()
-    template = "%(expressions)s = ANY (ARRAY[a.id, b.id])"
-
-
-class RowBeyond(Func):
-    """Row comparison with a keyset: whether a row is beyond it ("<") or up to it (">=")."""
-
-    output_field = BooleanField()
-    template = "(%(time_column)s, memory_id) %(sign)s (%(expressions)s)"
-
-
-class CountFloor(Func):
-    """The time of the last change that is counted."""
-
-    output_field = DateTimeField()
-    template = "(SELECT change_time FROM count_floor)"
+# The time of the last change that is counted.
+_COUNT_FLOOR = Func(template="(SELECT change_time FROM count_floor)", output_field=DateTimeField())
+_HAS_EARLIER_VERSION = GreaterThan(LateralColumn("a", "version"), 1)
+_IS_EITHER_END = EqualsAny(
+    F("id"), Func(LateralColumn("a", "id"), LateralColumn("b", "id"), template="ARRAY[%(expressions)s]")
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,9 +87,8 @@ class DiffSide:
             rows = source if floor is None else source.filter(**{f"{time_column}__gte": floor})
             for keyset, sign, bound in ((before_keyset, "<", "lte"), (last_keyset, ">=", "gte")):
                 if keyset:
-                    keyset_values = Value(keyset[0], DateTimeField()), Value(keyset[1], UUIDField())
                     rows = rows.filter(
-                        RowBeyond(*keyset_values, time_column=time_column, sign=sign),
+                        RowComparison((time_column, "memory_id"), sign, keyset),
                         **{f"{time_column}__{bound}": keyset[0]},
                     )
             querysets.append(rows.annotate(change_time=F(time_column)))
@@ -159,7 +122,7 @@ class ChangeQuery:
         sql_params = [*params, MAX_COUNTED, self.since, *changes_params]
         parts = [changes_sql]
         for side in other_sides:
-            changes_sql, changes_params = self._changes_sql(side, *self._newest_rows_sql(side, CountFloor()))
+            changes_sql, changes_params = self._changes_sql(side, *self._newest_rows_sql(side, _COUNT_FLOOR))
             parts.append(changes_sql)
             sql_params += changes_params
         sql = _COUNTS_SQL.format(rows=rows, changes=" UNION ALL ".join(f"({part})" for part in parts))
@@ -203,9 +166,11 @@ class ChangeQuery:
         parts: list[str] = []
         sql_params: list[Any] = []
         for rows in side.rows_between(floor, before_keyset):
-            part = rows.filter(classification_tier=LateralColumn(name="tier")).order_by("-change_time", "-memory_id")
-            part = part.filter(is_future_dated=LateralColumn(name="is_future_dated")) if side.is_event_axis else part
-            sql, params = compile_sql(part.values("change_time", "memory_id")[:row_count])
+            part = rows.filter(classification_tier=LateralColumn("parts", "tier"))
+            if side.is_event_axis:
+                part = part.filter(is_future_dated=LateralColumn("parts", "is_future_dated"))
+            ends = part.order_by("-change_time", "-memory_id").values("change_time", "memory_id")[:row_count]
+            sql, params = compile_sql(ends)
             parts.append(_PER_TIER_SQL.format(part=sql))
             sql_params += [
                 [tier for tier, _ in tier_variants],
@@ -243,7 +208,7 @@ class ChangeQuery:
             conditions.append(f"({superseding_sql}) IS NULL")
             sql_params += superseding_params
         if self.matching_rows is not None:
-            matching_sql, matching_params = compile_sql(self.matching_rows.filter(IsEitherEnd(F("id"))).values("id"))
+            matching_sql, matching_params = compile_sql(self.matching_rows.filter(_IS_EITHER_END).values("id"))
             conditions.append(f"EXISTS ({matching_sql})")
             sql_params += matching_params
         if self.kind:
@@ -265,7 +230,7 @@ class ChangeQuery:
             return compile_sql(side.other_end.values(*_COLUMNS)[:1])
         # The latest row of each tier, by the index, then the latest of these: a key may have had many values.
         ordering = [F("timestamp").desc(), *(Coalesce(*pair).desc() for pair in ASSERTED_COLUMNS.items())]
-        latest_rows = side.other_end.filter(classification_tier=EndColumn(end="tiers", name="tier")).order_by(*ordering)
+        latest_rows = side.other_end.filter(classification_tier=LateralColumn("tiers", "tier")).order_by(*ordering)
         sql, params = compile_sql(latest_rows.values(*_COLUMNS)[:1])
         return _LATEST_SQL.format(part=sql), [list(self.tiers), *params]
 
@@ -285,7 +250,7 @@ def record_time_sides(
             sources=[
                 (rows_after.filter(LOOKUP_INDEX_GUARD, candidate_condition, recorded_at__gt=since), "recorded_at")
             ],
-            other_end=rows_before.with_id(EndColumn(end="a", name="memory_id")).filter(HasPreviousVersion()),
+            other_end=rows_before.with_id(LateralColumn("a", "memory_id")).filter(_HAS_EARLIER_VERSION),
         ),
         DiffSide(
             side="b",
@@ -295,28 +260,26 @@ def record_time_sides(
                 # It expired first, and was superseded only after `until`.
                 (expired_rows.filter(superseded_at__gt=until), "expires_at"),
             ],
-            other_end=rows_after.with_id(EndColumn(end="b", name="memory_id")),
+            other_end=rows_after.with_id(LateralColumn("b", "memory_id")),
         ),
     ]
 
 
 def event_time_sides(known_rows: MemoryQuerySet, since: datetime, until: datetime) -> list[DiffSide]:
     """The values at `until` whose event is later than `since`. A memory without a subject has no rivals."""
-    same_key_rows = known_rows.exclude(subject="").filter(
-        **{name: EndColumn(end="a", name=name) for name in ("subject", "collection")}
-    )
+    same_key_rows = known_rows.exclude(subject="").filter(**match_columns("a", ("subject", "collection")))
     assertion_columns = [
-        Coalesce(*(EndColumn(end="a", name=name) for name in pair), output_field=Field())
+        Coalesce(*(LateralColumn("a", name) for name in pair), output_field=Field())
         for pair in ASSERTED_COLUMNS.items()
     ]
-    is_superseding = SupersedesValue(EndColumn(end="a", name="change_time"), *assertion_columns)
+    is_superseding = RowComparison(VALUE_ORDER, ">", [LateralColumn("a", "change_time"), *assertion_columns])
     return [
         DiffSide(
             side="a",
             sources=[(known_rows.filter(timestamp__gt=since, timestamp__lte=until), "timestamp")],
             other_end=same_key_rows.filter(timestamp__lte=since),
             superseding=same_key_rows.filter(
-                is_superseding, timestamp__gte=EndColumn(end="a", name="change_time"), timestamp__lte=until
+                is_superseding, timestamp__gte=LateralColumn("a", "change_time"), timestamp__lte=until
             ),
             is_event_axis=True,
         )

@@ -4,26 +4,20 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import cached_property
 
-from django.db.models import BooleanField, DateTimeField, Func, IntegerField, UUIDField, Value
 from django.http import QueryDict
 
 from memoryhub.core.errors import InvalidQueryError
+from memoryhub.core.sql import RowComparison
 from memoryhub.firewall.clearance import Clearance
 from memoryhub.firewall.principal import Principal
 from memoryhub.memories import pagination
 from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.pagination import Keyset, Page
-from memoryhub.memories.querysets import NEWEST_FIRST, MemoryQuerySet
+from memoryhub.memories.querysets import MemoryQuerySet
 from memoryhub.memories.records import LIST_FIELDS, MemoryRecord, fetch_records
+from memoryhub.memories.sql.tiers import NEWEST_FIRST
 
 VERSION_ORDER = (*NEWEST_FIRST, "-version")
-
-
-class AfterVersion(Func):
-    """Row comparison: whether a version comes after a keyset in a history."""
-
-    output_field = BooleanField()
-    template = "(timestamp, memory_id, version) < (%(expressions)s)"
 
 
 class HistoryFilterSet(MemoryFilterSet):
@@ -61,15 +55,11 @@ def list_page(
     """The page of versions given by `limit` and `cursor` in `params`, the latest event first."""
 
     def rows_after(keyset: Keyset | None, limit: int) -> list[MemoryRecord]:
-        versions = filters.results.filter(_after_keyset(keyset)) if keyset else filters.results
+        versions = (
+            filters.results.filter(RowComparison(("timestamp", "memory_id", "version"), "<", keyset))
+            if keyset
+            else filters.results
+        )
         return fetch_records(versions.order_by(*VERSION_ORDER)[:limit], names)
 
     return pagination.paginate(rows_after, filters, principal=principal, params=params)
-
-
-def _after_keyset(keyset: Keyset) -> AfterVersion:
-    return AfterVersion(
-        Value(keyset.timestamp, DateTimeField()),
-        Value(keyset.memory_id, UUIDField()),
-        Value(keyset.version, IntegerField()),
-    )

@@ -21,13 +21,13 @@ from memoryhub.conflicts.decisions import decision_queries
 from memoryhub.conflicts.decisions.resolve import insert_decisions
 from memoryhub.conflicts.models import OUTCOMES, Decision, Policy, PolicyRun
 from memoryhub.conflicts.policies import policies
+from memoryhub.core.sql import fetch_dicts
 from memoryhub.firewall import audit_events, rls
 from memoryhub.firewall.clearance import Clearance
 from memoryhub.firewall.clearance_snapshot import snapshot_covered_q
 from memoryhub.firewall.principal import Principal
 from memoryhub.memories import clock
 from memoryhub.memories.models import Memory
-from memoryhub.memories.querysets import fetch_dicts
 from memoryhub.memories.writes.envelope import (
     Document,
     Instant,

@@ -15,11 +15,11 @@ import psycopg
 from django.http import QueryDict
 from django.utils.http import urlencode
 
+from memoryhub.core.sql import compile_sql
 from memoryhub.firewall.clearance import unrestricted_clearance
 from memoryhub.memories import facets, histogram
 from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.models import Memory
-from memoryhub.memories.querysets import compile_sql
 from memoryhub.memories.records import DETAIL_FIELDS, LIST_FIELDS, newest_records_sql, record_values
 from memoryhub.memories.writes.envelope import parse_instant
 from tests.benchmarks.generate import common_words, namespaces, rare_words, subject_names

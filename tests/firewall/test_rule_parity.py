@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memoryhub.firewall.clearance import Clearance, normalize_labels
+from memoryhub.firewall.querysets import ClassifiedQuerySet
 from memoryhub.memories.models import Memory, MemoryDayRollup, MemoryRollup
-from memoryhub.memories.querysets import ClassifiedQuerySet
 from tests import factories
 from tests.core.label_evasions import EVASIONS, LABEL, evasion_strategy
 from tests.harness.strategies import (

@@ -20,8 +20,8 @@ from memoryhub.api.permissions import rls_scoped
 from memoryhub.config import APP_ROLE
 from memoryhub.firewall import rls
 from memoryhub.firewall.clearance import Clearance, unrestricted_clearance
+from memoryhub.firewall.querysets import ClassifiedQuerySet
 from memoryhub.memories.models import Memory, MemoryDayRollup, MemoryRollup, MemoryTotalRollup
-from memoryhub.memories.querysets import ClassifiedQuerySet
 from memoryhub.memories.writes import classify, write
 from memoryhub.operations import database_roles
 from tests.factories import store_drafts, utc

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from memoryhub.core.sql import fetch_dicts
 from memoryhub.core.storable_text import (
     INVISIBLE_CHARACTERS,
     PLAIN_LETTERS,
@@ -16,7 +17,8 @@ from memoryhub.core.storable_text import (
 )
 from memoryhub.firewall.clearance import unrestricted_clearance
 from memoryhub.memories.models import Memory
-from memoryhub.memories.querysets import MemoryQuerySet, SearchTerms, fetch_dicts
+from memoryhub.memories.querysets import MemoryQuerySet
+from memoryhub.memories.sql.search_conditions import SearchTerms
 from tests.factories import store_drafts
 from tests.harness.databases import mark_leakproof_functions
 from tests.harness.strategies import example_settings, prepare_memory, roll_back

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from memoryhub.core.secrets import MASK, SECRET_PATTERNS, mask_secrets
 from memoryhub.core.storable_text import INVISIBLE_CHARACTERS
 from memoryhub.memories.models import Memory
-from memoryhub.memories.querysets import SearchTerms
+from memoryhub.memories.sql.search_conditions import SearchTerms
 from memoryhub.memories.writes import classify
 from tests.core.test_secrets import HARMLESS, SECRETS
 from tests.factories import WRITER, make_memory

@@ -8,7 +8,7 @@ from django.test.utils import CaptureQueriesContext
 from memoryhub.firewall.clearance import unrestricted_clearance
 from memoryhub.memories import facets, pagination, text_search
 from memoryhub.memories.filters import MemoryFilterSet
-from memoryhub.memories.querysets import SearchTerms
+from memoryhub.memories.sql.search_conditions import SearchTerms
 from memoryhub.memories.text_search import newest_matching
 from memoryhub.memories.writes import write
 from tests.factories import WRITER, envelope

@@ -18,6 +18,7 @@ CLEARANCE_SETTINGS_MIGRATION = "memoryhub/firewall/migrations/0002_clearance_set
 SQL_FUNCTIONS_MIGRATION = "memoryhub/memories/migrations/0001_sql_functions.py"
 ROLES = "memoryhub/operations/database_roles.py"
 MEMORY_QUERYSETS = "memoryhub/memories/querysets.py"
+TIERS = "memoryhub/memories/sql/tiers.py"
 FILTERS = "memoryhub/memories/filters.py"
 POINT_IN_TIME = "memoryhub/memories/point_in_time.py"
 RECORDS = "memoryhub/memories/records.py"
@@ -174,7 +175,7 @@ def _query_filter_mutants() -> list[Mutant]:
         return Mutant(name, file, old, new, tests or (QUERY_FILTER_TEST,))
 
     return [
-        leak_mutant("visible_to: everything", MEMORY_QUERYSETS, "return self.filter(visible_rows_q(clearance))", "return self.all()"),
+        leak_mutant("visible_to: everything", FIREWALL_QUERYSETS, "return self.filter(visible_rows_q(clearance))", "return self.all()"),
         leak_mutant("filters: all rows", FILTERS, "Memory.objects.visible_to(clearance)", "Memory.objects.all()", f"{PAGINATION_TESTS}::TestPages"),
         leak_mutant("filters: the rows of who sees every tier", FILTERS, "Memory.objects.visible_to(clearance)", f"Memory.objects.visible_to({UNRESTRICTED_CLEARANCE})"),
         leak_mutant("versions: whatever is current", POINT_IN_TIME, ".filter(Exists(self.current_versions(rows).with_id(memory_id)))", "", f"{CLASSIFY_TESTS}::TestReaders"),
@@ -351,8 +352,8 @@ def _audit_log_mutants() -> list[Mutant]:
 
 
 def _time_travel_mutants() -> list[Mutant]:
-    def as_of_mutant(name: str, old: str, new: str, *tests: str) -> Mutant:
-        return Mutant(f"as of: {name}", MEMORY_QUERYSETS, old, new, tests or (POINT_IN_TIME_TESTS,))
+    def as_of_mutant(name: str, old: str, new: str, *tests: str, file: str = MEMORY_QUERYSETS) -> Mutant:
+        return Mutant(f"as of: {name}", file, old, new, tests or (POINT_IN_TIME_TESTS,))
 
     def point_in_time_mutant(name: str, old: str, new: str) -> Mutant:
         return Mutant(f"point in time: {name}", POINT_IN_TIME, old, new, (POINT_IN_TIME_TESTS,))
@@ -369,15 +370,15 @@ def _time_travel_mutants() -> list[Mutant]:
         as_of_mutant("what was recorded later", "self.filter(self._visible_now_q(), recorded_at__lte=instant)", "self.filter(self._visible_now_q())", record_time),
         as_of_mutant("not at its first microsecond", "recorded_at__lte=instant", "recorded_at__lt=instant", record_time),
         as_of_mutant("what was superseded by then", "not_superseded = Q(NotSupersededAt(F(\"superseded_at\"), Value(instant, DateTimeField())))", "not_superseded = Q()", record_time),
-        as_of_mutant("at its last microsecond, too", "arg_joiner = \", 'infinity') > (\"", "arg_joiner = \", 'infinity') >= (\"", record_time),
+        as_of_mutant("at its last microsecond, too", "arg_joiner = \", 'infinity') > (\"", "arg_joiner = \", 'infinity') >= (\"", record_time, file=TIERS),
         as_of_mutant("what had expired by then", "Q(expires_at__isnull=True) | Q(expires_at__gt=self._expiry_instant)", "Q()", record_time),
         as_of_mutant("what expires at it", "Q(expires_at__gt=self._expiry_instant)", "Q(expires_at__gte=self._expiry_instant)", record_time),
-        as_of_mutant("not what was future-dated", "bounds = [(False, self.record_time + FUTURE_DATED_AFTER), (True, MAX_INSTANT)]", "bounds = [(False, self.record_time + FUTURE_DATED_AFTER)]", record_time),
-        as_of_mutant("nothing that comes within a day", "bounds = [(False, self.record_time + FUTURE_DATED_AFTER),", "bounds = [(False, self.record_time),", record_time),
+        as_of_mutant("not what was future-dated", "bounds = [(False, self.record_time + FUTURE_DATED_AFTER), (True, MAX_INSTANT)]", "bounds = [(False, self.record_time + FUTURE_DATED_AFTER)]", record_time, file=TIERS),
+        as_of_mutant("nothing that comes within a day", "bounds = [(False, self.record_time + FUTURE_DATED_AFTER),", "bounds = [(False, self.record_time),", record_time, file=TIERS),
         as_of_mutant("current value: rivals of every tier", "same_key_rows = self.filter(\n", f"same_key_rows = type(self)(self.model).visible_to({UNRESTRICTED_CLEARANCE}).filter(\n            status='active',\n", QUERY_FILTER_TEST),
         as_of_mutant("current value: rivals of every instant", "same_key_rows = self.filter(\n", "same_key_rows = type(self)(self.model).visible_to(self.clearance).filter(\n"),
         as_of_mutant("current value: without a subject", "self.exclude(subject=\"\").filter(IsNull(Subquery(later_values", "self.filter(IsNull(Subquery(later_values"),
-        as_of_mutant("current value: the first", "(timestamp, coalesce(asserted_at, recorded_at), coalesce(asserted_version_id, id)) > (", "(timestamp, coalesce(asserted_at, recorded_at), coalesce(asserted_version_id, id)) < ("),
+        as_of_mutant("current value: the first", 'RowComparison(VALUE_ORDER, ">",', 'RowComparison(VALUE_ORDER, "<",'),
         point_in_time_mutant("current versions: every event", "return current_rows.filter(timestamp__lte=self.as_of) if self.as_of else current_rows", "return current_rows"),
         point_in_time_mutant("current versions: not at its own microsecond", "return current_rows.filter(timestamp__lte=self.as_of)", "return current_rows.filter(timestamp__lt=self.as_of)"),
         point_in_time_mutant("current versions: what is known now", "rows.current() if self.known_at is None else rows.known_at(self.known_at)", "rows.current()"),

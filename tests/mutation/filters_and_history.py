@@ -3,6 +3,7 @@
 from tests.mutation.mutant import Mutant
 
 MEMORY_QUERYSETS = "memoryhub/memories/querysets.py"
+TIERS = "memoryhub/memories/sql/tiers.py"
 FILTERS = "memoryhub/memories/filters.py"
 FACETS = "memoryhub/memories/facets.py"
 GROUPS = "memoryhub/conflicts/groups/groups.py"
@@ -28,7 +29,7 @@ def _expiry_mutants() -> list[Mutant]:
         expired_mutant("of any status", MEMORY_QUERYSETS, "Q(status=ACTIVE, expires_at__lte=self._expiry_instant)", "Q(expires_at__lte=self._expiry_instant)"),
         expired_mutant("active as well", MEMORY_QUERYSETS, "self.unexpired().filter(status=ACTIVE)", "self.filter(status=ACTIVE)"),
         expired_mutant("judged now, whatever the event time", "memoryhub/memories/point_in_time.py", "return self.as_of or self.known_at", "return self.known_at"),
-        expired_mutant("not counted beside a tally", MEMORY_QUERYSETS, 'bound="> statement_timestamp()" if is_active else "IS NOT NULL"', 'bound="> statement_timestamp()"'),
+        expired_mutant("not counted beside a tally", TIERS, 'bound="> statement_timestamp()" if is_active else "IS NOT NULL"', 'bound="> statement_timestamp()"'),
         expired_mutant("shown as active", "memoryhub/memories/records.py", 'if name == "status" and row.get("is_expired"):', "if False:"),
         expired_mutant("on arrival, without a word", "memoryhub/memories/writes/write.py", "is_expired=expires_at is not None and expires_at <= datetime.now(UTC)", "is_expired=False"),
         expired_mutant("a diff with a status that time changes", "memoryhub/timetravel/diff.py", "for end in fetch_stored_records(\n                self", "for end in __import__(\"memoryhub.memories.records\").memories.records.fetch_records(\n                self"),

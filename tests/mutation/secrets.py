@@ -3,6 +3,7 @@
 from tests.mutation.mutant import Mutant
 
 MEMORY_QUERYSETS = "memoryhub/memories/querysets.py"
+SEARCH_CONDITIONS = "memoryhub/memories/sql/search_conditions.py"
 MEMORY_WRITE = "memoryhub/memories/writes/write.py"
 DECISION_QUERIES = "memoryhub/conflicts/decisions/decision_queries.py"
 GROUPS = "memoryhub/conflicts/groups/groups.py"
@@ -26,7 +27,7 @@ def secret_mutants() -> list[Mutant]:
         ),
         Mutant(
             "secrets: searched as written",
-            MEMORY_QUERYSETS,
+            SEARCH_CONDITIONS,
             'default=F("masked_content"))',
             'default=F("content"))',
             (MASKED_TESTS,),

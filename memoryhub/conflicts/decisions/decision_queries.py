@@ -9,7 +9,7 @@ from typing import Annotated, Any, cast
 from uuid import UUID
 
 from django import forms
-from django.db.models import BooleanField, F, Func, Q, Value
+from django.db.models import F, Q
 from django.http import QueryDict
 from pydantic import Field, TypeAdapter
 
@@ -20,6 +20,7 @@ from memoryhub.conflicts.models import OUTCOMES, Decision
 from memoryhub.conflicts.policies import policies
 from memoryhub.core.errors import InvalidQueryError
 from memoryhub.core.shapes import DocumentedAs, one_value_of
+from memoryhub.core.sql import RowComparison
 from memoryhub.firewall import rls
 from memoryhub.firewall.clearance import Clearance
 from memoryhub.firewall.cursors import create_cursor_codec
@@ -35,7 +36,7 @@ from memoryhub.memories.filters import (
 )
 from memoryhub.memories.models import NAME_LENGTH, Memory
 from memoryhub.memories.pagination import MAX_LIMIT, parse_limit
-from memoryhub.memories.querysets import HoldsSecret
+from memoryhub.memories.sql.search_conditions import HoldsSecret
 
 PAGE_PARAMS = ("limit", "cursor")
 MAX_TEXT_LENGTH = 300
@@ -105,13 +106,6 @@ class DecisionPage:
     @property
     def has_more(self) -> bool:
         return self.next_cursor is not None
-
-
-class AfterKeyset(Func):
-    """Row comparison: whether a decision comes after a keyset in a list that is newest first."""
-
-    output_field = BooleanField()
-    template = "(decided_at, decision_id) < (%(expressions)s)"
 
 
 def _choice_field(*values: str) -> forms.Field:
@@ -232,7 +226,7 @@ def _key_condition(key: GroupKey) -> Q:
 def _newest_rows(decisions: DecisionQuerySet, keyset: Keyset | None, limit: int) -> list[Decision]:
     rows = decisions.with_undo().order_by("-decided_at", "-decision_id")
     if keyset:
-        rows = rows.filter(AfterKeyset(*map(Value, keyset)))
+        rows = rows.filter(RowComparison(("decided_at", "decision_id"), "<", keyset))
     return list(rows[:limit])
 
 

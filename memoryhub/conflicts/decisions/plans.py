@@ -9,8 +9,6 @@ from functools import cache
 from typing import Any
 from uuid import UUID, uuid4
 
-from django.db.models import Field, Func
-
 from memoryhub.conflicts.decisions import claims
 from memoryhub.conflicts.decisions.resolution_requests import (
     MAX_RESOLVABLE_MEMBERS,
@@ -21,12 +19,12 @@ from memoryhub.conflicts.decisions.resolution_requests import (
 from memoryhub.conflicts.groups import group_keys
 from memoryhub.conflicts.groups.group_keys import GroupKey, compute_evidence
 from memoryhub.conflicts.models import Decision
+from memoryhub.core.sql import compile_sql, fetch_dicts, match_columns
 from memoryhub.firewall import rls
 from memoryhub.firewall.clearance import ClassifiedRow, get_tier_order, normalize_labels, widens_visibility
 from memoryhub.firewall.models import ClearanceProfile
 from memoryhub.firewall.principal import Principal
 from memoryhub.memories.models import Memory
-from memoryhub.memories.querysets import compile_sql, fetch_dicts
 from memoryhub.memories.values import compute_value_digest
 from memoryhub.memories.writes.envelope import MemoryDraft, OperationRejectedError, prepare_draft
 
@@ -300,7 +298,7 @@ def _load_members(requested_keys: Sequence[GroupKey], principal: Principal) -> l
         if not same_length_keys:
             continue
         rows = Memory.objects.visible_to(principal.clearance).current().active()
-        rows = rows.filter(**{name: _LateralColumn(name=name) for name in columns})
+        rows = rows.filter(**match_columns("requested_keys", columns))
         members_sql, params = compile_sql(rows.values(*_MEMBER_FIELDS)[: MAX_RESOLVABLE_MEMBERS + 1])
         column_list, array_placeholders = ", ".join(columns), ", ".join(["%s::varchar[]"] * len(columns))
         key_arrays = [[key[index] for key in same_length_keys] for index in range(len(columns))]
@@ -311,13 +309,6 @@ def _load_members(requested_keys: Sequence[GroupKey], principal: Principal) -> l
             digests = {name: bytes(row[name]) for name in ("content_sha256", "value_sha256")}
             members_by_key[key].append(GroupMember(**{**row, **digests}))
     return [members_by_key[key] for key in requested_keys]
-
-
-class _LateralColumn(Func):
-    """A column of `requested_keys` in the lateral join."""
-
-    output_field: Any = Field()
-    template = "requested_keys.%(name)s"
 
 
 _MEMBER_FIELDS = (

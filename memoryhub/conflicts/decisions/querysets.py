@@ -4,28 +4,17 @@ from datetime import datetime
 from typing import Any, Self
 
 from django.db import models
-from django.db.models import BooleanField, Exists, F, Func, IntegerField, OuterRef, Q, Subquery, Value
+from django.db.models import Exists, F, Func, IntegerField, OuterRef, Q, Subquery, Value
 from django.db.models.functions import Now
 
+from memoryhub.core.sql import EqualsAny
 from memoryhub.firewall.clearance import Clearance, normalize_labels
 from memoryhub.firewall.querysets import stored_tier_values
 from memoryhub.memories.models import Memory
-from memoryhub.memories.querysets import ID_INDEX_GUARD
+from memoryhub.memories.sql.tiers import ID_INDEX_GUARD
 
-
-class EqualsAny(Func):
-    """`value = ANY (array)`, which can use an index on the value."""
-
-    output_field = BooleanField()
-    template = "%(expressions)s)"
-    arg_joiner = " = ANY ("
-
-
-class RowCount(Func):
-    """The number of rows of a subquery. Not a Django aggregate: Django would group by the correlated outer columns."""
-
-    function = "count"
-    output_field = IntegerField()
+# The number of rows of a subquery. Not a Django aggregate: Django would group by the correlated outer columns.
+ROW_COUNT = Func(Value(1), function="count", output_field=IntegerField())
 
 
 class DecisionQuerySet(models.QuerySet[Any]):
@@ -45,7 +34,7 @@ class DecisionQuerySet(models.QuerySet[Any]):
         latest_versions = Memory.objects.visible_to(clearance).filter(superseded_at__isnull=True)
         visible_members = latest_versions.filter(
             ID_INDEX_GUARD, EqualsAny(F("memory_id"), OuterRef("memory_ids"))
-        ).annotate(row_count=RowCount(Value(1)))
+        ).annotate(row_count=ROW_COUNT)
         return self.filter(condition, memory_ids__len=Subquery(visible_members.values("row_count")))
 
     def for_key(self, *key: str) -> Self:

@@ -4,25 +4,16 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
-from django.db.models import BinaryField, Exists, F, Func, OuterRef
+from django.db.models import Exists, F, OuterRef
 
-from memoryhub.conflicts.decisions.querysets import EqualsAny
 from memoryhub.conflicts.groups.group_keys import GroupKey, encode_id
-from memoryhub.conflicts.groups.group_queries import LateralColumn
 from memoryhub.conflicts.models import Decision
+from memoryhub.core.sql import EqualsAny, LateralColumn, compile_sql, fetch_dicts, match_columns
 from memoryhub.firewall.clearance import Clearance
 from memoryhub.memories.models import Memory
 from memoryhub.memories.point_in_time import PointInTime
-from memoryhub.memories.querysets import compile_sql, fetch_dicts
 
-_KEY_MATCH = {name: LateralColumn(name=name) for name in ("subject", "collection")}
-
-
-class LateralContent(Func):
-    """The content hash of one memory of the key."""
-
-    output_field = BinaryField()
-    template = "sample.content_sha256"
+_KEY_MATCH = match_columns("keys", ("subject", "collection"))
 
 
 def find_disputed_group_ids(
@@ -52,8 +43,8 @@ def _find_open_keys(keys: list[GroupKey], clearance: Clearance, point_in_time: P
     )
     subqueries = {
         "sample": rows.values("content_sha256")[:1],
-        "greater": rows.filter(content_sha256__gt=LateralContent()).values("id")[:1],
-        "smaller": rows.filter(content_sha256__lt=LateralContent()).values("id")[:1],
+        "greater": rows.filter(content_sha256__gt=LateralColumn("sample", "content_sha256")).values("id")[:1],
+        "smaller": rows.filter(content_sha256__lt=LateralColumn("sample", "content_sha256")).values("id")[:1],
         "accepting": decisions.filter(~Exists(unaccepted_rows)).values("id")[:1],
     }
     compiled_queries = {name: compile_sql(subquery) for name, subquery in subqueries.items()}

@@ -12,7 +12,7 @@ from math import comb
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 from uuid import UUID
 
-from django.db.models import BooleanField, Case, Exists, F, Field, Func, OuterRef, Q, Value, When
+from django.db.models import Case, Exists, F, OuterRef, Q, Value, When
 from pgvector.django import VectorField
 
 from memoryhub.conflicts import comparison
@@ -21,7 +21,7 @@ from memoryhub.conflicts.detector import compare
 from memoryhub.conflicts.detector.compare import ConflictClass
 from memoryhub.conflicts.groups import class_cache
 from memoryhub.conflicts.groups.group_keys import GroupKey
-from memoryhub.memories.querysets import compile_sql, fetch_dicts
+from memoryhub.core.sql import LateralColumn, RowComparison, compile_sql, fetch_dicts, match_columns
 
 if TYPE_CHECKING:
     from memoryhub.conflicts.groups.groups import GroupFilterSet
@@ -35,20 +35,6 @@ _MEMORY_FIELDS = (
 )  # fmt: skip
 _EVIDENCE_FIELDS = ("memory_id", "version", "content_sha256", "status")
 SqlWithParams = tuple[str, list[Any]]
-
-
-class LateralColumn(Func):
-    """A column of `keys`, the requested keys of a lateral join."""
-
-    output_field = Field()
-    template = "keys.%(name)s"
-
-
-class RowAfter(Func):
-    """Row comparison: whether a row's key comes after the given key."""
-
-    output_field = BooleanField()
-    template = "(%(columns)s) > (%(expressions)s)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +87,7 @@ class GroupQuery:
 
     def list_after(self, key: GroupKey | None, limit: int) -> list[GroupSummary]:
         """The first `limit` groups after `key`; from the beginning if it is None."""
-        key_condition = Q() if key is None else Q(RowAfter(*map(Value, key), columns=self._column_list))
+        key_condition = Q() if key is None else Q(RowComparison(self.key_columns, ">", key))
         return self._list_summaries(key_condition, limit, self.filters.effective_status)
 
     def list_for_key(self, key: GroupKey) -> list[GroupSummary]:
@@ -171,7 +157,7 @@ class GroupQuery:
 
     @property
     def _key_match(self) -> dict[str, LateralColumn]:
-        return {name: LateralColumn(name=name) for name in self.key_columns}
+        return match_columns("keys", self.key_columns)
 
     @property
     def _scope_decisions(self) -> DecisionQuerySet:
@@ -185,7 +171,7 @@ class GroupQuery:
     @property
     def _latest_decision_sql(self) -> SqlWithParams:
         """Whether one of the decisions about a key accepts all `hashes`, and the id of the newest decision."""
-        accepts_hashes = Case(When(accepted_hashes__contains=LateralColumn(name="hashes"), then=True), default=False)
+        accepts_hashes = Case(When(accepted_hashes__contains=LateralColumn("keys", "hashes"), then=True), default=False)
         decisions_sql, params = compile_sql(self._key_decisions.values("id", "decision_id", accepts=accepts_hashes))
         return _LATEST_DECISION_SQL.format(decisions=decisions_sql), params
 

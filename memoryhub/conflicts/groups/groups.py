@@ -30,7 +30,8 @@ from memoryhub.firewall.cursors import create_cursor_codec
 from memoryhub.firewall.principal import ACTOR_TYPES, Principal
 from memoryhub.memories.filters import InstantFilter, PointInTimeFilterSet, choice_filter, search_filter, text_filter
 from memoryhub.memories.pagination import parse_limit, parse_positive_int
-from memoryhub.memories.querysets import HoldsSecret, MemoryQuerySet, TextContains
+from memoryhub.memories.querysets import MemoryQuerySet
+from memoryhub.memories.sql.search_conditions import HoldsSecret, TextContains
 
 __all__ = [
     "GROUP_PARAMS",

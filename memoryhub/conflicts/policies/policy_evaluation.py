@@ -12,24 +12,22 @@ from functools import cached_property
 from typing import Any
 from uuid import UUID
 
-from django.db.models import BooleanField, Func, Value
-
 from memoryhub.conflicts import comparison
 from memoryhub.conflicts.decisions import claims
 from memoryhub.conflicts.detector import compare
 from memoryhub.conflicts.groups import class_cache
 from memoryhub.conflicts.groups.group_keys import KEY_COLUMNS, GroupKey, compute_evidence, decode_key, encode_key
-from memoryhub.conflicts.groups.group_queries import LateralColumn
 from memoryhub.conflicts.models import Decision, GroupClassCache, Policy
 from memoryhub.conflicts.policies import policies, rules
 from memoryhub.conflicts.policies.rules import Assertion, CandidateValue, Rule
+from memoryhub.core.sql import RowComparison, compile_sql, fetch_dicts, match_columns
 from memoryhub.firewall import rls
 from memoryhub.firewall.clearance import Clearance
 from memoryhub.firewall.cursors import create_cursor_codec
 from memoryhub.firewall.principal import Principal
 from memoryhub.memories import clock
 from memoryhub.memories.models import Memory
-from memoryhub.memories.querysets import MemoryQuerySet, compile_sql, fetch_dicts
+from memoryhub.memories.querysets import MemoryQuerySet
 
 BATCH_SIZE = 500
 """Groups per query."""
@@ -381,13 +379,6 @@ def _compared_value(
     return compare.ComparedValue(**texts[member["memory_id"]], **provenance, collection=group.key[1])
 
 
-class _RowAfter(Func):
-    """Row comparison: whether a row's key comes after the given key."""
-
-    output_field = BooleanField()
-    template = "(subject, collection) > (%(expressions)s)"
-
-
 def _active_rows(clearance: Clearance) -> MemoryQuerySet:
     return Memory.objects.visible_to(clearance).current().active().exclude(subject="")
 
@@ -399,7 +390,7 @@ def _build_keys_sql(policy: Policy, clearance: Clearance, after_key: GroupKey | 
     collection_filter = {"collection": policy.collection or ""}
     rows = rows.exclude(**collection_filter) if policy.collection is None else rows.filter(**collection_filter)
     if after_key is not None:
-        rows = rows.filter(_RowAfter(*map(Value, after_key)))
+        rows = rows.filter(RowComparison(_LISTED_KEY_COLUMNS, ">", after_key))
     # No index has the namespace beside the key, so it is read only if the policy names one.
     has_namespace = policy.namespace is not None
     sql, params = rows.ordered_sql(
@@ -421,7 +412,7 @@ def _load_groups(keys: Sequence[GroupKey], clearance: Clearance) -> list[_OpenGr
     """The groups of these keys. Keys with fewer than two contents now are left out."""
     if not keys:
         return []
-    rows = _active_rows(clearance).filter(**{name: LateralColumn(name=name) for name in _LISTED_KEY_COLUMNS})
+    rows = _active_rows(clearance).filter(**match_columns("keys", _LISTED_KEY_COLUMNS))
     members_sql, params = compile_sql(rows.values(*_MEMBER_FIELDS))
     key_arrays = [[key[position] for key in keys] for position in range(len(_LISTED_KEY_COLUMNS))]
     members_by_position: dict[int, list[dict[str, Any]]] = defaultdict(list)

@@ -27,8 +27,9 @@ from memoryhub.firewall.principal import Principal, Scope
 from memoryhub.memories import clock
 from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.models import MAX_LABELS, Memory
-from memoryhub.memories.querysets import LOOKUP_INDEX_GUARD, MemoryQuerySet
+from memoryhub.memories.querysets import MemoryQuerySet
 from memoryhub.memories.records import DETAIL_FIELDS, MemoryRecord, newest_records
+from memoryhub.memories.sql.tiers import LOOKUP_INDEX_GUARD
 from memoryhub.memories.writes.envelope import (
     Errors,
     Labels,

@@ -11,9 +11,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from memoryhub.core.sql import fetch_dicts
 from memoryhub.firewall.clearance import ClassifiedRow, Clearance, is_lower_tier, normalize_label, normalize_labels
 from memoryhub.firewall.principal import Principal, Scope
-from memoryhub.memories.querysets import fetch_dicts
 from memoryhub.memories.writes.envelope import FIELDS, MemoryDraft, OperationRejectedError, complete_draft
 from memoryhub.memories.writes.merge import CurrentEnvelope, merge_draft
 

@@ -10,15 +10,17 @@ from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from django.db.models import BigIntegerField, Field, Func, Q
+from django.db.models import BigIntegerField, Q
 from django.db.models.functions import Coalesce
 
+from memoryhub.core.sql import LateralColumn, compile_sql, fetch_dicts, match_columns
 from memoryhub.firewall import rls
 from memoryhub.firewall.clearance import Clearance, get_tier_order, widens_visibility
 from memoryhub.firewall.models import ClearanceProfile
 from memoryhub.firewall.principal import ACTOR_TRUST_RANK
 from memoryhub.memories.models import CURRENT, REJECTED, Memory
-from memoryhub.memories.querysets import ID_INDEX_GUARD, MemoryQuerySet, compile_sql, fetch_dicts
+from memoryhub.memories.querysets import MemoryQuerySet
+from memoryhub.memories.sql.tiers import ID_INDEX_GUARD
 from memoryhub.memories.values import compute_value_digest, holds_secret
 from memoryhub.memories.writes.envelope import MemoryDraft
 
@@ -26,13 +28,6 @@ from memoryhub.memories.writes.envelope import MemoryDraft
 # newest few were read, many rows that a reader does not see could displace the one that it does see.
 _CURRENT_COLUMNS = ("namespace", "classification_tier", "sensitivity_labels")
 _SENT_COLUMNS = ("sent_namespace", "sent_tier", "sent_labels")
-
-
-class DraftColumn(Func):
-    """A column of `drafts`, the values that the query looks up."""
-
-    output_field = Field()
-    template = "drafts.%(name)s"
 
 
 class _RejectedRow:
@@ -111,21 +106,21 @@ def _compile_other_sources_sql(
     What `clearance` sees depends on `tiers`, the order of tiers.
     """
     visible_memories = Memory.objects.visible_to(clearance)
-    return _compile_rejected_sql(visible_memories.exclude(source=DraftColumn(name="source")), _CURRENT_COLUMNS)
+    return _compile_rejected_sql(visible_memories.exclude(source=LateralColumn("drafts", "source")), _CURRENT_COLUMNS)
 
 
 @lru_cache(maxsize=1)
 def _compile_own_source_sql() -> tuple[str, list[Any]]:
     """The query for rejected memories of the draft's own source."""
     return _compile_rejected_sql(
-        Memory.objects.filter(source=DraftColumn(name="source"), decision_exceeds_source=False), _SENT_COLUMNS
+        Memory.objects.filter(source=LateralColumn("drafts", "source"), decision_exceeds_source=False), _SENT_COLUMNS
     )
 
 
 def _compile_rejected_sql(rows: MemoryQuerySet, columns: tuple[str, str, str]) -> tuple[str, list[Any]]:
     """Return the query for those of `rows` that match a draft, newest first, with the classification in `columns`."""
-    same_value = {name: DraftColumn(name=name) for name in ("subject", "collection", "value_sha256")}
-    text_matches = Q(is_spelling_rejection=False) | Q(content_sha256=DraftColumn(name="content_sha256"))
+    same_value = match_columns("drafts", ("subject", "collection", "value_sha256"))
+    text_matches = Q(is_spelling_rejection=False) | Q(content_sha256=LateralColumn("drafts", "content_sha256"))
     group_columns = (*columns, "actor_type")
     # Ordered by the version that asserted the value: a reclassification does not make it newer.
     rows = rows.filter(CURRENT, REJECTED, ID_INDEX_GUARD, text_matches, **same_value).annotate(

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from memoryhub.memories.querysets import fetch_dicts
+from memoryhub.core.sql import fetch_dicts
 from memoryhub.memories.writes.envelope import MemoryDraft
 from memoryhub.memories.writes.exported import ExportFields
 from memoryhub.memories.writes.identity import StoredVersion, stored_version_fields
