@@ -1,4 +1,17 @@
-"""The read log: reads are queued in memory and written to the audit log in the background, so no read waits for it."""
+"""The read log. Guarantee: every read is in the audit log, and no read waits for the audit log or fails because of it.
+
+Why the obvious way breaks it. Appending to the chain within the request would make every reader wait for every other
+one and for writers, and a locked or full audit log would stop reads. So reads are queued in memory, and a thread of
+each process appends them in batches:
+
+- The queue is bounded. Reads beyond it are counted, and the count itself becomes an entry (`audit.reads_dropped`).
+- A batch is one transaction of at most BATCH_SIZE entries, because writers wait for the head of the chain meanwhile.
+- A page that shows the audit log flushes the queue first, and waits FLUSH_TIMEOUT_SECONDS at most. A process that exits
+  does the same. After a fork the child forgets the queue: its parent writes what it queued.
+- A failed batch stays in the queue and is tried again, after RETRY_SECONDS.
+
+Tests that notice: `tests/access_log/test_read_log.py`.
+"""
 
 import atexit
 import hashlib

@@ -3,6 +3,16 @@
 An entry's hash is the SHA-256 of its canonical form: the JSON object of all its columns except `hash`, with sorted
 keys, without white space, in ASCII. In it `occurred_at` is a string of microseconds since 1970, and hashes are
 hexadecimal. The first entry follows thirty-two zero bytes.
+
+Guarantee: the chain has no gap and no fork, whatever number of sessions append and whatever is rolled back.
+
+Why the obvious way breaks it. A sequence leaves gaps after a rollback, and two sessions that read the same last hash
+fork the chain. So an appender locks the head until its transaction ends (`audit_lock_head`, in a migration of this
+app). The lock is advisory: sessions that wait for the lock of a row all wake when it is released and race for it, while
+those that wait for an advisory lock are served in their order. All writers share this lock, so an action appends its
+entry last, just before COMMIT, with two statements for any number of entries.
+
+Tests that notice: `tests/audit/test_log.py`, and `tests/audit/test_verify.py` for a chain that was tampered with.
 """
 
 import hashlib

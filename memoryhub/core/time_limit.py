@@ -1,4 +1,12 @@
-"""One time limit for all statements of a request; PostgreSQL's `statement_timeout` starts anew for each statement."""
+"""Guarantee: all statements of a request together take no longer than one statement may, so no request holds a worker.
+
+Why the obvious way breaks it. PostgreSQL's `statement_timeout` starts anew for each statement: a page with ten slow
+queries has ten times the limit. A server-side limit for a transaction would not cover a request with several. So the
+seconds of all statements are added up, and the session's timeout is shortened to the rest. To shorten it costs a round
+trip, which requests that took a tenth of the limit or less do not pay.
+
+Tests that notice: `tests/core/test_time_limit.py`, and `tests/harness/test_availability.py` for the whole hub.
+"""
 
 import time
 from collections.abc import Callable, Iterator

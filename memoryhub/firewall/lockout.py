@@ -1,8 +1,19 @@
-"""Delay sign-ins after too many wrong passwords, equally for accounts that exist and for those that do not.
+"""Delay sign-ins after too many wrong passwords.
 
-The failures of an account are counted in three ways: those of each browser in which its owner has signed in before;
-those of unknown browsers at one address; and those of all unknown browsers together. So nobody elsewhere can lock out
-an owner who returns to a known browser (OWASP's "device cookies").
+Guarantee: the work and the answer of a failed sign-in do not depend on whether the account exists, and nobody elsewhere
+can lock out its owner.
+
+Why the obvious way breaks it. A lookup that fails before the password is hashed answers some hundred milliseconds
+earlier, so a clock finds the accounts. Django's ModelBackend hashes the password for a missing account as well; this
+module counts failures under the name as typed, whether or not such an account exists, and delays both alike. A lockout
+by account alone lets a stranger lock out its owner, and one by address alone is evaded from many addresses. So the
+failures of an account are counted in three ways: those of each browser in which its owner has signed in before; those
+of unknown browsers at one address; and those of all unknown browsers together (OWASP's "device cookies").
+
+API keys need no delay: they are random and hashed, and knox compares hashes in constant time.
+
+Tests that notice: `tests/firewall/test_sign_in.py`, of which `test_hashes_as_often_for_an_account_that_does_not_exist`
+counts the hashes and `test_does_not_reveal_whether_the_account_exists` compares the answers.
 """
 
 import math

@@ -1,8 +1,22 @@
-"""The transaction settings by which PostgreSQL's row-level security identifies the reader or writer.
+"""Guarantee: a query that forgets the firewall shows no row too many; PostgreSQL's row-level security repeats the rule.
 
-They are always set within a transaction and for that transaction alone. A setting of the session would outlive the
-request on a connection that later requests use, and after RESET it would read '' and not NULL. So a missing setting and
-'' both mean "sees nothing".
+Each transaction names the clearance or the sources for which it runs, by settings (`memoryhub.tiers` and others). The
+policies on the tables, in the migrations named `row_level_security`, compare each row with these settings. The
+application's role owns no table and bypasses no policy (`operations/database_roles.py`).
+
+Why the obvious way breaks it:
+
+- A setting of the session would outlive the request on a connection that later requests use. Settings are always set
+  within a transaction and for that transaction alone. After RESET a setting reads '' and not NULL, so a missing setting
+  and '' both mean "sees nothing".
+- Nested blocks restore the settings of the block around them, since PostgreSQL does so only on rollback.
+- PostgreSQL evaluates a condition before the policy, for example in an index, only if its function is marked LEAKPROOF:
+  another function could reveal hidden rows by an error. Without the mark, searches by text and label read every row, so
+  `database_roles.LEAKPROOF_FUNCTIONS` are marked, and `doctor` reports if they are not.
+
+Tests that notice: `tests/harness/test_row_security.py` (the policies alone, as the application's role),
+`tests/firewall/test_rule_parity.py` (Python, query filter and policies agree), `tests/noninterference/test_reads.py`
+(every route without the query filter), `tests/harness/test_query_plans.py` (the marked functions use their indexes).
 """
 
 from collections.abc import Iterable, Iterator
