@@ -4,20 +4,17 @@ import fcntl
 import importlib.util
 import logging
 import os
-import pwd
 import shlex
 import shutil
 import signal
 import socket
-import stat
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -29,10 +26,10 @@ from psycopg import sql
 
 from memoryhub.config import APP_ROLE, OWNER_ROLE, SERVER_LOCK, SUPERUSER_ROLE, Config
 from memoryhub.operations import machine_resources
+from memoryhub.operations.server_account import ServerAccount, choose_server_account
 
 log = logging.getLogger(__name__)
 
-SYSTEM_USER = "memoryhub-pg"
 SOCKET_FILE = ".s.PGSQL.5432"
 START_LOCK, USERS_LOCK = "postgres.lock", "postgres.users"
 START_TIMEOUT_SECONDS, STOP_TIMEOUT_SECONDS = 120, 60
@@ -123,15 +120,6 @@ def _exit_on_signals() -> Iterator[None]:
         yield
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerAccount:
-    """The account that runs the server. Without a name it is the user of this process."""
-
-    uid: int
-    gid: int
-    name: str = ""
-
-
 class EmbeddedServer:
     """The PostgreSQL cluster of one home."""
 
@@ -141,19 +129,6 @@ class EmbeddedServer:
         self.superuser_dsn = config.embedded_dsn(SUPERUSER_ROLE)
         self.data_dir = config.home / "postgres"
         self.log_file = config.home / "logs" / "postgres.log"
-
-    @cached_property
-    def server_account(self) -> ServerAccount:
-        """The account that runs the server.
-
-        PostgreSQL refuses to run as root, so root uses the owner of the home, or else a system user.
-        """
-        if os.geteuid() != 0:
-            return ServerAccount(uid=os.geteuid(), gid=os.getegid())
-        owner_uid = self.home.stat().st_uid
-        user_entry = _find_user(owner_uid) if owner_uid != 0 else None
-        user_entry = user_entry or _get_or_create_system_user()
-        return ServerAccount(uid=user_entry.pw_uid, gid=user_entry.pw_gid, name=user_entry.pw_name)
 
     @cached_property
     def install_dir(self) -> Path:
@@ -178,6 +153,10 @@ class EmbeddedServer:
             )
         return installs[major_version]
 
+    @cached_property
+    def account(self) -> ServerAccount:
+        return choose_server_account(self.home)
+
     # The home
 
     def prepare_home(self) -> None:
@@ -195,7 +174,7 @@ class EmbeddedServer:
                 " own, because memoryhub closes it to everybody else."
             )
         self.home.chmod(0o700)
-        self._chown(self.home)
+        self.account.take_over(self.home)
 
     @contextmanager
     def hold_start_lock(self) -> Iterator[None]:
@@ -208,15 +187,10 @@ class EmbeddedServer:
     def open_lock(self, name: str) -> Iterator[int]:
         descriptor = os.open(self.home / name, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            self._chown(descriptor)
+            self.account.take_over(descriptor)
             yield descriptor
         finally:
             os.close(descriptor)
-
-    def _chown(self, path: Path | int) -> None:
-        """Give a file that root owns to the server's user; a file of another user keeps its owner."""
-        if self.server_account.name and os.stat(path).st_uid == 0:
-            os.chown(path, self.server_account.uid, self.server_account.gid)
 
     # Starting and stopping
 
@@ -226,13 +200,12 @@ class EmbeddedServer:
         self._ensure_application_role()
 
     def _start_stopped_server(self) -> None:
-        if self.server_account.name:
-            self._grant_path_access()
-        self._create_private_directory(self.log_file.parent)
+        self.account.grant_path_access(home=self.home, socket_dir=self.socket_dir, install_dir=self.install_dir)
+        self.account.create_private_directory(self.log_file.parent)
         if not self.data_dir.exists():
             self._create_cluster()
         if self.socket_dir != self.data_dir:
-            self._create_private_directory(self.socket_dir)
+            self.account.create_private_directory(self.socket_dir)
         self._remove_recycled_pid_file()
         self._rotate_log()
         self._start_until_ready()
@@ -287,7 +260,7 @@ class EmbeddedServer:
             shutil.rmtree(leftover, ignore_errors=True)
         new_data_dir = Path(tempfile.mkdtemp(prefix="postgres.new-", dir=self.home))
         try:
-            self._chown(new_data_dir)
+            self.account.take_over(new_data_dir)
             # Trust is safe here: the socket is the only access, and it lies in a directory of mode 0700.
             options = ["--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-instructions"]
             locale = [
@@ -391,7 +364,7 @@ class EmbeddedServer:
         self, program: str, *arguments: str, cwd: Path, stdin: str = ""
     ) -> subprocess.CompletedProcess[str]:
         """Run one of the server's programs in the directory `cwd`, so that no argument needs a quoted path."""
-        uid, gid = (self.server_account.uid, self.server_account.gid) if self.server_account.name else (None, None)
+        uid, gid = (self.account.uid, self.account.gid) if self.account.name else (None, None)
         return subprocess.run(  # noqa: S603 - the package's own program
             [str(self.install_dir / "bin" / program), *arguments],
             cwd=cwd,
@@ -410,62 +383,6 @@ class EmbeddedServer:
             start_new_session=True,
         )
 
-    # Access for the server's user if this process runs as root
-
-    def _create_private_directory(self, path: Path) -> None:
-        """Create a directory of mode 0700 for the server.
-
-        Raises SystemExit if the path belongs to another user or is not a directory.
-        """
-        path.mkdir(mode=0o700, exist_ok=True)
-        status = path.lstat()
-        if not stat.S_ISDIR(status.st_mode) or status.st_uid not in {self.server_account.uid, os.geteuid()}:
-            raise SystemExit(f"{path} belongs to somebody else: remove it, or set MEMORYHUB_HOME to another directory.")
-        path.chmod(0o700)
-        self._chown(path)
-
-    def _grant_path_access(self) -> None:
-        """Let the server's user traverse to the home and to the programs, and read the programs.
-
-        Nothing else is opened.
-        """
-        package_dir = self.install_dir.parent
-        libraries_dir = package_dir.with_name(f"{package_dir.name}.libs")
-        trees = [tree for tree in (self.install_dir, libraries_dir) if tree.exists()]
-        target_paths = [self.home, self.socket_dir, self.install_dir / "bin"]
-        parent_dirs = {
-            parent
-            for target_path in target_paths
-            for path in (target_path, target_path.resolve())
-            for parent in path.parents
-        }
-        changed_paths = [str(path) for path in self._add_mode(sorted(parent_dirs), stat.S_IXOTH)]
-        files = chain.from_iterable(_iter_tree(tree) for tree in trees)
-        if file_count := len(self._add_mode(files, stat.S_IROTH | stat.S_IXOTH)):
-            changed_paths.append(f"{file_count} files of {self.install_dir}")
-        if changed_paths:
-            log.warning(
-                "Opened %s to the user %s, who runs PostgreSQL for root.",
-                ", ".join(changed_paths),
-                self.server_account.name,
-            )
-
-    def _add_mode(self, paths: Iterable[Path], mode: int) -> Sequence[Path]:
-        changed_paths = []
-        for path in paths:
-            status = path.stat()
-            is_executable = stat.S_ISDIR(status.st_mode) or status.st_mode & stat.S_IXUSR
-            missing_mode = (mode if is_executable else mode & ~stat.S_IXOTH) & ~status.st_mode
-            if missing_mode and status.st_uid != self.server_account.uid:
-                path.chmod(stat.S_IMODE(status.st_mode) | missing_mode)
-                changed_paths.append(path)
-        return changed_paths
-
-
-def _iter_tree(root: Path) -> Iterator[Path]:
-    yield root
-    yield from (path for path in root.rglob("*") if not path.is_symlink())
-
 
 def _choose_shared_memory_type() -> str:
     """Return `mmap` if /dev/shm is small.
@@ -477,29 +394,3 @@ def _choose_shared_memory_type() -> str:
     except OSError:
         return "posix"
     return "posix" if file_system.f_bavail * file_system.f_frsize > 2**29 else "mmap"
-
-
-def _find_user(key: str | int) -> pwd.struct_passwd | None:
-    try:
-        return pwd.getpwnam(key) if isinstance(key, str) else pwd.getpwuid(key)
-    except KeyError:
-        return None
-
-
-def _get_or_create_system_user() -> pwd.struct_passwd:
-    """Return the system user for the server: created if it is missing, else postgres or nobody.
-
-    Raises SystemExit if there is none.
-    """
-    useradd = shutil.which("useradd", path=f"{os.defpath}:/usr/sbin:/sbin")
-    for _ in range(10):
-        if _find_user(SYSTEM_USER) or useradd is None:
-            break
-        command = [useradd, "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", SYSTEM_USER]
-        if subprocess.run(command, capture_output=True, check=False).returncode:  # noqa: S603 - fixed
-            # Another start may hold the lock on the list of users for a moment.
-            time.sleep(0.3)
-    user_entry = _find_user(SYSTEM_USER) or _find_user("postgres") or _find_user("nobody")
-    if user_entry is None:
-        raise SystemExit("PostgreSQL cannot run as root, and there is no other user to run it: set DATABASE_URL.")
-    return user_entry
