@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from random import Random
 
-from memoryhub.demo import story
+from memoryhub.demo.story import STORY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,7 +186,7 @@ def _classification_fields(note: DemoNote, rng: Random) -> dict[str, object]:
 def _build_metadata(note: DemoNote, rng: Random) -> dict[str, object]:
     if note.source == "claude-code":
         name = re.split("[#@]", note.subject.partition(":")[2])[0]
-        repo = name if any(name == row[0] for row in story.SERVICES) else "monorepo"
+        repo = name if any(name == row["service"] for row in STORY.services) else "monorepo"
         return {"repo": f"larkspur/{repo}", "commit": f"{rng.getrandbits(40):010x}", "turn": rng.randint(2, 90)}
     channel = rng.choice(("phone", "mail", "portal", "chat"))
     region = rng.choice(("eu-central", "us-east", "ap-northeast"))

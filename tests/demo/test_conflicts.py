@@ -8,7 +8,7 @@ import pytest
 
 from memoryhub.conflicts.models import Decision, Policy
 from memoryhub.core.secrets import mask_secrets
-from memoryhub.demo.conflicts import SCRIPTED_DECISIONS, generate_envelopes, write_demo_conflicts
+from memoryhub.demo.conflicts import DECIDED_DISAGREEMENTS, generate_envelopes, write_demo_conflicts
 from memoryhub.firewall.clearance import unrestricted_clearance
 from memoryhub.firewall.principal import Principal, Scope
 from memoryhub.memories.models import Memory
@@ -63,7 +63,7 @@ def test_each_verdict_is_a_decision_of_a_steward_and_one_of_each_kind_is_there()
 
     outcomes = Counter(Decision.objects.visible_to(unrestricted_clearance()).values_list("outcome", flat=True))
 
-    assert outcomes == {**Counter(verdict.outcome for verdict in SCRIPTED_DECISIONS), "undo": 1}
+    assert outcomes == {**Counter(decision.outcome for _, decision in DECIDED_DISAGREEMENTS), "undo": 1}
     assert set(outcomes) == {"keep_one", "keep_several", "merge", "not_a_conflict", "defer", "undo"}
     assert Policy.objects.get().namespace == "operations"
 
