@@ -10,14 +10,15 @@ LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 -
 RUN := $(VENV)/run.stamp
 DEV := $(VENV)/dev.stamp
 
-.PHONY: run test bench soak mutants lint browser format lock screenshots
+.PHONY: run test check bench soak mutants browser format lock screenshots
 .DEFAULT_GOAL := run
 
 run: $(RUN)
 	@exec $(BIN)/python manage.py serve
 
-test: $(DEV) browser lint
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+# `make test T=tests/core` runs those tests alone, without checks; T takes whatever pytest takes.
+test: $(DEV) $(if $(T),,browser check)
+	$(BIN)/python -m pytest $(if $(T),$(T),-n 2 --dist worksteal)
 
 bench: $(DEV)
 	@exec $(BIN)/python -m tests.benchmarks
@@ -34,7 +35,7 @@ browser:
 screenshots: $(DEV) browser
 	@exec $(BIN)/python -m tests.browser.screenshots
 
-lint: $(DEV)
+check: $(DEV)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
