@@ -1,5 +1,6 @@
 import errno
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -11,6 +12,7 @@ from psycopg.conninfo import conninfo_to_dict
 from memoryhub import config
 from memoryhub.config import Config, describe_home_error
 
+ROOT = Path(__file__).resolve().parents[1]
 INVALID_SETTINGS = [
     ({"MEMORYHUB_PORT": "70000"}, "port"),
     ({"MEMORYHUB_PORT": "http"}, "port"),
@@ -171,3 +173,10 @@ def test_manage_py_says_it_without_a_traceback():
     assert process.returncode == 1
     assert "port" in process.stderr
     assert "Traceback" not in process.stderr
+
+
+def test_every_setting_is_documented():
+    documented = set(re.findall(r"^\| `(\w+)`", (ROOT / "docs/operations/settings.md").read_text(), re.MULTILINE))
+    names = {str(field.validation_alias or f"MEMORYHUB_{name}".upper()) for name, field in Config.model_fields.items()}
+
+    assert documented == names

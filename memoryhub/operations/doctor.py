@@ -54,7 +54,7 @@ def _check_app_role() -> CheckResult:
         "role",
         ok_message="The application's role is bound by row-level security.",
         failure_message="The application's role is above row-level security." if exempt_roles else "",
-        hint="Serve as a role without SUPERUSER and BYPASSRLS (docs/postgresql.md).",
+        hint="Serve as a role without SUPERUSER and BYPASSRLS (docs/operations/postgresql.md).",
     )
 
 
@@ -68,7 +68,7 @@ def _check_table_ownership() -> CheckResult:
             if owned_tables
             else ""
         ),
-        hint="Set DATABASE_OWNER_URL and serve as another role (docs/postgresql.md).",
+        hint="Set DATABASE_OWNER_URL and serve as another role (docs/operations/postgresql.md).",
         level=Level.WARN,
     )
 
@@ -100,7 +100,7 @@ def _check_history_privileges() -> CheckResult:
         "history",
         ok_message="The application may add to history, and not change it.",
         failure_message="Triggers alone keep the application from changing history." if excess_privileges else "",
-        hint="Use two roles, and run `manage.py migrate` as the owner (docs/postgresql.md).",
+        hint="Use two roles, and run `manage.py migrate` as the owner (docs/operations/postgresql.md).",
         level=Level.WARN,
     )
 
@@ -119,7 +119,7 @@ def _check_leakproof_functions() -> CheckResult:
             if unmarked_functions
             else ""
         ),
-        hint="A superuser marks them once (docs/postgresql.md).",
+        hint="A superuser marks them once (docs/operations/postgresql.md).",
         level=Level.WARN,
     )
 

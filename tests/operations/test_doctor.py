@@ -14,7 +14,7 @@ from memoryhub.operations.doctor import Level, run_doctor_checks
 from tests.harness.databases import DatabaseHandle, as_unrestricted_reader, temporary_database
 from tests.memories.raw_rows import execute
 
-DOCS_PAGE = Path(__file__).resolve().parents[2] / "docs" / "postgresql.md"
+DOCS_PAGE = Path(__file__).resolve().parents[2] / "docs" / "operations" / "postgresql.md"
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def _synchronous_commit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _leakproof_functions() -> list[str]:
-    """What docs/postgresql.md tells a superuser to run in the database."""
+    """What docs/operations/postgresql.md tells a superuser to run in the database."""
     return re.findall(r"ALTER FUNCTION .* LEAKPROOF", DOCS_PAGE.read_text())
 
 
