@@ -1,4 +1,4 @@
-"""A corpus of hostile inputs, named after the rows of threats.md that they stand for.
+"""A corpus of hostile inputs, named after the rows of docs/security/threat-model.md that they stand for.
 
 `TEXTS` can be stored and must come back byte by byte; everything else carries the answer that is expected.
 """

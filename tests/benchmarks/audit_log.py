@@ -1,4 +1,4 @@
-"""Appending to the hash chain of the audit log by many writers at once (threats.md, CC-10)."""
+"""Appending to the hash chain of the audit log by many writers at once (CC-10)."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""Texts that attack the page that shows them (threats.md, XS-01 to XS-06)."""
+"""Texts that attack the page that shows them (XS-01 to XS-06)."""
 
 MARKUP = (
     "<img src=x onerror=alert(1)>",

@@ -1,4 +1,4 @@
-"""Rows reach a caller only through `Memory.objects.visible_to(clearance)` (design.md, rule 1): a lint over the product.
+"""Rows reach a caller only through `Memory.objects.visible_to(clearance)`: a lint over the product.
 
 It reads the syntax tree, and it says no to whatever it does not know: a model of the table may be named in an
 annotation, be instantiated, be tested for, or be asked through the firewall, and nothing else.

@@ -1,6 +1,6 @@
 """An answer about an earlier instant never changes, and a reader that follows record time misses nothing.
 
-threats.md, CC-08 and CC-09: eight writers at once, short and long transactions, some rolled back. The same checker is
+CC-08 and CC-09: eight writers at once, short and long transactions, some rolled back. The same checker is
 let loose on a table whose record time is `DEFAULT now()`, as most are: there it must see answers change. What the
 product itself answers meanwhile, be it at an instant or page by page, is held to the same.
 """

@@ -1,6 +1,6 @@
 """Up to when the record is complete: who waits for whom, and that a reported watermark stays true.
 
-threats.md: TM-04, DB-12.
+Threats TM-04, DB-12.
 """
 
 import threading

@@ -139,7 +139,7 @@ def test_a_version_of_a_memory_stands_once():
 
 
 def test_ids_in_composed_and_decomposed_form_are_two_ids():
-    """Names compare byte by byte: what a writer calls different is different (threats.md, UN-01)."""
+    """Names compare byte by byte: what a writer calls different is different (UN-01)."""
     insert_whole_row(payload_id="caf\u00e9")
     insert_whole_row(payload_id="cafe\u0301")
 

@@ -14,7 +14,7 @@ from memoryhub.operations.doctor import Level, run_doctor_checks
 from tests.harness.databases import DatabaseHandle, as_unrestricted_reader, temporary_database
 from tests.memories.raw_rows import execute
 
-DOCS_PAGE = Path(__file__).resolve().parents[2] / "docs" / "operations" / "postgresql.md"
+DOCS_PAGE = Path(__file__).resolve().parents[2] / "docs/operations/postgresql.md"
 
 
 @pytest.fixture(scope="module")
