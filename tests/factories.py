@@ -14,7 +14,8 @@ from memoryhub.firewall.principal import ACTOR_TYPES, Principal, Scope
 from memoryhub.memories.models import Memory
 from memoryhub.memories.writes import write
 from memoryhub.memories.writes.envelope import MemoryDraft
-from memoryhub.memories.writes.write import OnConflict, WriteOutcome, WriteReceipt
+from memoryhub.memories.writes.identity import OnConflict
+from memoryhub.memories.writes.write import WriteOutcome, WriteReceipt
 
 _sequence = itertools.count(1)
 WRITER = Principal(name="key:test-writer", source="test", scopes=frozenset(Scope), clearance=unrestricted_clearance())

@@ -13,7 +13,7 @@ from memoryhub.memories.filters import POINT_IN_TIME_PARAMS, ChoiceFilter, Insta
 from memoryhub.memories.pagination import MAX_LIMIT
 from memoryhub.memories.writes.classify import QUARANTINE_STATUSES, ClassificationChange
 from memoryhub.memories.writes.envelope import Envelope
-from memoryhub.memories.writes.write import OnConflict
+from memoryhub.memories.writes.identity import OnConflict
 from memoryhub.timetravel.diff import DiffFilterSet
 
 _UUID_SCHEMA = {"type": "string", "format": "uuid"}

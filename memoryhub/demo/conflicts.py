@@ -20,7 +20,7 @@ from memoryhub.firewall.clearance import unrestricted_clearance
 from memoryhub.firewall.principal import Principal, Scope
 from memoryhub.memories.models import Memory
 from memoryhub.memories.writes import write
-from memoryhub.memories.writes.write import OnConflict
+from memoryhub.memories.writes.identity import OnConflict
 
 
 class Statement(StoryData):

@@ -22,7 +22,7 @@ from memoryhub.firewall.clearance import unrestricted_clearance
 from memoryhub.firewall.models import ApiKey, ClearanceProfile, UserAccess
 from memoryhub.firewall.principal import ACTOR_TYPES, Principal, Scope
 from memoryhub.memories.writes import write
-from memoryhub.memories.writes.write import OnConflict
+from memoryhub.memories.writes.identity import OnConflict
 
 CREDENTIALS_FILE = "credentials.json"
 BOOTSTRAP_PRINCIPAL = Principal(name="system:bootstrap", clearance=unrestricted_clearance(), actor_type="system")

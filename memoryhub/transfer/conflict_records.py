@@ -39,7 +39,8 @@ from memoryhub.memories.writes.envelope import (
 )
 from memoryhub.memories.writes.exported import Id
 from memoryhub.memories.writes.stored_versions import find_memory_ids
-from memoryhub.memories.writes.write import WriteOutcome, WriteReceipt, write_transaction
+from memoryhub.memories.writes.versions import write_transaction
+from memoryhub.memories.writes.write import WriteOutcome, WriteReceipt
 
 BATCH_SIZE = 500
 Line = dict[str, Any]

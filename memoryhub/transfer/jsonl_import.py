@@ -24,9 +24,9 @@ from memoryhub.firewall.principal import Principal, Scope
 from memoryhub.memories.models import MAX_LABELS
 from memoryhub.memories.writes import exported, write
 from memoryhub.memories.writes.envelope import MemoryDraft, OperationRejectedError, complete_draft, parse_envelope
-from memoryhub.memories.writes.identity import CONTENT_CONFLICT_MESSAGE, Classification, with_classification
+from memoryhub.memories.writes.identity import CONTENT_CONFLICT_MESSAGE, Classification, OnConflict, with_classification
 from memoryhub.memories.writes.restore import ImportProgress, restore_drafts
-from memoryhub.memories.writes.write import OnConflict, WriteOutcome, WriteReceipt
+from memoryhub.memories.writes.write import WriteOutcome, WriteReceipt
 from memoryhub.transfer import conflict_records, line_files
 from memoryhub.transfer.line_files import Line, LineFile, LineReader
 

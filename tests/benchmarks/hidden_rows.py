@@ -16,7 +16,7 @@ from zlib import crc32
 import httpx
 import psycopg
 
-from memoryhub.memories.writes.write import COLUMN_TYPES
+from memoryhub.memories.writes.versions import COLUMN_TYPES
 from tests.benchmarks.generate import Row, generate_rows
 from tests.benchmarks.pages import PAGE_LIMIT, Params, facet_questions, list_questions, timed_get
 from tests.benchmarks.store import CHUNK_SIZE, DIMENSIONS, ROOT, Store, row_values, write_rows

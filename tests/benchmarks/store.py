@@ -22,7 +22,7 @@ from psycopg.types.json import Jsonb
 
 from memoryhub.config import SUPERUSER_ROLE, Config
 from memoryhub.memories.values import compute_value_digest
-from memoryhub.memories.writes.write import COLUMN_TYPES, to_vector
+from memoryhub.memories.writes.versions import COLUMN_TYPES, to_vector
 from memoryhub.operations import embedded_postgres
 from tests.benchmarks.generate import Row, generate_rows
 
@@ -157,4 +157,5 @@ def row_values(row: Row) -> dict[str, Any]:
         "exceeds_source_clearance": False,
         "is_spelling_rejection": False,
         "decision_exceeds_source": False,
+        **dict.fromkeys(("asserted_at", "asserted_version_id", "superseded_at")),
     }

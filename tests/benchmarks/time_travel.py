@@ -18,7 +18,7 @@ from psycopg import sql
 from memoryhub.config import SUPERUSER_ROLE
 from memoryhub.memories.models import Memory
 from memoryhub.memories.triggers import STAMP_RECORD_TIME
-from memoryhub.memories.writes.write import COLUMN_TYPES
+from memoryhub.memories.writes.versions import COLUMN_TYPES
 from tests.benchmarks.generate import DAYS, EPOCH, Row, generate_rows
 from tests.benchmarks.pages import PAGE_LIMIT, Params, Timing, p95, timed_get
 from tests.benchmarks.store import CHUNK_SIZE, Store, row_values, write_rows
@@ -65,7 +65,7 @@ class HistoryStore(Store):
         while chunk := list(islice(versions, CHUNK_SIZE)):
             write_rows(
                 connection,
-                COLUMN_TYPES | {"recorded_at": "timestamptz", "superseded_at": "timestamptz"},
+                COLUMN_TYPES | {"recorded_at": "timestamptz"},
                 map(_version_values, chunk),
             )
             yield (loaded_rows := loaded_rows + len(chunk))

@@ -18,7 +18,7 @@ from django.test import Client
 from memoryhub.logging import render_exception
 from memoryhub.memories import facets, pagination
 from memoryhub.memories.models import Memory
-from memoryhub.memories.writes import write
+from memoryhub.memories.writes import versions, write
 from tests.api.responses import CANARIES, assert_any_problem
 from tests.factories import envelope, make_key, make_memory, make_user
 
@@ -78,7 +78,7 @@ class BrowsingSession:
             patch_context.setattr(pagination, "list_page", make_raiser(KeyError(CONTENT_CANARY)))
             self.request_pages()
         with monkeypatch.context() as patch_context:
-            patch_context.setattr(write, "_to_row", with_invalid_status(write._to_row))
+            patch_context.setattr(versions, "_to_row", with_invalid_status(versions._to_row))
             self.write(content=SENT_CANARY)
         with monkeypatch.context() as patch_context:
             patch_context.setattr(pagination, "list_page", fail_in_sql)
@@ -125,7 +125,7 @@ def make_raiser(error: Exception) -> Callable[..., Any]:
 
 def with_invalid_status(make_row: Callable[..., Any]) -> Callable[..., Any]:
     """A row that a constraint refuses: PostgreSQL then repeats all of it in what it says."""
-    status_index = list(write.COLUMN_TYPES).index("status")
+    status_index = list(versions.COLUMN_TYPES).index("status")
 
     def invalid_row(*arguments: Any) -> list[Any]:
         values = make_row(*arguments)

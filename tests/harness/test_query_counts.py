@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from memoryhub.conflicts.decisions import resolve
 from memoryhub.conflicts.decisions.resolution_requests import Resolution, ResolutionRequest
 from memoryhub.conflicts.groups.group_keys import compute_evidence, encode_id
-from memoryhub.memories.writes import write
+from memoryhub.memories.writes.identity import OnConflict
 from tests.factories import WRITER, make_key, make_user, store_drafts
 from tests.harness.strategies import prepare_memory
 
@@ -87,7 +87,7 @@ def store_versions(count: int) -> str:
                 )
                 for row in range(count)
             ],
-            on_conflict=write.OnConflict.REPLACE,
+            on_conflict=OnConflict.REPLACE,
         )
     return str(receipts[0].memory_id)
 
@@ -133,7 +133,7 @@ def make_decisions(count: int) -> str:
         for row in range(count)
         for content in ("Paris", "Berlin")
     ]
-    kept_ids = [receipt.memory_id for receipt in store_drafts(drafts, on_conflict=write.OnConflict.REPLACE)][::2]
+    kept_ids = [receipt.memory_id for receipt in store_drafts(drafts, on_conflict=OnConflict.REPLACE)][::2]
     requests = []
     for row, memory_id in enumerate(kept_ids):
         key = ("user:ada", f"city-{row}")

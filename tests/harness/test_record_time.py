@@ -25,7 +25,7 @@ from memoryhub.firewall import rls
 from memoryhub.firewall.clearance import unrestricted_clearance
 from memoryhub.memories.models import Memory
 from memoryhub.memories.point_in_time import PointInTime
-from memoryhub.memories.writes.write import OnConflict
+from memoryhub.memories.writes.identity import OnConflict
 from tests.factories import make_key, store_drafts
 from tests.harness.databases import unrestricted_dsn
 from tests.harness.strategies import SOAK, prepare_memory

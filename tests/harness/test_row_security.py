@@ -22,7 +22,7 @@ from memoryhub.firewall import rls
 from memoryhub.firewall.clearance import Clearance, unrestricted_clearance
 from memoryhub.firewall.querysets import ClassifiedQuerySet
 from memoryhub.memories.models import Memory, MemoryDayRollup, MemoryRollup, MemoryTotalRollup
-from memoryhub.memories.writes import classify, write
+from memoryhub.memories.writes import apply_decisions, classify
 from memoryhub.operations import database_roles
 from tests.factories import store_drafts, utc
 from tests.harness.databases import as_unrestricted_reader, database_dsn
@@ -184,7 +184,7 @@ def test_nobody_closes_what_they_may_only_see(hub):
 
 def insert_with_source(source: str) -> None:
     """What ingest does, but for saying as whom it writes."""
-    write.store_merged_draft(prepare_memory(source=source), decision_id=uuid.uuid4())
+    apply_decisions.store_merged_draft(prepare_memory(source=source), decision_id=uuid.uuid4())
 
 
 @pytest.mark.parametrize(

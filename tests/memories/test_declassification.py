@@ -9,7 +9,8 @@ from memoryhub.firewall.clearance import unrestricted_clearance
 from memoryhub.firewall.principal import Principal, Scope
 from memoryhub.memories.models import Memory
 from memoryhub.memories.writes import classify, write
-from memoryhub.memories.writes.write import OnConflict, WriteOutcome, WriteReceipt
+from memoryhub.memories.writes.identity import OnConflict
+from memoryhub.memories.writes.write import WriteOutcome, WriteReceipt
 from tests.factories import OPERATOR, envelope, make_memory
 
 pytestmark = pytest.mark.django_db

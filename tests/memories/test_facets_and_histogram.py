@@ -17,7 +17,7 @@ from memoryhub.firewall.clearance import Clearance, normalize_label
 from memoryhub.memories import facets, histogram
 from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.models import Memory, MemoryDayRollup, MemoryRollup
-from memoryhub.memories.writes.write import OnConflict
+from memoryhub.memories.writes.identity import OnConflict
 from tests.factories import store_drafts, utc
 from tests.harness.strategies import clearance_strategy, example_settings, prepare_memory, roll_back
 from tests.memories.raw_rows import execute, insert_whole_row

@@ -15,7 +15,8 @@ from memoryhub.firewall.models import Source
 from memoryhub.firewall.principal import Principal, Scope
 from memoryhub.memories.models import MAX_LABELS, Memory
 from memoryhub.memories.writes import classify, write
-from memoryhub.memories.writes.write import OnConflict, WriteOutcome, WriteReceipt
+from memoryhub.memories.writes.identity import OnConflict
+from memoryhub.memories.writes.write import WriteOutcome, WriteReceipt
 from memoryhub.transfer.jsonl_import import import_lines
 from tests.factories import OPERATOR, envelope, make_key
 

@@ -9,7 +9,8 @@ from django.db.models import F, Q
 
 from memoryhub.memories.models import Memory, RecordClock
 from memoryhub.memories.writes import write
-from memoryhub.memories.writes.write import OnConflict, WriteOutcome
+from memoryhub.memories.writes.identity import OnConflict
+from memoryhub.memories.writes.write import WriteOutcome
 from tests.factories import WRITER, envelope, make_memory
 from tests.harness.databases import DatabaseHandle
 from tests.memories.raw_rows import execute, insert_whole_row

@@ -4,7 +4,7 @@ from tests.mutation.mutant import Mutant
 
 MEMORY_QUERYSETS = "memoryhub/memories/querysets.py"
 SEARCH_CONDITIONS = "memoryhub/memories/sql/search_conditions.py"
-MEMORY_WRITE = "memoryhub/memories/writes/write.py"
+VERSIONS = "memoryhub/memories/writes/versions.py"
 DECISION_QUERIES = "memoryhub/conflicts/decisions/decision_queries.py"
 GROUPS = "memoryhub/conflicts/groups/groups.py"
 SECRET_SEARCH = "memoryhub/memories/secret_search.py"
@@ -41,7 +41,7 @@ def secret_mutants() -> list[Mutant]:
         ),
         Mutant(
             "secrets: stored without a masked text",
-            MEMORY_WRITE,
+            VERSIONS,
             "mask_secrets_or_none(envelope.content)",
             "None",
             (MASKED_TESTS,),

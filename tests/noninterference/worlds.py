@@ -29,7 +29,7 @@ from memoryhub.firewall.clearance import Clearance, unrestricted_clearance
 from memoryhub.firewall.models import ApiKey, ClearanceProfile, UserAccess
 from memoryhub.firewall.principal import Principal, Scope
 from memoryhub.memories.writes.envelope import MemoryDraft
-from memoryhub.memories.writes.write import OnConflict
+from memoryhub.memories.writes.identity import OnConflict
 from memoryhub.operations import database_roles, process
 from tests.factories import store_drafts
 from tests.harness.databases import DatabaseHandle, as_unrestricted_reader, migrated_database_name, temporary_database
@@ -198,7 +198,8 @@ def deterministic_ids(seed_name: str) -> Iterator[None]:
     names = (uuid.uuid5(uuid.NAMESPACE_OID, f"{seed_name}/{index}") for index in itertools.count())
     with ExitStack() as patches:
         for module in (
-            "memories.writes.write.uuid",
+            "memories.writes.apply_decisions",
+            "memories.writes.identity.uuid",
             "conflicts.decisions.plans",
             "conflicts.decisions.resolve",
             "conflicts.policies.policies",

@@ -15,7 +15,7 @@ from memoryhub.firewall.clearance import unrestricted_clearance
 from memoryhub.firewall.principal import Principal, Scope
 from memoryhub.memories import clock
 from memoryhub.memories.models import Memory
-from memoryhub.memories.writes import classify, versions
+from memoryhub.memories.writes import apply_decisions, classify
 from tests.api.responses import assert_problem
 from tests.factories import make_key, make_memory, make_user, utc
 from tests.memories.raw_rows import execute
@@ -64,7 +64,7 @@ def set_status(memory: Memory, decision_id: UUID, status: str) -> None:
     """The next version, which stands so because of a decision."""
     clock.next_record_time()
     latest_version = Memory.objects.get(memory_id=memory.memory_id, superseded_at=None)
-    versions.set_status({latest_version.pk: decision_id}, status=status)
+    apply_decisions.set_status({latest_version.pk: decision_id}, status=status)
 
 
 def erase_memory(memory: Memory) -> None:

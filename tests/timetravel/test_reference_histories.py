@@ -12,7 +12,8 @@ import pytest
 
 from memoryhub.memories.models import Memory
 from memoryhub.memories.writes import write
-from memoryhub.memories.writes.write import OnConflict, WriteOutcome
+from memoryhub.memories.writes.identity import OnConflict
+from memoryhub.memories.writes.write import WriteOutcome
 from memoryhub.transfer.jsonl_import import IMPORT_PRINCIPAL, import_lines
 from tests.factories import make_key
 from tests.harness.strategies import SOAK

@@ -21,7 +21,7 @@ from django.utils import timezone
 from memoryhub.audit.models import AuditEntry
 from memoryhub.memories.models import Memory
 from memoryhub.memories.writes import write
-from memoryhub.memories.writes.write import OnConflict
+from memoryhub.memories.writes.identity import OnConflict
 from memoryhub.transfer import jsonl_import, line_files
 from tests.factories import WRITER, envelope, make_clearance, make_memory, utc
 

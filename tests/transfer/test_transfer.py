@@ -28,7 +28,8 @@ from memoryhub.firewall.principal import Principal, Scope
 from memoryhub.memories import clock
 from memoryhub.memories.models import STATUSES, Memory
 from memoryhub.memories.writes import classify, write
-from memoryhub.memories.writes.write import OnConflict, WriteOutcome
+from memoryhub.memories.writes.identity import OnConflict
+from memoryhub.memories.writes.write import WriteOutcome
 from memoryhub.timetravel.point_queries import query_at
 from memoryhub.transfer.jsonl_import import ImportReport, import_lines
 from memoryhub.transfer.line_files import SINGLE_DOCUMENT_REASON

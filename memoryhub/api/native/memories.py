@@ -30,7 +30,8 @@ from memoryhub.memories.filters import MemoryFilterSet, PointInTimeFilterSet, re
 from memoryhub.memories.models import Memory
 from memoryhub.memories.point_in_time import NOW, PointInTime
 from memoryhub.memories.writes import write
-from memoryhub.memories.writes.write import OnConflict, WriteOutcome, WriteReceipt
+from memoryhub.memories.writes.identity import OnConflict
+from memoryhub.memories.writes.write import WriteOutcome, WriteReceipt
 from memoryhub.operations import schema
 from memoryhub.operations.status import get_status
 from memoryhub.version import VERSION

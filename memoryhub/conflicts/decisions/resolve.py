@@ -31,9 +31,9 @@ from memoryhub.firewall.clearance import normalize_labels
 from memoryhub.firewall.principal import Principal, Scope
 from memoryhub.memories import clock
 from memoryhub.memories.models import Memory
-from memoryhub.memories.writes import versions, write
+from memoryhub.memories.writes import apply_decisions
 from memoryhub.memories.writes.envelope import OperationRejectedError
-from memoryhub.memories.writes.write import write_transaction
+from memoryhub.memories.writes.versions import write_transaction
 
 __all__ = [
     "REFUSAL_MESSAGES",
@@ -108,7 +108,7 @@ def undo_decisions(
             undo_id_by_merged_id = {
                 merged_id: undo_id for id_, undo_id in undo_ids.items() if (merged_id := decisions_by_id[id_].merged_id)
             }
-            restored_by_decision = versions.restore_retired(undo_ids, created_memories=undo_id_by_merged_id)
+            restored_by_decision = apply_decisions.restore_retired(undo_ids, created_memories=undo_id_by_merged_id)
         visible_ids = _visible_ids([memory_id for ids in restored_by_decision.values() for memory_id in ids], principal)
         results = [
             UndoResult(
@@ -160,7 +160,7 @@ def _execute(
             exceeding_source_ids = {
                 member.id for plan in plans_by_key.values() for member in plan.exceeding_source_members
             }
-            versions.set_status(
+            apply_decisions.set_status(
                 retiring_decisions,
                 status="retired",
                 other_spelling_ids=other_spelling_ids,
@@ -211,7 +211,11 @@ def _require_scopes(principal: Principal) -> None:
 
 
 def _apply_plan(plan: ResolutionPlan) -> ResolutionResult:
-    merged_id = write.store_merged_draft(plan.merged_draft, decision_id=plan.decision_id) if plan.merged_draft else None
+    merged_id = (
+        apply_decisions.store_merged_draft(plan.merged_draft, decision_id=plan.decision_id)
+        if plan.merged_draft
+        else None
+    )
     kept_ids, retired_ids, still_active_ids = (
         _memory_ids(members) for members in (plan.kept_members, plan.retired_members, plan.still_active_members)
     )

@@ -32,7 +32,7 @@ from memoryhub.memories import clock
 from memoryhub.memories.filters import reject_unknown_params
 from memoryhub.memories.pagination import parse_limit
 from memoryhub.memories.writes.envelope import OperationRejectedError
-from memoryhub.memories.writes.write import write_transaction
+from memoryhub.memories.writes.versions import write_transaction
 
 BATCH_SIZE = 100
 """Groups evaluated, or decisions undone, in one transaction; writers wait for it."""

@@ -12,9 +12,7 @@ from heapq import nlargest
 from typing import Annotated, Any, Self, TypeVar
 from uuid import UUID
 
-import orjson
 from django.core.signing import BadSignature, Signer
-from django.db import connection
 from django.utils.crypto import constant_time_compare, salted_hmac
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
@@ -41,7 +39,7 @@ from memoryhub.memories.writes.envelope import (
     one_of,
     rejection_from_pydantic,
 )
-from memoryhub.memories.writes.write import COLUMN_TYPES, write_transaction
+from memoryhub.memories.writes.versions import add_changed_copies, write_transaction
 
 MAX_PLAN_SIZE = 10_000
 """Maximum number of memories in one plan: every writer waits while a plan is applied."""
@@ -362,7 +360,9 @@ def apply_plan(
     with write_transaction({planned_change.row.source for planned_change in effective_changes}):
         instant = clock.next_record_time()
         _lock_rows(effective_changes, plan.principal)
-        _write_versions(effective_changes)
+        add_changed_copies(
+            {planned_change.row.id: _changed_columns(planned_change.after) for planned_change in effective_changes}
+        )
         _record_audit_event(plan, reason=reason, route=route, request_id=request_id)
     undo_token = _undo_signer(plan.principal).sign(instant.isoformat())
     return ClassificationResult(
@@ -472,40 +472,12 @@ def _lock_rows(effective_changes: list[PlannedChange], principal: Principal) -> 
         raise stale_error()
 
 
-_CHANGED_COLUMNS = {
-    "version": "m.version + 1",
-    "classification_tier": "next.classification_tier",
-    "sensitivity_labels": "next.sensitivity_labels",
-    "normalized_labels": "next.normalized_labels",
-    "defaulted_fields": "next.defaulted_fields",
-    "status": "next.status",
-}
-_CLOSE_SQL = "UPDATE memories SET superseded_at = now() WHERE id = ANY(%s)"
-# The fingerprint is copied: if the source sends its write again, it is the same write, whatever the classification now.
-_INSERT_SQL = f"""
-INSERT INTO memories ({", ".join(COLUMN_TYPES)}, asserted_at, asserted_version_id)
-SELECT {", ".join(_CHANGED_COLUMNS.get(name, f"m.{name}") for name in COLUMN_TYPES)},
-       coalesce(m.asserted_at, m.recorded_at), coalesce(m.asserted_version_id, m.id)
-FROM jsonb_to_recordset(%s) AS next (
-    id bigint, classification_tier varchar, sensitivity_labels varchar[], normalized_labels varchar[],
-    defaulted_fields varchar[], status varchar
-) JOIN memories AS m ON m.id = next.id
-"""  # noqa: S608 - put together from names of columns, which are constants
-
-
-def _write_versions(effective_changes: list[PlannedChange]) -> None:
-    next_rows = [
-        {
-            "id": planned_change.row.id,
-            **planned_change.after.field_values,
-            "normalized_labels": sorted(normalize_labels(planned_change.after.sensitivity_labels)),
-            "defaulted_fields": planned_change.after.defaulted_fields,
-        }
-        for planned_change in effective_changes
-    ]
-    with connection.cursor() as cursor:
-        cursor.execute(_CLOSE_SQL, [[planned_change.row.id for planned_change in effective_changes]])
-        cursor.execute(_INSERT_SQL, [orjson.dumps(next_rows).decode()])
+def _changed_columns(after: ClassificationState) -> dict[str, Any]:
+    return {
+        **after.field_values,
+        "normalized_labels": sorted(normalize_labels(after.sensitivity_labels)),
+        "defaulted_fields": after.defaulted_fields,
+    }
 
 
 def _record_audit_event(plan: ClassificationPlan, *, reason: str, route: str, request_id: str) -> None:

@@ -35,16 +35,14 @@ from memoryhub.memories.writes.stored_versions import (
     find_stored_memories,
     get_export_fields,
 )
+from memoryhub.memories.writes.versions import add_versions, write_transaction
 from memoryhub.memories.writes.write import (
     WriteOutcome,
     WriteReceipt,
     audit_writes,
     build_receipt,
     build_rejection_receipt,
-    bulk_insert_versions,
-    close_versions,
     split_by_identity,
-    write_transaction,
 )
 
 STATUSES_BY_VISIBILITY = ("erased", "quarantined", "retired", "active")
@@ -113,8 +111,7 @@ def _restore_batch(batch: Mapping[int, MemoryDraft], context: _ImportContext) ->
     for position, version in new_versions.items():
         outcome = WriteOutcome.UPDATED if version.replaces else WriteOutcome.CREATED
         receipts[position] = build_receipt(version.sent_draft, outcome, version.memory_id, version.decision_id)
-    close_versions([version.replaces.id for version in new_versions.values() if version.replaces])
-    bulk_insert_versions(list(new_versions.values()))
+    add_versions(list(new_versions.values()))
     return receipts
 
 

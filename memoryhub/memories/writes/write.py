@@ -1,43 +1,27 @@
 """Write memories: idempotent under (source, payload_id), one transaction, success only after COMMIT."""
 
-import json
-import struct
-import sys
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Literal
 
-from django.db import DatabaseError, InterfaceError, connection
-from pgvector import Vector
-from pgvector.psycopg import register_vector
-from psycopg import Connection
-from psycopg.types.json import Jsonb
-
 from memoryhub.audit.actions import AuditAction
-from memoryhub.core.errors import CommitOutcomeUnknownError, is_lost_connection
-from memoryhub.core.secrets import mask_secrets_or_none
-from memoryhub.firewall import audit_events, rls
+from memoryhub.firewall import audit_events
 from memoryhub.firewall.clearance import Clearance
 from memoryhub.firewall.models import Source
 from memoryhub.firewall.principal import Principal
 from memoryhub.memories import clock
-from memoryhub.memories.models import Memory
-from memoryhub.memories.values import compute_value_digest
 from memoryhub.memories.writes import rejected_values
 from memoryhub.memories.writes.envelope import (
     Errors,
     MemoryDraft,
-    Numbers,
     OperationRejectedError,
     find_label_warnings,
     prepare_draft,
 )
 from memoryhub.memories.writes.identity import (
-    Classification,
     Identity,
     NewVersion,
     OnConflict,
@@ -47,17 +31,7 @@ from memoryhub.memories.writes.identity import (
     next_version,
 )
 from memoryhub.memories.writes.merge import read_envelopes
-
-__all__ = [
-    "OnConflict",
-    "WriteOutcome",
-    "WriteReceipt",
-    "prepare_authorized_draft",
-    "store_drafts",
-    "store_merged_draft",
-    "write_memories",
-    "write_transaction",
-]
+from memoryhub.memories.writes.versions import add_versions, write_transaction
 
 
 class WriteOutcome(StrEnum):
@@ -210,23 +184,6 @@ def audit_writes(receipts: Sequence[WriteReceipt], principal: Principal, request
         )
 
 
-@contextmanager
-def write_transaction(sources: Iterable[str] | None) -> Iterator[None]:
-    """Open a transaction that writes as `sources`, or as every source if None.
-
-    Raises CommitOutcomeUnknownError if the connection is lost after COMMIT was sent.
-    """
-    is_commit_sent = False
-    try:
-        with rls.as_writer(sources):
-            yield
-            is_commit_sent = True
-    except (DatabaseError, InterfaceError) as error:
-        if is_commit_sent and is_lost_connection(error):
-            raise CommitOutcomeUnknownError from error
-        raise
-
-
 def split_by_identity(drafts: Sequence[MemoryDraft]) -> list[dict[int, MemoryDraft]]:
     """Split `drafts`, by position, into batches with each identity at most once: later batches see the earlier ones."""
     batches: list[dict[int, MemoryDraft]] = []
@@ -282,8 +239,7 @@ def _store_batch(
             new_versions[position] = replace(version, status="retired", decision_id=decision_id)
         outcome = WriteOutcome.UPDATED if version.replaces else WriteOutcome.CREATED
         receipts[position] = build_receipt(version.sent_draft, outcome, version.memory_id, decision_id)
-    close_versions([version.replaces.id for version in new_versions.values() if version.replaces])
-    bulk_insert_versions(list(new_versions.values()))
+    add_versions(list(new_versions.values()))
     return receipts
 
 
@@ -297,20 +253,6 @@ def _version_ids_to_merge(
         for draft, stored_version in pairs
         if stored_version and not stored_version.is_same_write(draft, principal)
     ]
-
-
-def store_merged_draft(draft: MemoryDraft, *, decision_id: uuid.UUID) -> uuid.UUID:
-    """Store a memory that a decision created, in the caller's transaction after `next_record_time`; return its id."""
-    memory_id = uuid.uuid4()
-    version = NewVersion(
-        draft=draft,
-        sent_draft=draft,
-        memory_id=memory_id,
-        decision_id=decision_id,
-        last_sent=Classification.from_row(draft),
-    )
-    bulk_insert_versions([version])
-    return memory_id
 
 
 def build_receipt(
@@ -337,142 +279,6 @@ def identity_of(draft: MemoryDraft) -> Identity:
 
 def _identities(drafts: Iterable[MemoryDraft]) -> list[Identity]:
     return [identity_of(draft) for draft in drafts]
-
-
-def close_versions(ids: list[int]) -> None:
-    if ids:
-        # The trigger replaces this instant with the record time.
-        Memory.objects.filter(id__in=ids).update(superseded_at=datetime.now(UTC))
-
-
-COLUMN_TYPES: dict[str, str] = {
-    "memory_id": "uuid",
-    "version": "int4",
-    "payload_id": "varchar",
-    "request_id": "varchar",
-    "source": "varchar",
-    "subject": "varchar",
-    "namespace": "varchar",
-    "destination": "varchar",
-    "collection": "varchar",
-    "content": "text",
-    "masked_content": "text",
-    "value_sha256": "bytea",
-    "model": "varchar",
-    "role": "varchar",
-    "timestamp": "timestamptz",
-    "idempotency_key": "varchar",
-    "schema_version": "int2",
-    "transform_version": "varchar",
-    "actor_type": "varchar",
-    "actor_id": "varchar",
-    "embedding": "vector",
-    "metadata": "jsonb",
-    "sensitivity_labels": "varchar[]",
-    "classification_tier": "varchar",
-    "kind": "varchar",
-    "pinned": "bool",
-    "expires_at": "timestamptz",
-    "propagation": "jsonb",
-    "normalized_labels": "varchar[]",
-    "defaulted_fields": "varchar[]",
-    "fingerprint": "bytea",
-    "status": "varchar",
-    "decision_id": "uuid",
-    "is_spelling_rejection": "bool",
-    "decision_exceeds_source": "bool",
-    "sent_namespace": "varchar",
-    "sent_tier": "varchar",
-    "sent_labels": "varchar[]",
-    "exceeds_source_clearance": "bool",
-}
-
-
-# Additional columns that only imported versions set; for others they are null.
-_STAGED_COLUMN_TYPES = COLUMN_TYPES | {
-    "asserted_at": "timestamptz",
-    "asserted_version_id": "int8",
-    "superseded_at": "timestamptz",
-}
-_STAGED_COLUMNS = ", ".join(_STAGED_COLUMN_TYPES)
-_CREATE_STAGING_SQL = (
-    "CREATE TEMP TABLE IF NOT EXISTS staged_memories ("
-    + ", ".join(f"{name} {kind}" for name, kind in _STAGED_COLUMN_TYPES.items())
-    + ") ON COMMIT DELETE ROWS"
-)
-# A version that ended before this hub knew of it is current at no instant; see triggers.STAMP_RECORD_TIME.
-_SUPERSEDED_AT_SQL = "CASE WHEN superseded_at IS NOT NULL THEN '-infinity'::timestamptz END"
-_STAGED_VALUES = ", ".join(_SUPERSEDED_AT_SQL if name == "superseded_at" else name for name in _STAGED_COLUMN_TYPES)
-_INSERT_STAGED_SQL = "INSERT INTO memories ({names}) SELECT {values} FROM pg_temp.staged_memories"
-
-
-def bulk_insert_versions(versions: Sequence[NewVersion]) -> None:
-    if not versions:
-        return
-    # COPY is a call of psycopg: its errors are wrapped as Django's, so that callers can classify them as usual.
-    with connection.wrap_database_errors, _vector_cursor() as cursor:
-        # PostgreSQL does not support COPY FROM into a table with row-level security, so the rows pass a staging table.
-        cursor.execute(_CREATE_STAGING_SQL)
-        cursor.execute("DELETE FROM pg_temp.staged_memories")
-        with cursor.copy(f"COPY pg_temp.staged_memories ({_STAGED_COLUMNS}) FROM STDIN (FORMAT BINARY)") as copy:
-            copy.set_types(list(_STAGED_COLUMN_TYPES.values()))
-            for version in versions:
-                copy.write_row(_to_row(version))
-        cursor.execute(_INSERT_STAGED_SQL.format(names=_STAGED_COLUMNS, values=_STAGED_VALUES))
-
-
-def _vector_cursor() -> Any:
-    """Return a cursor of a connection with the vector type registered, once and before the cursor is created."""
-    psycopg_connection: Connection[Any] = connection.connection
-    if psycopg_connection.adapters.types.get("vector") is None:
-        register_vector(psycopg_connection)
-    return connection.cursor()
-
-
-def _to_row(version: NewVersion) -> list[Any]:
-    draft, last_sent = version.draft, version.last_sent
-    envelope = draft.envelope
-    column_values: dict[str, Any] = {
-        "memory_id": version.memory_id,
-        "version": version.version,
-        "source": draft.source,
-        "masked_content": mask_secrets_or_none(envelope.content),
-        "value_sha256": compute_value_digest(envelope.content),
-        "timestamp": draft.timestamp,
-        "actor_type": draft.actor_type,
-        "actor_id": draft.actor_id,
-        "embedding": None if envelope.embedding is None else to_vector(envelope.embedding),
-        "metadata": Jsonb(envelope.metadata, dumps=_dump_json),
-        "classification_tier": draft.classification_tier,
-        "propagation": None if envelope.propagation is None else Jsonb(envelope.propagation, dumps=_dump_json),
-        "normalized_labels": list(draft.normalized_labels),
-        "defaulted_fields": list(draft.defaulted_fields),
-        "fingerprint": b"" if version.status == "erased" else version.sent_draft.fingerprint,
-        "status": version.status,
-        "decision_id": version.decision_id,
-        "is_spelling_rejection": version.is_spelling_rejection,
-        "decision_exceeds_source": version.decision_exceeds_source,
-        "sent_namespace": last_sent.namespace,
-        "sent_tier": last_sent.classification_tier,
-        "sent_labels": list(last_sent.sensitivity_labels),
-        "exceeds_source_clearance": version.exceeds_source_clearance,
-        "asserted_at": version.asserted_at,
-        "asserted_version_id": version.asserted_version_id,
-        "superseded_at": draft.timestamp if version.is_superseded else None,
-    }
-    return [column_values[name] if name in column_values else getattr(envelope, name) for name in _STAGED_COLUMN_TYPES]
-
-
-def to_vector(numbers: Numbers) -> Vector:
-    """Convert 32-bit numbers to pgvector's type without a list: the dimension, two zero bytes, big-endian floats."""
-    big_endian = numbers[:]
-    if sys.byteorder == "little":
-        big_endian.byteswap()
-    return Vector.from_binary(struct.pack(">HH", len(big_endian), 0) + big_endian.tobytes())
-
-
-def _dump_json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
 
 
 def _safe_payload_id(raw: Any) -> str | None:

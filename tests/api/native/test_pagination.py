@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from memoryhub.firewall.models import ApiKey
 from memoryhub.memories.writes import write
-from memoryhub.memories.writes.write import OnConflict
+from memoryhub.memories.writes.identity import OnConflict
 from tests.api.responses import assert_problem, comparable_response, payload_ids
 from tests.factories import WRITER, envelope, make_key, make_memory, utc
 

@@ -15,7 +15,7 @@ from django.utils import timezone
 from memoryhub.memories.models import Memory
 from memoryhub.memories.writes import classify
 from memoryhub.memories.writes.envelope import FIELDS
-from memoryhub.memories.writes.write import OnConflict
+from memoryhub.memories.writes.identity import OnConflict
 from tests.api.receipts import Receipt, post_batch, post_memory
 from tests.factories import WRITER, make_key, utc
 from tests.noninterference.writes.writers import import_rows

@@ -19,7 +19,7 @@ from memoryhub.firewall.clearance import Clearance, unrestricted_clearance
 from memoryhub.firewall.principal import Principal, Scope
 from memoryhub.memories import clock
 from memoryhub.memories.models import Memory
-from memoryhub.memories.writes import versions
+from memoryhub.memories.writes import apply_decisions
 from tests.conflicts.groups.test_groups import list_all_groups
 from tests.factories import make_memory, store_drafts
 from tests.harness.strategies import KNOWN_TIERS, example_settings, prepare_memory, roll_back
@@ -217,4 +217,4 @@ def _set_retired(memory: Memory, decision_id: UUID | None) -> None:
     current = Memory.objects.get(memory_id=memory.memory_id, superseded_at=None)
     clock.next_record_time()
     with rls.as_writer(None):
-        versions.set_status({current.id: decision_id}, status="retired")
+        apply_decisions.set_status({current.id: decision_id}, status="retired")

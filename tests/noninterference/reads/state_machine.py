@@ -28,7 +28,7 @@ from memoryhub.conflicts.groups.group_keys import GroupKey, encode_id
 from memoryhub.firewall import keys
 from memoryhub.firewall.models import ApiKey, ClearanceProfile
 from memoryhub.memories.writes import classify
-from memoryhub.memories.writes.write import OnConflict
+from memoryhub.memories.writes.identity import OnConflict
 from tests.factories import store_drafts
 from tests.harness.databases import as_unrestricted_reader
 from tests.harness.strategies import prepare_memory

@@ -14,7 +14,7 @@ from memoryhub.conflicts.decisions import resolve
 from memoryhub.firewall.clearance import Clearance
 from memoryhub.memories.writes import classify
 from memoryhub.memories.writes.envelope import FIELDS, OperationRejectedError
-from memoryhub.memories.writes.write import OnConflict
+from memoryhub.memories.writes.identity import OnConflict
 from tests.api.receipts import Receipt, parse_receipts, write_path
 from tests.harness.databases import DatabaseHandle, as_unrestricted_reader
 from tests.noninterference.reads.rows import resolve_as_high

@@ -13,7 +13,7 @@ from unittest import mock
 from memoryhub.config import APP_ROLE
 from memoryhub.firewall.clearance import Clearance
 from memoryhub.firewall.models import ApiKey
-from memoryhub.memories.writes.write import OnConflict
+from memoryhub.memories.writes.identity import OnConflict
 from memoryhub.operations import database_roles, process
 from memoryhub.transfer.jsonl_import import import_lines
 from tests.factories import make_key

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
-from memoryhub.memories.writes.write import OnConflict
+from memoryhub.memories.writes.identity import OnConflict
 from memoryhub.operations.management import filter_arguments
 from memoryhub.transfer.jsonl_import import MAX_REPORTED, ImportReport, import_lines
 from memoryhub.transfer.line_files import open_lines
