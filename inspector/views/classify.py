@@ -25,8 +25,14 @@ from memoryhub.memories.models import Memory
 from memoryhub.memories.point_in_time import NOW
 from memoryhub.memories.records import DETAIL_FIELDS, fetch_records
 from memoryhub.memories.writes import classify
-from memoryhub.memories.writes.classify import ClassificationChange, ClassificationPlan, ClassificationResult
-from memoryhub.memories.writes.envelope import OperationRejectedError
+from memoryhub.memories.writes.classification_plan import (
+    REFUSAL_MESSAGES,
+    ClassificationChange,
+    ClassificationPlan,
+    stale_error,
+)
+from memoryhub.memories.writes.classify import ClassificationResult
+from memoryhub.memories.writes.envelope import OperationRejectedError, parse_body
 
 SAMPLE_SIZE = 5
 STATUS_BY_CODE = {
@@ -52,8 +58,8 @@ def classify_memory(request: InspectorRequest, memory_id: UUID) -> HttpResponse:
     back_query = build_back_query(list_params, get_time_context(request).instant_params)
     try:
         if request.POST.get("version") != str(memory_record["version"]):
-            raise classify.stale_error()
-        change = classify.parse_body(form.change_data, ClassificationChange)
+            raise stale_error()
+        change = parse_body(form.change_data, ClassificationChange)
         plan = classify.plan_for_memory(memory_id, change, principal=request.principal)
         result = _apply_plan(request, plan)
     except OperationRejectedError as error:
@@ -80,7 +86,7 @@ def classify_memories(request: InspectorRequest) -> HttpResponse:
     plan, status = None, HTTPStatus.OK
     try:
         if form.change_fields or request.method == "POST":
-            change = classify.parse_body(form.change_data, ClassificationChange)
+            change = parse_body(form.change_data, ClassificationChange)
             form.warnings = change.warnings
             plan = classify.plan_for_filter(filters, change, principal=request.principal)
         if plan and request.method == "POST":
@@ -140,7 +146,7 @@ def _build_plan_context(request: InspectorRequest, plan: ClassificationPlan) -> 
     read_log.log_request_read(
         request, principal=request.principal, memory_ids=[record["memory_id"] for record in sample]
     )
-    refusals = [(count, classify.REFUSAL_MESSAGES[code]) for code, count in plan.refusal_counts.items()]
+    refusals = [(count, REFUSAL_MESSAGES[code]) for code, count in plan.refusal_counts.items()]
     return {"plan": plan, "refusals": refusals, "sample": list(map(memory_fields.mask_memory, sample))}
 
 
@@ -194,7 +200,7 @@ def _describe_change(plan: ClassificationPlan) -> str:
 
 def _describe_changes(plan: ClassificationPlan, result: ClassificationResult) -> str:
     skipped = [
-        f"{_format_memory_count(count)} left as before: {classify.REFUSAL_MESSAGES[code]}"
+        f"{_format_memory_count(count)} left as before: {REFUSAL_MESSAGES[code]}"
         for code, count in plan.refusal_counts.items()
     ]
     return " ".join([f"{_format_memory_count(result.changed_count)} changed.", *skipped])

@@ -28,8 +28,7 @@ from memoryhub.conflicts.groups.groups import Group
 from memoryhub.conflicts.groups.neighbors import find_next_group_id
 from memoryhub.core.errors import InvalidQueryError
 from memoryhub.firewall.principal import Scope
-from memoryhub.memories.writes import classify
-from memoryhub.memories.writes.envelope import OperationRejectedError
+from memoryhub.memories.writes.envelope import OperationRejectedError, parse_body
 
 LAST_REASON_SESSION_KEY = "conflicts.last_reason"
 CLAIMED_SESSION_KEY = "conflicts.claimed_group"
@@ -216,7 +215,7 @@ def resolve_conflict(request: InspectorRequest, group_id: str) -> HttpResponse:
     form = ResolveForm(request.POST, last_reason=str(request.session.get(LAST_REASON_SESSION_KEY, "")))
     try:
         resolution_request = ResolutionRequest(
-            key=key, evidence=form.evidence, resolution=classify.parse_body(form.resolution_data, Resolution)
+            key=key, evidence=form.evidence, resolution=parse_body(form.resolution_data, Resolution)
         )
         result = resolve.resolve(
             resolution_request,
@@ -278,7 +277,7 @@ def similar_conflicts(request: InspectorRequest, group_id: str) -> HttpResponse:
     if group is None:
         raise Http404
     try:
-        resolution = classify.parse_body(form.resolution_data, Resolution)
+        resolution = parse_body(form.resolution_data, Resolution)
         if "apply" in request.POST:
             return _apply_to_similar(request, resolution, queue)
         similar_groups = similar.find_similar(group, resolution, principal=request.principal)

@@ -11,7 +11,7 @@ from memoryhub.conflicts.models import OUTCOMES
 from memoryhub.firewall.clearance import get_tier_order
 from memoryhub.memories.filters import POINT_IN_TIME_PARAMS, ChoiceFilter, InstantFilter, LabelFilter, MemoryFilterSet
 from memoryhub.memories.pagination import MAX_LIMIT
-from memoryhub.memories.writes.classify import QUARANTINE_STATUSES, ClassificationChange
+from memoryhub.memories.writes.classification_plan import QUARANTINE_STATUSES, ClassificationChange
 from memoryhub.memories.writes.envelope import Envelope
 from memoryhub.memories.writes.identity import OnConflict
 from memoryhub.timetravel.diff import DiffFilterSet

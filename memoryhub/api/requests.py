@@ -10,8 +10,8 @@ from memoryhub.conflicts.policies.policies import PolicyInput
 from memoryhub.core.storable_text import unsearchable_reason
 from memoryhub.memories.filters import MAX_SEARCH_LENGTH
 from memoryhub.memories.pagination import DEFAULT_LIMIT, MAX_LIMIT
-from memoryhub.memories.writes.classify import ClassificationChange, Reason
-from memoryhub.memories.writes.envelope import Document, Text
+from memoryhub.memories.writes.classification_plan import ClassificationChange, Reason
+from memoryhub.memories.writes.validated_types import Document, Text
 
 
 def _validate_filter(value: dict[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,8 @@ from memoryhub.memories.models import KINDS, NAME_LENGTH, STATUSES, Memory
 from memoryhub.memories.point_in_time import PointInTime
 from memoryhub.memories.querysets import ACTIVE, EXPIRED, MemoryQuerySet
 from memoryhub.memories.sql.search_conditions import SearchTerms
-from memoryhub.memories.writes.envelope import Errors, parse_instant
+from memoryhub.memories.writes.envelope import Errors
+from memoryhub.memories.writes.validated_types import parse_instant
 
 MAX_SEARCH_LENGTH = 1_000
 MAX_REPORTED_PARAMS = 20

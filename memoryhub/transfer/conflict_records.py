@@ -28,17 +28,10 @@ from memoryhub.firewall.clearance_snapshot import snapshot_covered_q
 from memoryhub.firewall.principal import Principal
 from memoryhub.memories import clock
 from memoryhub.memories.models import Memory
-from memoryhub.memories.writes.envelope import (
-    Document,
-    Instant,
-    Name,
-    OperationRejectedError,
-    Text,
-    one_of,
-    rejection_from_pydantic,
-)
+from memoryhub.memories.writes.envelope import OperationRejectedError, rejection_from_pydantic
 from memoryhub.memories.writes.exported import Id
 from memoryhub.memories.writes.stored_versions import find_memory_ids
+from memoryhub.memories.writes.validated_types import Document, Instant, Name, Text, one_of
 from memoryhub.memories.writes.versions import write_transaction
 from memoryhub.memories.writes.write import WriteOutcome, WriteReceipt
 

@@ -21,7 +21,7 @@ from memoryhub.memories import facets, histogram
 from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.models import Memory
 from memoryhub.memories.records import DETAIL_FIELDS, LIST_FIELDS, newest_records_sql, record_values
-from memoryhub.memories.writes.envelope import parse_instant
+from memoryhub.memories.writes.validated_types import parse_instant
 from tests.benchmarks.generate import common_words, namespaces, rare_words, subject_names
 from tests.benchmarks.store import Store
 

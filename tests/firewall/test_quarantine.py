@@ -18,6 +18,7 @@ from memoryhub.firewall.principal_lookup import resolve_principal
 from memoryhub.memories import clock
 from memoryhub.memories.models import Memory
 from memoryhub.memories.writes import classify
+from memoryhub.memories.writes.classification_plan import ClassificationChange
 from tests.conflicts.policies.policy_factories import ADMIN, make_group, make_policy, run_policy
 from tests.factories import envelope, make_key, make_memory, make_user
 from tests.inspector.clients import logged_in_client, response_text
@@ -31,9 +32,7 @@ ADA_KEY: dict[str, Any] = {"subject": "user:ada", "collection": "city"}
 
 def quarantine_memory(memory: Memory) -> None:
     classify.apply_plan(
-        classify.plan_for_memory(
-            memory.memory_id, classify.ClassificationChange(status="quarantined"), principal=STEWARD
-        )
+        classify.plan_for_memory(memory.memory_id, ClassificationChange(status="quarantined"), principal=STEWARD)
     )
 
 
@@ -174,7 +173,7 @@ def test_a_cursor_ends_with_the_scope_under_which_it_was_given():
 def test_a_release_shows_it_again_and_not_that_it_was_away(quarantined):
     memory, _ = quarantined
     classify.apply_plan(
-        classify.plan_for_memory(memory.memory_id, classify.ClassificationChange(status="active"), principal=STEWARD)
+        classify.plan_for_memory(memory.memory_id, ClassificationChange(status="active"), principal=STEWARD)
     )
 
     versions = client_with_scopes("read").get(f"/api/memories/{memory.memory_id}/versions").json()["versions"]

@@ -23,6 +23,7 @@ from memoryhub.firewall.clearance import Clearance, unrestricted_clearance
 from memoryhub.firewall.querysets import ClassifiedQuerySet
 from memoryhub.memories.models import Memory, MemoryDayRollup, MemoryRollup, MemoryTotalRollup
 from memoryhub.memories.writes import apply_decisions, classify
+from memoryhub.memories.writes.classification_plan import ClassificationChange
 from memoryhub.operations import database_roles
 from tests.factories import store_drafts, utc
 from tests.harness.databases import as_unrestricted_reader, database_dsn
@@ -153,9 +154,7 @@ def test_query_filter_and_row_security_hide_the_rollups_of_quarantined_memories(
 def quarantine_by_payload_id(payload_id: str) -> None:
     with as_unrestricted_reader():
         (memory_id,) = Memory.objects.current().filter(payload_id=payload_id).values_list("memory_id", flat=True)
-    classify.apply_plan(
-        classify.plan_for_memory(memory_id, classify.ClassificationChange(status="quarantined"), principal=HIGH)
-    )
+    classify.apply_plan(classify.plan_for_memory(memory_id, ClassificationChange(status="quarantined"), principal=HIGH))
 
 
 def test_a_writer_sees_the_rows_of_its_own_source_alone(hub):

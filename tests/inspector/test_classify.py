@@ -11,7 +11,8 @@ from django.test import Client
 from memoryhub.audit.models import AuditEntry
 from memoryhub.memories.models import Memory
 from memoryhub.memories.writes import classify
-from memoryhub.memories.writes.classify import ClassificationChange
+from memoryhub.memories.writes.classification_plan import ClassificationChange
+from memoryhub.memories.writes.envelope import parse_body
 from tests.factories import WRITER, make_clearance, make_memory
 from tests.inspector import clients
 
@@ -106,7 +107,7 @@ def test_a_version_in_quarantine_is_not_said_to_be_in_force(curator):
 
     classify.apply_plan(
         classify.plan_for_memory(
-            memory.memory_id, classify.parse_body({"status": "quarantined"}, ClassificationChange), principal=WRITER
+            memory.memory_id, parse_body({"status": "quarantined"}, ClassificationChange), principal=WRITER
         )
     )
 

@@ -19,7 +19,8 @@ from memoryhub.firewall.principal import Principal, Scope
 from memoryhub.memories import clock
 from memoryhub.memories.filters import PointInTimeFilterSet
 from memoryhub.memories.writes import classify
-from memoryhub.memories.writes.classify import ClassificationChange
+from memoryhub.memories.writes.classification_plan import ClassificationChange
+from memoryhub.memories.writes.envelope import parse_body
 from memoryhub.timetravel import subject_history as lives
 from memoryhub.timetravel.subject_history import SubjectHistory, get_subject_history
 from tests.factories import WRITER, make_memory, utc
@@ -91,7 +92,7 @@ def test_what_is_quarantined_stands_in_nobodys_way_and_what_expired_is_gone():
     make_value("London", 5)
     plan = classify.plan_for_memory(
         bad.memory_id,
-        classify.parse_body({"status": "quarantined", "reason": "No."}, ClassificationChange),
+        parse_body({"status": "quarantined", "reason": "No."}, ClassificationChange),
         principal=WRITER,
     )
     classify.apply_plan(plan, reason="No.", route="", request_id="")

@@ -14,7 +14,8 @@ from inspector.presenters.memory_search import MemorySearch, build_subject_url
 from memoryhub.memories.histogram import Bucket, Histogram
 from memoryhub.memories.models import Memory
 from memoryhub.memories.writes import classify
-from memoryhub.memories.writes.classify import ClassificationChange
+from memoryhub.memories.writes.classification_plan import ClassificationChange
+from memoryhub.memories.writes.envelope import parse_body
 from tests.factories import WRITER, make_memory, utc
 from tests.inspector.clients import client_for_new_user, response_text
 
@@ -413,7 +414,7 @@ def test_labels_are_those_of_the_moment():
     memory = make_memory(tier="public")
     known_at = current_known_at()
     plan = classify.plan_for_memory(
-        memory.memory_id, classify.parse_body({"add_labels": ["hush-hush"]}, ClassificationChange), principal=WRITER
+        memory.memory_id, parse_body({"add_labels": ["hush-hush"]}, ClassificationChange), principal=WRITER
     )
     classify.apply_plan(plan, reason="", route="", request_id="")
 

@@ -23,8 +23,9 @@ from memoryhub.memories.models import Memory
 from memoryhub.memories.point_in_time import NOW
 from memoryhub.memories.querysets import ASSERTED_COLUMNS
 from memoryhub.memories.writes import classify, write
-from memoryhub.memories.writes.classify import ClassificationChange, ClassificationPlan, ClassificationResult
-from memoryhub.memories.writes.envelope import OperationRejectedError
+from memoryhub.memories.writes.classification_plan import ClassificationChange, ClassificationPlan, ClassificationState
+from memoryhub.memories.writes.classify import ClassificationResult
+from memoryhub.memories.writes.envelope import OperationRejectedError, parse_body
 from memoryhub.memories.writes.write import WriteOutcome
 from tests.factories import WRITER, envelope, make_clearance, make_memory
 from tests.harness.strategies import KNOWN_TIERS, LABELS, example_settings, roll_back
@@ -51,7 +52,7 @@ def protection_layers(request: pytest.FixtureRequest, monkeypatch: pytest.Monkey
 
 def make_plan(memory: Memory, principal: Principal = STEWARD, **change_fields: Any) -> ClassificationPlan:
     return classify.plan_for_memory(
-        memory.memory_id, classify.parse_body(change_fields, ClassificationChange), principal=principal
+        memory.memory_id, parse_body(change_fields, ClassificationChange), principal=principal
     )
 
 
@@ -65,9 +66,7 @@ def classify_memory(
 
 def plan_for_query(query: str, principal: Principal = STEWARD, **change_fields: Any) -> ClassificationPlan:
     filters = MemoryFilterSet(QueryDict(query), clearance=principal.clearance)
-    return classify.plan_for_filter(
-        filters, classify.parse_body(change_fields, ClassificationChange), principal=principal
-    )
+    return classify.plan_for_filter(filters, parse_body(change_fields, ClassificationChange), principal=principal)
 
 
 def undo_result(result: ClassificationResult, principal: Principal = STEWARD) -> ClassificationResult:
@@ -447,7 +446,7 @@ class TestUndo:
 )  # fmt: skip
 def test_a_change_that_makes_no_sense_is_refused_by_field(change_fields, field):
     with pytest.raises(OperationRejectedError) as exc_info:
-        classify.parse_body(change_fields, ClassificationChange)
+        parse_body(change_fields, ClassificationChange)
 
     assert list(exc_info.value.errors) == [field]
 
@@ -503,7 +502,7 @@ def test_whatever_is_reclassified_is_back_as_it_was_when_it_is_undone(current_fi
 
 def test_an_unknown_tier_is_as_closed_as_can_be_and_none_as_open():
     def row(tier: str) -> Any:
-        return classify.ClassificationState(
+        return ClassificationState(
             namespace="", classification_tier=tier, sensitivity_labels=(), status="active", defaulted_fields=()
         )
 

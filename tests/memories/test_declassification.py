@@ -9,6 +9,8 @@ from memoryhub.firewall.clearance import unrestricted_clearance
 from memoryhub.firewall.principal import Principal, Scope
 from memoryhub.memories.models import Memory
 from memoryhub.memories.writes import classify, write
+from memoryhub.memories.writes.classification_plan import ClassificationChange
+from memoryhub.memories.writes.envelope import parse_body
 from memoryhub.memories.writes.identity import OnConflict
 from memoryhub.memories.writes.write import WriteOutcome, WriteReceipt
 from tests.factories import OPERATOR, envelope, make_memory
@@ -39,7 +41,7 @@ def test_an_update_opens_nothing(fields):
 
 
 def reclassify_memory(memory: Memory, **change: Any) -> None:
-    classification_change = classify.parse_body(change, classify.ClassificationChange)
+    classification_change = parse_body(change, ClassificationChange)
     result = classify.apply_plan(
         classify.plan_for_memory(memory.memory_id, classification_change, principal=STEWARD), reason="Because."
     )
@@ -130,7 +132,7 @@ def test_an_update_may_leave_a_memory_as_closed_as_it_is_or_close_it():
 
 def test_an_update_leaves_a_quarantined_memory_where_it_is():
     memory = make_memory()
-    change = classify.parse_body({"status": "quarantined"}, classify.ClassificationChange)
+    change = parse_body({"status": "quarantined"}, ClassificationChange)
     classify.apply_plan(classify.plan_for_memory(memory.memory_id, change, principal=STEWARD))
 
     assert update_memory(memory).outcome is WriteOutcome.UPDATED

@@ -12,6 +12,7 @@ from memoryhub.core.storable_text import INVISIBLE_CHARACTERS
 from memoryhub.memories.models import Memory
 from memoryhub.memories.sql.search_conditions import SearchTerms
 from memoryhub.memories.writes import classify
+from memoryhub.memories.writes.classification_plan import ClassificationChange
 from tests.core.test_secrets import HARMLESS, SECRETS
 from tests.factories import WRITER, make_memory
 
@@ -34,7 +35,7 @@ class TestMemory:
 
     def test_keeps_it_when_it_is_classified_anew(self):
         memory = make_memory(content=f"The key is {KEY}.")
-        change = classify.ClassificationChange(classification_tier="internal")
+        change = ClassificationChange(classification_tier="internal")
         classify.apply_plan(classify.plan_for_memory(memory.memory_id, change, principal=WRITER))
 
         assert Memory.objects.get(memory_id=memory.memory_id, version=2).masked_content == memory.masked_content

@@ -15,6 +15,8 @@ from memoryhub.firewall.models import Source
 from memoryhub.firewall.principal import Principal, Scope
 from memoryhub.memories.models import MAX_LABELS, Memory
 from memoryhub.memories.writes import classify, write
+from memoryhub.memories.writes.classification_plan import ClassificationChange
+from memoryhub.memories.writes.envelope import parse_body
 from memoryhub.memories.writes.identity import OnConflict
 from memoryhub.memories.writes.write import WriteOutcome, WriteReceipt
 from memoryhub.transfer.jsonl_import import import_lines
@@ -145,9 +147,7 @@ def test_a_source_and_others_together_may_add_twice_as_many_labels_as_one_may_se
     """Else the refusal would tell the writer that others have labelled its memory."""
     write_memory(AGENT)
     (memory,) = current_memories()
-    change = classify.parse_body(
-        {"add_labels": [f"steward-{n}" for n in range(MAX_LABELS)]}, classify.ClassificationChange
-    )
+    change = parse_body({"add_labels": [f"steward-{n}" for n in range(MAX_LABELS)]}, ClassificationChange)
     classify.apply_plan(classify.plan_for_memory(memory.memory_id, change, principal=STEWARD))
 
     sent_labels = [f"writer-{n}" for n in range(MAX_LABELS)]
@@ -156,7 +156,7 @@ def test_a_source_and_others_together_may_add_twice_as_many_labels_as_one_may_se
     assert receipt.outcome is WriteOutcome.UPDATED
     (memory,) = current_memories()
     assert len(memory.sensitivity_labels) == 2 * MAX_LABELS
-    removal = classify.parse_body({"remove_labels": ["steward-0"]}, classify.ClassificationChange)
+    removal = parse_body({"remove_labels": ["steward-0"]}, ClassificationChange)
     result = classify.apply_plan(
         classify.plan_for_memory(memory.memory_id, removal, principal=STEWARD), reason="Not needed."
     )
@@ -195,7 +195,7 @@ def make_rejected_value(
 
 
 def raise_to_restricted(memory: Memory) -> None:
-    change = classify.parse_body({"classification_tier": "restricted"}, classify.ClassificationChange)
+    change = parse_body({"classification_tier": "restricted"}, ClassificationChange)
     assert classify.apply_plan(classify.plan_for_memory(memory.memory_id, change, principal=STEWARD)).changed_count == 1
 
 

@@ -8,6 +8,7 @@ from memoryhub.core.canonical import canonicalize_text
 from memoryhub.memories.models import Memory
 from memoryhub.memories.values import canonicalize_value, compute_value_digest
 from memoryhub.memories.writes import classify
+from memoryhub.memories.writes.classification_plan import ClassificationChange
 from tests.core.test_canonical import DIFFERENT_VALUES, SAME_VALUES
 from tests.factories import WRITER, make_memory
 
@@ -37,7 +38,7 @@ def test_every_version_has_the_digest_of_what_it_says():
     memory = make_memory(content="Lead is Tom.", payload_id="lead")
     classify.apply_plan(
         classify.plan_for_memory(
-            memory.memory_id, classify.ClassificationChange(classification_tier="internal"), principal=WRITER
+            memory.memory_id, ClassificationChange(classification_tier="internal"), principal=WRITER
         )
     )
     make_memory(content="Lead is Ann.", payload_id="lead", tier="internal")

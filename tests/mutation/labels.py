@@ -5,7 +5,7 @@ from tests.mutation.mutant import Mutant
 CORE_NORMALIZATION = "memoryhub/core/normalization.py"
 CONFUSABLES = "memoryhub/core/confusables.py"
 MEMORY_WRITE = "memoryhub/memories/writes/write.py"
-CLASSIFY = "memoryhub/memories/writes/classify.py"
+CLASSIFICATION_PLAN = "memoryhub/memories/writes/classification_plan.py"
 API_CLASSIFY = "memoryhub/api/native/classify.py"
 PARITY_TESTS = "tests/firewall/test_rule_parity.py"
 RULE_EDGE_TEST = f"{PARITY_TESTS}::test_a_rule_at_its_edge"
@@ -37,8 +37,8 @@ def label_mutants() -> list[Mutant]:
         label_mutant("white space is not collapsed", "\" \".join(casefolded.translate(_UNIFYING_TRANSLATION).split())", "casefolded.translate(_UNIFYING_TRANSLATION).strip()"),
         label_mutant("a long one is not cut", "if len(encoded) <= MAX_KEY_BYTES:", "if True:", longest),
         label_mutant("a long one is cut without its digest", ' sha256:{hashlib.sha256(encoded).hexdigest()}"', '"', "tests/core/test_normalization.py::test_a_long_key_is_cut_so_that_it_can_be_stored_and_stays_one_of_its_own"),
-        Mutant("labels: one that cannot be seen is written", "memoryhub/memories/writes/envelope.py", "if value and not normalize_label(value):", "if False:", (invisible_label_tests,)),
-        Mutant("labels: one that cannot be seen is added", CLASSIFY, "add_labels: NewLabels", "add_labels: Labels", (invisible_label_tests,)),
+        Mutant("labels: one that cannot be seen is written", "memoryhub/memories/writes/validated_types.py", "if value and not normalize_label(value):", "if False:", (invisible_label_tests,)),
+        Mutant("labels: one that cannot be seen is added", CLASSIFICATION_PLAN, "add_labels: NewLabels", "add_labels: Labels", (invisible_label_tests,)),
         Mutant("labels: one that cannot be seen is blocked", "inspector/admin.py", "if not all(map(normalize_label, labels)):", "if False:", (clearances,)),
         Mutant("warnings: none in the receipt", MEMORY_WRITE, "replace(receipt, warnings=warnings) if warnings else receipt", "receipt", (warning_tests,)),
         Mutant("warnings: none to who adds a label", API_CLASSIFY, "    if change.warnings:\n", "    if False:\n", (warning_tests,)),

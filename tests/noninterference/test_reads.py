@@ -27,6 +27,7 @@ from memoryhub.memories import pagination, querysets
 from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.models import Memory
 from memoryhub.memories.writes import classify
+from memoryhub.memories.writes.classification_plan import ClassificationChange
 from memoryhub.transfer.jsonl_export import iter_jsonl
 from tests.factories import utc
 from tests.harness.databases import as_unrestricted_reader
@@ -340,9 +341,7 @@ def test_what_is_in_quarantine_is_missing_for_who_does_not_judge_memories(worlds
 
 def quarantine_current() -> None:
     filters = MemoryFilterSet(QueryDict("q=Quarantined"), clearance=HIGH.clearance)
-    classify.apply_plan(
-        classify.plan_for_filter(filters, classify.ClassificationChange(status="quarantined"), principal=HIGH)
-    )
+    classify.apply_plan(classify.plan_for_filter(filters, ClassificationChange(status="quarantined"), principal=HIGH))
 
 
 @pytest.mark.parametrize("instant_params", ["", "known_at=2100-01-01T00:00:03.5Z", "as_of=2026-03-02"])

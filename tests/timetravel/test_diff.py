@@ -16,6 +16,8 @@ from memoryhub.firewall.principal import Principal, Scope
 from memoryhub.memories import clock
 from memoryhub.memories.models import Memory
 from memoryhub.memories.writes import apply_decisions, classify
+from memoryhub.memories.writes.classification_plan import ClassificationChange
+from memoryhub.memories.writes.envelope import parse_body
 from tests.api.responses import assert_problem
 from tests.factories import make_key, make_memory, make_user, utc
 from tests.memories.raw_rows import execute
@@ -54,9 +56,7 @@ def change_kinds(caller: Any, **params: Any) -> list[list[str]]:
 
 
 def classify_memory(memory: Memory, **change: Any) -> None:
-    plan = classify.plan_for_memory(
-        memory.memory_id, classify.parse_body(change, classify.ClassificationChange), principal=STEWARD
-    )
+    plan = classify.plan_for_memory(memory.memory_id, parse_body(change, ClassificationChange), principal=STEWARD)
     classify.apply_plan(plan, reason="Looked at.")
 
 

@@ -17,7 +17,8 @@ from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.models import Memory
 from memoryhub.memories.records import MemoryRecord
 from memoryhub.memories.writes import classify
-from memoryhub.memories.writes.classify import ClassificationChange
+from memoryhub.memories.writes.classification_plan import ClassificationChange
+from memoryhub.memories.writes.envelope import parse_body
 from memoryhub.timetravel.point_queries import VIEWS, TimeTravelPage, query_at
 from tests.factories import make_memory
 from tests.harness.strategies import example_settings, roll_back
@@ -77,7 +78,7 @@ def classify_at(index: int, change_fields: dict[str, Any]) -> classify.Classific
         return None
     memory = memories[index % len(memories)]
     plan = classify.plan_for_memory(
-        memory.memory_id, classify.parse_body(change_fields, ClassificationChange), principal=STEWARD
+        memory.memory_id, parse_body(change_fields, ClassificationChange), principal=STEWARD
     )
     return classify.apply_plan(plan, reason="Checked.") if plan.effective_changes else None
 

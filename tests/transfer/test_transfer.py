@@ -28,6 +28,7 @@ from memoryhub.firewall.principal import Principal, Scope
 from memoryhub.memories import clock
 from memoryhub.memories.models import STATUSES, Memory
 from memoryhub.memories.writes import classify, write
+from memoryhub.memories.writes.classification_plan import ClassificationChange
 from memoryhub.memories.writes.identity import OnConflict
 from memoryhub.memories.writes.write import WriteOutcome
 from memoryhub.timetravel.point_queries import query_at
@@ -91,7 +92,7 @@ def store_history() -> None:
 
 def reclassify_memory(memory: Memory, **change: Any) -> None:
     plan = classify.plan_for_memory(
-        memory.memory_id, classify.ClassificationChange(reason="Story.", **change), principal=STEWARD
+        memory.memory_id, ClassificationChange(reason="Story.", **change), principal=STEWARD
     )
     classify.apply_plan(plan, reason="Story.")
 

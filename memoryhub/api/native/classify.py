@@ -31,7 +31,7 @@ from memoryhub.firewall.principal import Principal
 from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.records import MemoryRecord
 from memoryhub.memories.writes import classify
-from memoryhub.memories.writes.classify import ClassificationChange, ClassificationPlan
+from memoryhub.memories.writes.classification_plan import ClassificationChange, ClassificationPlan, stale_error
 
 
 class ClassifyView(CurateView):
@@ -49,7 +49,7 @@ class MemoryClassifyView(ClassifyView):
             _check_version(previous_record, if_match, body.version)
             plan = classify.plan_for_memory(memory_id, body, principal=principal)
             if [step.row.version for step in plan.planned_changes] != [previous_record["version"]]:
-                raise classify.stale_error()
+                raise stale_error()
             self.apply_plan(request, plan, body.reason)
         current_record = _get_current_record(request, memory_id, principal)
         response = select_fields(MemoryClassificationResponse, current_record)
@@ -91,9 +91,9 @@ def _check_version(record: MemoryRecord, if_match: str, version: int) -> None:
     if not (if_match or version):
         raise precondition_required("Say which version was read: its number as version, or its ETag as If-Match.")
     if if_match and not {"*", compute_etag(record)} & set(parse_etags(if_match)):
-        raise classify.stale_error()
+        raise stale_error()
     if version and version != record["version"]:
-        raise classify.stale_error()
+        raise stale_error()
 
 
 def filter_to_querydict(filter_body: dict[str, Any]) -> QueryDict:

@@ -15,8 +15,7 @@ from memoryhub.api.problems import ProblemError, not_found
 from memoryhub.api.renderers import OrjsonRenderer
 from memoryhub.firewall.principal import Scope
 from memoryhub.memories.filters import reject_unknown_params
-from memoryhub.memories.writes.classify import parse_body
-from memoryhub.memories.writes.envelope import OperationRejectedError
+from memoryhub.memories.writes.envelope import OperationRejectedError, parse_body
 
 BodyModel = TypeVar("BodyModel", bound=BaseModel)
 

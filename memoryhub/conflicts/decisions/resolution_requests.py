@@ -9,8 +9,9 @@ from pydantic import Field as Given
 from pydantic_core import PydanticCustomError
 
 from memoryhub.conflicts.groups.group_keys import GroupKey
-from memoryhub.memories.writes.classify import Reason
-from memoryhub.memories.writes.envelope import Instant, OperationRejectedError, Text
+from memoryhub.memories.writes.classification_plan import Reason
+from memoryhub.memories.writes.envelope import OperationRejectedError
+from memoryhub.memories.writes.validated_types import Instant, Text
 
 MAX_RESOLVABLE_MEMBERS = 10_000
 """Members of a group that can be resolved at once: every other writer waits meanwhile."""

@@ -28,7 +28,8 @@ from memoryhub.firewall import audit_events
 from memoryhub.firewall.clearance import Clearance
 from memoryhub.firewall.clearance_snapshot import snapshot_clearance, snapshot_covered_q
 from memoryhub.firewall.principal import Principal, Scope
-from memoryhub.memories.writes.envelope import Name, OperationRejectedError, one_of, rejection_from_pydantic
+from memoryhub.memories.writes.envelope import OperationRejectedError, rejection_from_pydantic
+from memoryhub.memories.writes.validated_types import Name, one_of
 
 DEFAULT_CLASSES = ("duplicate",)
 """The classes that a policy decides unless it names others. A policy that names `contradiction` or `update` retires

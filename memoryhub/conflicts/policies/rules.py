@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from memoryhub.conflicts.detector.compare import SIMULTANEOUS_SECONDS
 from memoryhub.firewall.principal import ACTOR_TRUST_RANK
-from memoryhub.memories.writes.envelope import Name, one_of
+from memoryhub.memories.writes.validated_types import Name, one_of
 
 RULES = {
     "trusted_sources": "The first of these sources that holds a value is believed.",

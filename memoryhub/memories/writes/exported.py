@@ -9,7 +9,8 @@ from pydantic_core import PydanticCustomError
 
 from memoryhub.firewall.clearance import get_tier_order
 from memoryhub.memories.models import STATUSES
-from memoryhub.memories.writes.envelope import FIELDS, Instant, Labels, Name, one_of, rejection_from_pydantic
+from memoryhub.memories.writes.envelope import FIELDS, rejection_from_pydantic
+from memoryhub.memories.writes.validated_types import Instant, Labels, Name, one_of
 
 MAX_VERSION = 2**31 - 1
 

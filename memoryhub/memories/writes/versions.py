@@ -23,8 +23,8 @@ from memoryhub.core.errors import CommitOutcomeUnknownError, is_lost_connection
 from memoryhub.core.secrets import mask_secrets_or_none
 from memoryhub.firewall import rls
 from memoryhub.memories.values import compute_value_digest
-from memoryhub.memories.writes.envelope import Numbers
 from memoryhub.memories.writes.identity import NewVersion
+from memoryhub.memories.writes.validated_types import Numbers
 
 COLUMN_TYPES: dict[str, str] = {
     "memory_id": "uuid",

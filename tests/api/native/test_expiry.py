@@ -12,7 +12,8 @@ from memoryhub.firewall.clearance import unrestricted_clearance
 from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.models import Memory
 from memoryhub.memories.writes import classify
-from memoryhub.memories.writes.classify import ClassificationChange
+from memoryhub.memories.writes.classification_plan import ClassificationChange
+from memoryhub.memories.writes.envelope import parse_body
 from memoryhub.transfer.jsonl_export import iter_jsonl
 from tests.api.native.test_reads import matching_ids
 from tests.api.receipts import post_memory
@@ -37,7 +38,7 @@ def make_memory_of_each_status() -> None:
         for status in ("active", "quarantined"):
             memory = make_memory(payload_id=f"{status} {'past' if expires_at else 'endless'}", expires_at=expires_at)
             if status == "quarantined":
-                change = classify.parse_body({"status": status}, ClassificationChange)
+                change = parse_body({"status": status}, ClassificationChange)
                 classify.apply_plan(classify.plan_for_memory(memory.memory_id, change, principal=WRITER), reason="Odd.")
 
 
@@ -158,7 +159,7 @@ def test_an_update_that_leaves_a_memory_expired_gets_a_warning_and_one_that_revi
 
 def test_an_expired_memory_can_be_classified(reader):
     memory = make_memory(payload_id="p", expires_at=PAST_INSTANT)
-    change = classify.parse_body({"add_labels": ["pii"]}, ClassificationChange)
+    change = parse_body({"add_labels": ["pii"]}, ClassificationChange)
     filters = MemoryFilterSet(QueryDict("status=expired"), clearance=unrestricted_clearance())
 
     for plan in (

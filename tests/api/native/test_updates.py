@@ -14,7 +14,8 @@ from django.utils import timezone
 
 from memoryhub.memories.models import Memory
 from memoryhub.memories.writes import classify
-from memoryhub.memories.writes.envelope import FIELDS
+from memoryhub.memories.writes.classification_plan import ClassificationChange
+from memoryhub.memories.writes.envelope import FIELDS, parse_body
 from memoryhub.memories.writes.identity import OnConflict
 from tests.api.receipts import Receipt, post_batch, post_memory
 from tests.factories import WRITER, make_key, utc
@@ -540,9 +541,7 @@ def apply_steward_change(change: Mapping[str, Any]) -> None:
         line = {"source": "test", "payload_id": "p", "content": memory.content, **classification_of(memory), **change}
         import_rows([line], OnConflict.UPDATE)
     elif change:
-        plan = classify.plan_for_memory(
-            memory.memory_id, classify.parse_body(change, classify.ClassificationChange), principal=WRITER
-        )
+        plan = classify.plan_for_memory(memory.memory_id, parse_body(change, ClassificationChange), principal=WRITER)
         classify.apply_plan(plan, reason="Looked at.")
 
 

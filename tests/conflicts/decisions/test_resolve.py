@@ -22,7 +22,8 @@ from memoryhub.firewall.clearance import Clearance, unrestricted_clearance
 from memoryhub.firewall.principal import Principal, Scope
 from memoryhub.memories.models import Memory
 from memoryhub.memories.writes import classify, write
-from memoryhub.memories.writes.envelope import OperationRejectedError
+from memoryhub.memories.writes.classification_plan import ClassificationChange
+from memoryhub.memories.writes.envelope import OperationRejectedError, parse_body
 from tests.factories import WRITER, envelope, make_clearance, make_memory
 from tests.harness.strategies import example_settings, roll_back
 
@@ -160,7 +161,7 @@ class TestRefusals:
     )
     def test_a_choice_that_makes_no_sense(self, choice):
         with pytest.raises(OperationRejectedError):
-            classify.parse_body({"reason": "Asked her.", **choice}, Resolution)
+            parse_body({"reason": "Asked her.", **choice}, Resolution)
 
     def test_what_does_not_fit_the_group(self):
         paris, berlin = make_value("Paris"), make_value("Berlin")
@@ -263,7 +264,7 @@ class TestUndo:
         paris, berlin = make_value("Paris"), make_value("Berlin")
         outcome = keep_values(paris)
         admin = Principal(name="user:root", scopes=frozenset({Scope.ADMIN}), clearance=unrestricted_clearance())
-        change = classify.ClassificationChange(classification_tier="restricted")
+        change = ClassificationChange(classification_tier="restricted")
         classify.apply_plan(classify.plan_for_memory(berlin.memory_id, change, principal=admin))
 
         undo_decisions(outcome.decision_id)
@@ -515,7 +516,7 @@ class TestTheFirewall:
         low = make_steward("user:low", max_tier="public")
         assert decision_queries.list_page(QueryDict(), principal=low).decisions
         admin = Principal(name="user:root", scopes=frozenset({Scope.ADMIN}), clearance=unrestricted_clearance())
-        change = classify.ClassificationChange(classification_tier="restricted")
+        change = ClassificationChange(classification_tier="restricted")
         classify.apply_plan(classify.plan_for_memory(berlin.memory_id, change, principal=admin))
 
         assert decision_queries.list_page(QueryDict(), principal=low).decisions == []

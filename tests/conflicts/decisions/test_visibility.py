@@ -21,7 +21,8 @@ from memoryhub.memories import clock
 from memoryhub.memories.models import Memory
 from memoryhub.memories.point_in_time import NOW
 from memoryhub.memories.writes import classify, rejected_values
-from memoryhub.memories.writes.envelope import MemoryDraft, OperationRejectedError, prepare_draft
+from memoryhub.memories.writes.classification_plan import ClassificationChange
+from memoryhub.memories.writes.envelope import MemoryDraft, OperationRejectedError, parse_body, prepare_draft
 from tests.factories import envelope, make_memory, make_user
 from tests.memories.raw_rows import execute
 
@@ -96,9 +97,7 @@ def test_the_query_filter_alone_hides_a_decision_with_a_memory_that_is_hidden_si
     assert count_with_query_filter(low) == 1
     hidden = Memory.objects.get(content="Berlin")
     classify.apply_plan(
-        classify.plan_for_memory(
-            hidden.memory_id, classify.parse_body(change, classify.ClassificationChange), principal=ADMIN
-        )
+        classify.plan_for_memory(hidden.memory_id, parse_body(change, ClassificationChange), principal=ADMIN)
     )
 
     assert count_with_query_filter(low) == 0
@@ -295,7 +294,7 @@ class TestQueryFilterOnly:
             for record in decision_queries.list_for_keys([KEY], clearance=self.low_principal.clearance)[KEY]
         ] != [None]
         merged_memory = Memory.objects.get(content="Both of them")
-        change = classify.ClassificationChange(classification_tier="restricted")
+        change = ClassificationChange(classification_tier="restricted")
         classify.apply_plan(classify.plan_for_memory(merged_memory.memory_id, change, principal=ADMIN))
 
         assert [
@@ -321,7 +320,7 @@ class TestQueryFilterOnly:
     def test_shows_no_retired_value_that_is_hidden_since(self):
         paris, berlin, rome = (make_value(content, tier="internal") for content in ("Paris", "Berlin", "Rome"))
         keep_memory(paris)
-        change = classify.ClassificationChange(classification_tier="restricted")
+        change = ClassificationChange(classification_tier="restricted")
         classify.apply_plan(classify.plan_for_memory(berlin.memory_id, change, principal=ADMIN))
 
         assert group_statuses(STEWARD) == ["decided"]

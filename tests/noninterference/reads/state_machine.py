@@ -28,6 +28,8 @@ from memoryhub.conflicts.groups.group_keys import GroupKey, encode_id
 from memoryhub.firewall import keys
 from memoryhub.firewall.models import ApiKey, ClearanceProfile
 from memoryhub.memories.writes import classify
+from memoryhub.memories.writes.classification_plan import ClassificationChange
+from memoryhub.memories.writes.envelope import parse_body
 from memoryhub.memories.writes.identity import OnConflict
 from tests.factories import store_drafts
 from tests.harness.databases import as_unrestricted_reader
@@ -69,9 +71,7 @@ HIGH_READ_PATHS = (
 
 
 def _classify_memory(memory_id: uuid.UUID, change: Fields) -> None:
-    plan = classify.plan_for_memory(
-        memory_id, classify.parse_body(change, classify.ClassificationChange), principal=HIGH
-    )
+    plan = classify.plan_for_memory(memory_id, parse_body(change, ClassificationChange), principal=HIGH)
     classify.apply_plan(plan, reason="Looked at.")
 
 

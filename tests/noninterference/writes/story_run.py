@@ -13,7 +13,8 @@ from uuid import UUID
 from memoryhub.conflicts.decisions import resolve
 from memoryhub.firewall.clearance import Clearance
 from memoryhub.memories.writes import classify
-from memoryhub.memories.writes.envelope import FIELDS, OperationRejectedError
+from memoryhub.memories.writes.classification_plan import ClassificationChange
+from memoryhub.memories.writes.envelope import FIELDS, OperationRejectedError, parse_body
 from memoryhub.memories.writes.identity import OnConflict
 from tests.api.receipts import Receipt, parse_receipts, write_path
 from tests.harness.databases import DatabaseHandle, as_unrestricted_reader
@@ -306,7 +307,7 @@ class StoryRun:
                 self.worlds.callers["steward"].post(path, {**change, "version": row["version"]})
                 return
             plan = classify.plan_for_memory(
-                UUID(row["memory_id"]), classify.parse_body(change, classify.ClassificationChange), principal=HIGH
+                UUID(row["memory_id"]), parse_body(change, ClassificationChange), principal=HIGH
             )
             # A retired memory is not quarantined.
             with suppress(OperationRejectedError):
