@@ -103,7 +103,7 @@ class Memory(models.Model):
         db_persist=True,
     )
     value_sha256 = models.BinaryField(
-        help_text="SHA-256 over what it says as a value (memories.values): all spellings of one value have the same.",
+        help_text="SHA-256 over what it says as a value (core.values): all spellings of one value have the same.",
     )
 
     recorded_at = models.DateTimeField(default=None, help_text="Record time, given by the database alone.")

@@ -21,7 +21,7 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from memoryhub.config import SUPERUSER_ROLE, Config
-from memoryhub.memories.values import compute_value_digest
+from memoryhub.core.values import compute_value_digest
 from memoryhub.memories.writes.versions import COLUMN_TYPES, to_vector
 from memoryhub.operations import embedded_postgres
 from tests.benchmarks.generate import Row, generate_rows

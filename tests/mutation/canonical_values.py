@@ -3,7 +3,7 @@
 from tests.mutation.mutant import Mutant
 
 CANONICAL = "memoryhub/core/canonical.py"
-VALUES = "memoryhub/memories/values.py"
+VALUES = "memoryhub/core/values.py"
 REJECTED_VALUES = "memoryhub/memories/writes/rejected_values.py"
 POLICY_EVALUATION = "memoryhub/conflicts/policies/policy_evaluation.py"
 MEMORY_TABLES_MIGRATION = "memoryhub/memories/migrations/0002_tables.py"
@@ -11,7 +11,7 @@ CANONICAL_TESTS = "tests/core/test_canonical.py"
 REJECTED_TESTS = "tests/memories/test_rejected_values.py"
 POLICY_RUN_TESTS = "tests/conflicts/policies/test_runs.py"
 DETECTOR_TESTS = "tests/conflicts/detector/test_compare.py"
-VALUE_TESTS = "tests/memories/test_values.py"
+VALUE_TESTS = "tests/core/test_values.py"
 ERASURE_TEST = "tests/memories/test_append_only.py::test_erasing_blanks_what_was_said_and_nothing_else"
 
 

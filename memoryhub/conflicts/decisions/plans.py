@@ -20,12 +20,12 @@ from memoryhub.conflicts.groups import group_keys
 from memoryhub.conflicts.groups.group_keys import GroupKey, compute_evidence
 from memoryhub.conflicts.models import Decision
 from memoryhub.core.sql import compile_sql, fetch_dicts, match_columns
+from memoryhub.core.values import compute_value_digest
 from memoryhub.firewall import rls
 from memoryhub.firewall.clearance import ClassifiedRow, get_tier_order, normalize_labels, widens_visibility
 from memoryhub.firewall.models import ClearanceProfile
 from memoryhub.firewall.principal import Principal
 from memoryhub.memories.models import Memory
-from memoryhub.memories.values import compute_value_digest
 from memoryhub.memories.writes.envelope import MemoryDraft, OperationRejectedError, prepare_draft
 
 

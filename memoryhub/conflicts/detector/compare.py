@@ -25,8 +25,8 @@ from memoryhub.conflicts.detector import features, lexicon
 from memoryhub.conflicts.detector.parse import parse_text, stem
 from memoryhub.conflicts.detector.weights import Question, Weights
 from memoryhub.core.secrets import mask_secrets
+from memoryhub.core.values import canonicalize_value, holds_secret
 from memoryhub.firewall.principal import ACTOR_TRUST_RANK
-from memoryhub.memories.values import canonicalize_value, holds_secret
 
 ConflictClass = Literal["contradiction", "update", "paraphrase", "duplicate", "unrelated"]
 CLASSES: tuple[ConflictClass, ...] = ("contradiction", "update", "paraphrase", "duplicate", "unrelated")
@@ -34,7 +34,7 @@ CLASSES: tuple[ConflictClass, ...] = ("contradiction", "update", "paraphrase", "
 
 MAX_CHARACTERS = 4_000
 """Of a longer text only so many characters are compared, from shortly before the first difference. Duplicates are
-detected on the whole text (`memories.values`); everything else is computed from the text with its secrets masked."""
+detected on the whole text (`core.values`); everything else is computed from the text with its secrets masked."""
 MAX_VALUES = 12
 """Of a larger group only the newest values are compared, each in its newest spelling."""
 SIMULTANEOUS_SECONDS = 1.0

@@ -115,7 +115,7 @@ class Migration(migrations.Migration):
                 ('defaulted_fields', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=32), blank=True, default=list, help_text="The envelope's fields that the writer did not give.", size=None)),
                 ('fingerprint', models.BinaryField(help_text="SHA-256 over the envelope's canonical form: same write, same bytes.")),
                 ('content_sha256', models.GeneratedField(db_persist=True, expression=models.Func(models.Func(models.F('content'), function='memory_utf8', output_field=models.BinaryField()), function='sha256'), output_field=models.BinaryField())),
-                ('value_sha256', models.BinaryField(help_text='SHA-256 over what it says as a value (memories.values): all spellings of one value have the same.')),
+                ('value_sha256', models.BinaryField(help_text='SHA-256 over what it says as a value (core.values): all spellings of one value have the same.')),
                 ('recorded_at', models.DateTimeField(default=None, help_text='Record time, given by the database alone.')),
                 ('asserted_at', models.DateTimeField(blank=True, help_text='Record time of the version that asserted the value, where this one only changes its classification or status; of an imported version a time of the exporting hub.', null=True)),
                 ('asserted_version_id', models.BigIntegerField(blank=True, help_text='The id of that version; internal as id is.', null=True)),

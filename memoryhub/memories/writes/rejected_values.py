@@ -1,6 +1,6 @@
 """Store values that a decision rejected as retired if they arrive again, so that the decision still applies.
 
-A value is rejected in all its spellings (`memories.values`). Of a value that the decision keeps, only the exact texts
+A value is rejected in all its spellings (`core.values`). Of a value that the decision keeps, only the exact texts
 that it retired are rejected.
 """
 
@@ -14,6 +14,7 @@ from django.db.models import BigIntegerField, Q
 from django.db.models.functions import Coalesce
 
 from memoryhub.core.sql import LateralColumn, compile_sql, fetch_dicts, match_columns
+from memoryhub.core.values import compute_value_digest, holds_secret
 from memoryhub.firewall import rls
 from memoryhub.firewall.clearance import Clearance, get_tier_order, widens_visibility
 from memoryhub.firewall.models import ClearanceProfile
@@ -21,7 +22,6 @@ from memoryhub.firewall.principal import ACTOR_TRUST_RANK
 from memoryhub.memories.models import CURRENT, REJECTED, Memory
 from memoryhub.memories.querysets import MemoryQuerySet
 from memoryhub.memories.sql.tiers import ID_INDEX_GUARD
-from memoryhub.memories.values import compute_value_digest, holds_secret
 from memoryhub.memories.writes.envelope import MemoryDraft
 
 # Of the memories that were rejected with the same value, one of each classification and actor type is read. If only the

@@ -21,8 +21,8 @@ from psycopg.types.json import Jsonb
 
 from memoryhub.core.errors import CommitOutcomeUnknownError, is_lost_connection
 from memoryhub.core.secrets import mask_secrets_or_none
+from memoryhub.core.values import compute_value_digest
 from memoryhub.firewall import rls
-from memoryhub.memories.values import compute_value_digest
 from memoryhub.memories.writes.identity import NewVersion
 from memoryhub.memories.writes.validated_types import Numbers
 

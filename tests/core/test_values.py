@@ -5,8 +5,8 @@ import hashlib
 import pytest
 
 from memoryhub.core.canonical import canonicalize_text
+from memoryhub.core.values import canonicalize_value, compute_value_digest
 from memoryhub.memories.models import Memory
-from memoryhub.memories.values import canonicalize_value, compute_value_digest
 from memoryhub.memories.writes import classify
 from memoryhub.memories.writes.classification_plan import ClassificationChange
 from tests.core.test_canonical import DIFFERENT_VALUES, SAME_VALUES
