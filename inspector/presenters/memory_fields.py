@@ -4,11 +4,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 import orjson
 
 from inspector.presenters.safe_text import shorten
+from memoryhub.memories.fields import FIELDS
 from memoryhub.memories.querysets import ACTIVE, EXPIRED
 from memoryhub.memories.records import MemoryRecord, mask_record
 from memoryhub.timetravel.text_diff import DiffSegment, diff_for_display
@@ -23,23 +25,26 @@ PROVENANCE_DEFAULTED = ("defaulted", "defaulted", "defaulted: the writer did not
 PROVENANCE_UNKNOWN = ("unknown", "unknown", "the writer did not say, and memoryhub does not guess")
 PROVENANCE_SYSTEM = ("system", "memoryhub", "known by memoryhub itself")
 
-FIELD_GROUPS = {
+SECTION_FIELDS = ("content", "metadata", "propagation", "defaulted_fields")
+"""The fields that the page shows elsewhere than in the list of fields."""
+_LAYOUT: dict[str, tuple[str, ...]] = {
     "What": ("subject", "collection", "namespace", "kind", "pinned", "expires_at"),
     "Who": ("source", "actor_type", "actor_id", "model", "role"),
     "When": ("timestamp", "recorded_at", "superseded_at"),
     "Sensitivity": ("classification_tier", "sensitivity_labels"),
-    "Transport": (
-        "payload_id", "request_id", "idempotency_key", "destination", "schema_version", "transform_version",
-    ),
+    "Transport": (),
     "Record": ("memory_id", "version", "status"),
-}  # fmt: skip
-SYSTEM_FIELDS = {"recorded_at", "superseded_at", "memory_id", "version", "status"}
-CODE_FIELDS = {"payload_id", "request_id", "idempotency_key", "memory_id"}
-DIFFED_FIELDS = (
-    "subject", "collection", "namespace", "source", "actor_type", "actor_id", "model", "role", "timestamp", "kind",
-    "pinned", "expires_at", "classification_tier", "sensitivity_labels", "status", "destination", "metadata",
-    "propagation",
-)  # fmt: skip
+}
+_PLACED_FIELDS = {*chain(*_LAYOUT.values()), *SECTION_FIELDS}
+FIELD_GROUPS = _LAYOUT | {
+    "Transport": tuple(
+        field.name for field in FIELDS if field.shown_in != "nowhere" and field.name not in _PLACED_FIELDS
+    )
+}
+SYSTEM_FIELDS = {field.name for field in FIELDS if not field.is_sent}
+CODE_FIELDS = {field.name for field in FIELDS if field.is_code}
+_COMPARED_FIELDS = {field.name for field in FIELDS if field.is_compared and not field.identifies_transport}
+DIFFED_FIELDS = [name for name in (*chain(*FIELD_GROUPS.values()), *SECTION_FIELDS[1:]) if name in _COMPARED_FIELDS]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

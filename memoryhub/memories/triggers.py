@@ -2,6 +2,8 @@
 
 import pgtrigger
 
+from memoryhub.memories.fields import FIELDS
+
 STAMP_RECORD_TIME = pgtrigger.Trigger(
     name="stamp_record_time",
     when=pgtrigger.Before,
@@ -18,13 +20,16 @@ A row with `superseded_at` = -infinity was superseded before this hub knew of it
 interval is empty, so that it is current at no instant. Any other given end is overwritten.
 """
 
+_ERASE_SQL = "\n            ".join(
+    f"expected.{field.name} := {field.erased_value};" for field in FIELDS if field.erased_value
+)
 APPEND_ONLY = pgtrigger.Trigger(
     name="append_only",
     when=pgtrigger.Before,
     operation=pgtrigger.Update,
     declare=[("expected", "memories%ROWTYPE")],
     # Generated columns have no value yet in a BEFORE trigger, so they are left out of the comparison.
-    func="""
+    func=f"""
         expected := OLD;
         expected.content_sha256 := NEW.content_sha256;
         expected.is_future_dated := NEW.is_future_dated;
@@ -43,12 +48,7 @@ APPEND_ONLY = pgtrigger.Trigger(
             NEW.value_sha256 := '';
             expected.value_sha256 := '';
             expected.status := 'erased';
-            expected.content := '';
-            expected.masked_content := NULL;
-            expected.embedding := NULL;
-            expected.metadata := '{}';
-            expected.propagation := NULL;
-            expected.fingerprint := '';
+            {_ERASE_SQL}
             IF NEW IS NOT DISTINCT FROM expected THEN
                 RETURN NEW;
             END IF;

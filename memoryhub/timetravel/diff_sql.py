@@ -16,8 +16,8 @@ from django.db.models.functions import Coalesce
 from django.db.models.lookups import GreaterThan
 
 from memoryhub.core.sql import EqualsAny, LateralColumn, RowComparison, compile_sql, fetch_dicts, match_columns
+from memoryhub.memories.fields import FIELDS
 from memoryhub.memories.querysets import ACTIVE, ASSERTED_COLUMNS, VALUE_ORDER, MemoryQuerySet
-from memoryhub.memories.records import ENVELOPE_FIELDS
 from memoryhub.memories.sql.search_conditions import SearchTerms
 from memoryhub.memories.sql.tiers import ID_INDEX_GUARD, LOOKUP_INDEX_GUARD, TIER_PLACEHOLDER
 from memoryhub.memories.text_search import RARE_LABEL_HITS, RARE_TEXT_HITS, SAMPLE_SIZE
@@ -30,9 +30,7 @@ INITIAL_ROWS_PER_CHANGE, GROWTH_FACTOR = 2, 8
 """Rows that are read first for each requested change, and the factor by which each further range grows."""
 
 CLASSIFICATION_FIELDS = ("classification_tier", "sensitivity_labels")
-# `defaulted_fields`, the last one, is provenance: it is displayed, but not compared.
-_EXTRA_FIELDS = ("kind", "pinned", "expires_at", "propagation", "defaulted_fields")
-_COMPARED_FIELDS = (*(name for name in ENVELOPE_FIELDS if name != "content"), "status", *_EXTRA_FIELDS[:-1])
+_COMPARED_FIELDS = tuple(field.name for field in FIELDS if field.is_compared and field.name != "content")
 _COLUMNS = (
     "id",
     "memory_id",
@@ -46,7 +44,7 @@ _COLUMNS = (
     *_COMPARED_FIELDS,
 )
 # Compared as text: jsonb takes 1 and 1.0 for the same number, but a reader sees a difference.
-_FIELDS_COMPARED_AS_TEXT = {"metadata", "propagation"}
+_FIELDS_COMPARED_AS_TEXT = {field.name for field in FIELDS if field.column_type == "jsonb"}
 
 Keyset = tuple[datetime, Any]
 """(change_time, memory_id): the order of every list of changes, the newest first."""

@@ -23,23 +23,17 @@ from memoryhub.firewall import rls
 from memoryhub.firewall.clearance import Clearance, unrestricted_clearance
 from memoryhub.firewall.clearance_snapshot import snapshot_clearance
 from memoryhub.firewall.principal import Principal
+from memoryhub.memories.fields import FIELDS
 from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.pagination import MAX_LIMIT
 from memoryhub.memories.querysets import ACTIVE, EXPIRED, MemoryQuerySet
-from memoryhub.memories.records import ENVELOPE_FIELDS, MemoryRecord, iter_stored_records
+from memoryhub.memories.records import MemoryRecord, iter_stored_records
 from memoryhub.timetravel.point_queries import TimeTravelPage, query_at
 from memoryhub.transfer import conflict_records
 
 EXPORT_PRINCIPAL_NAME = "system:export"
 BATCH_SIZE = 2_000
-_EXTRA_FIELDS = ("kind", "pinned", "expires_at", "propagation", "defaulted_fields")
-_SYSTEM_FIELDS = ("memory_id", "version", "status", "decision_id", "effective_asserted_at")
-_DECISION_FIELDS = ("is_spelling_rejection", "decision_exceeds_source")
-_SENT_CLASSIFICATION_FIELDS = {
-    "sent_namespace": "namespace",
-    "sent_tier": "classification_tier",
-    "sent_labels": "sensitivity_labels",
-}
+_EXPORTED_FIELDS = [field for field in FIELDS if field.is_exported]
 _HISTORY_FIELDS = ("recorded_at", "superseded_at")
 
 
@@ -107,15 +101,10 @@ class _Export:
             for periods_by_memory in self.validity_by_decision.values()
             for memory_id, period in periods_by_memory.items()
         }
-        extra_fields = (
-            *_EXTRA_FIELDS,
-            *_SYSTEM_FIELDS,
-            *_DECISION_FIELDS,
-            *_SENT_CLASSIFICATION_FIELDS,
-            "exceeds_source_clearance",
+        field_names = (
+            *("effective_asserted_at" if field.name == "asserted_at" else field.name for field in _EXPORTED_FIELDS),
             *(_HISTORY_FIELDS if self.include_history else ()),
         )
-        field_names = (*ENVELOPE_FIELDS, "embedding", *extra_fields)
         with rls.as_reader(clearance):
             self._count_skipped()
             for row in iter_stored_records(_order_by_assertion(self._exported_versions()), field_names, BATCH_SIZE):
@@ -169,20 +158,19 @@ class _Export:
             }
 
     def _build_memory_line(self, row: MemoryRecord, periods_by_memory: dict[UUID, Any]) -> dict[str, Any]:
-        line = _drop_defaults(row)
-        line["asserted_at"] = line.pop("effective_asserted_at")
+        line = {**row, "asserted_at": row["effective_asserted_at"]}
+        del line["effective_asserted_at"]
+        is_unrestricted = self.filters.clearance == unrestricted_clearance()
+        for memory_field in _EXPORTED_FIELDS:
+            value, same_as = line[memory_field.name], memory_field.same_as
+            is_redundant = value == memory_field.default or (same_as and value == row[same_as])
+            # What a source sent may be hidden from a reader, so only an unrestricted export has it.
+            if is_redundant or (memory_field.is_operator_only and not is_unrestricted):
+                del line[memory_field.name]
         if line["decision_id"] not in self.visible_decision_ids:
             del line["decision_id"]
         if period := periods_by_memory.get(line["memory_id"]):
             line["validity"] = period
-        # The classification that a source sent may be hidden from a reader, so only an unrestricted export has it.
-        is_unrestricted = self.filters.clearance == unrestricted_clearance()
-        for sent_name, stored_name in _SENT_CLASSIFICATION_FIELDS.items():
-            if not is_unrestricted or line[sent_name] == line[stored_name]:
-                del line[sent_name]
-        for sent_name in ("decision_exceeds_source", "exceeds_source_clearance"):
-            if not (is_unrestricted and line[sent_name]):
-                del line[sent_name]
         return line
 
 
@@ -223,16 +211,3 @@ def _order_by_assertion(rows: MemoryQuerySet) -> MemoryQuerySet:
         "effective_asserted_at", asserted_version_id, "version"
     )
     return ordered_rows
-
-
-def _drop_defaults(row: MemoryRecord) -> dict[str, Any]:
-    """The row without those columns, added to the format after the envelope, that have their default value."""
-    default_values: dict[str, Any] = {
-        "embedding": None,
-        "kind": "fact",
-        "pinned": False,
-        "expires_at": None,
-        "propagation": None,
-        "is_spelling_rejection": False,
-    }
-    return {name: value for name, value in row.items() if name not in default_values or value != default_values[name]}

@@ -21,6 +21,7 @@ from memoryhub.core.errors import classify_error
 from memoryhub.core.strict_json import InvalidJsonError, decode_json
 from memoryhub.firewall.clearance import unrestricted_clearance
 from memoryhub.firewall.principal import Principal, Scope
+from memoryhub.memories.fields import FIELDS
 from memoryhub.memories.models import MAX_LABELS
 from memoryhub.memories.writes import exported, write
 from memoryhub.memories.writes.envelope import MemoryDraft, OperationRejectedError, complete_draft, parse_envelope
@@ -34,6 +35,7 @@ BATCH_SIZE = 2_000
 MAX_REPORTED = 50
 """Lines that were not stored and that a report lists one by one; their reasons are counted over all lines."""
 MAX_REASONS = 1_000
+_TIME_FIELDS = [field.name for field in FIELDS if field.is_sent and field.column_type == "timestamptz"]
 _NANOSECOND_TIMESTAMP = re.compile(r"(.*[0-9]\.[0-9]{6})[0-9]{1,6}([Zz]|[+-][0-9:]{5})", re.ASCII)
 _LINE_SPECIFIC_TEXT = re.compile(r"'[^']*'| at line \d+, column \d+|[0-9][0-9,]*")
 
@@ -155,7 +157,7 @@ def _decode_line(line: Line) -> Any:
 def _truncate_times(document: Any) -> int:
     """Truncate the times of a line to microseconds, which is the hub's precision; returns how many were finer."""
     truncated_count = 0
-    for name in ("timestamp", "expires_at") if isinstance(document, dict) else ():
+    for name in _TIME_FIELDS if isinstance(document, dict) else ():
         if isinstance(document.get(name), str) and (match := _NANOSECOND_TIMESTAMP.fullmatch(document[name])):
             document[name] = "".join(match.groups())
             truncated_count += 1

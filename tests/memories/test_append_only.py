@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from django.db import DatabaseError, transaction
 
+from memoryhub.memories.fields import FIELDS
 from memoryhub.memories.models import Memory
 from tests.memories.raw_rows import close_version, execute, insert_whole_row, stored_row
 
@@ -49,9 +50,8 @@ TEXTS = {
     "payload_id", "request_id", "source", "subject", "namespace", "destination", "collection", "content", "model",
     "role", "idempotency_key", "transform_version", "actor_id", "sent_namespace", "sent_tier",
 }  # fmt: skip
-ERASED_COLUMNS = (
-    "status = 'erased', content = '', masked_content = NULL, embedding = NULL, metadata = '{}', propagation = NULL,"
-    " fingerprint = ''"
+ERASED_COLUMNS = ", ".join(
+    ["status = 'erased'", *(f"{field.name} = {field.erased_value}" for field in FIELDS if field.erased_value)]
 )
 
 

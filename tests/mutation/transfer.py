@@ -42,7 +42,7 @@ MUTANTS = [
     _transfer_mutant("what a source sent is lost", RESTORE, "last_sent = _last_sent(draft) if is_operator else Classification.from_row(draft)", "last_sent = Classification.from_row(draft)", _WRITERS_TEST),
     _transfer_mutant("a status for anybody", JSONL_IMPORT, "not import_context.principal.has_scope(Scope.CURATE)", "False", _STATUS_RIGHTS_TEST),
     _transfer_mutant("an export of what is active", JSONL_EXPORT, "return memories.active() if self.is_active_only else memories", 'return memories.filter(status="active")', "test_an_export_is_full_and_says_what_an_option_leaves_out"),
-    _transfer_mutant("what a source sent, for any reader", JSONL_EXPORT, "if not is_unrestricted or line[sent_name] == line[stored_name]:", "if line[sent_name] == line[stored_name]:", _READERS_TEST),
+    _transfer_mutant("what a source sent, for any reader", JSONL_EXPORT, "if is_redundant or (memory_field.is_operator_only and not is_unrestricted):", "if is_redundant:", _READERS_TEST),
     _transfer_mutant("decisions that a reader may not see", JSONL_EXPORT, "if line[\"decision_id\"] not in self.visible_decision_ids:", 'if line["decision_id"] is None:', _READERS_TEST),
     _transfer_mutant("decisions in an import of anybody", CONFLICT_RECORDS, "if not principal.is_operator:", "if False:", _COMPARISON_TEST),
     _transfer_mutant("decisions about other memories", CONFLICT_RECORDS, "if None in local_ids.values():", "if False:", _COMPARISON_TEST),

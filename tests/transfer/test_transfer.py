@@ -26,6 +26,7 @@ from memoryhub.conflicts.policies import policies, policy_runs
 from memoryhub.firewall.clearance import unrestricted_clearance
 from memoryhub.firewall.principal import Principal, Scope
 from memoryhub.memories import clock
+from memoryhub.memories.fields import FIELDS
 from memoryhub.memories.models import STATUSES, Memory
 from memoryhub.memories.writes import classify, write
 from memoryhub.memories.writes.classification_plan import ClassificationChange
@@ -130,16 +131,15 @@ def import_bytes(data: bytes, **options: Any) -> ImportReport:
 def database_state() -> dict[str, Any]:
     """All that must be the same in the hub that took over."""
     versions = Memory.objects.order_by("source", "payload_id", "version")
-    compared_columns = (
-        "source", "payload_id", "memory_id", "version", "content", "status", "decision_id", "timestamp",
-        "defaulted_fields", "sensitivity_labels", "classification_tier", "namespace", "sent_tier", "sent_labels",
-        "sent_namespace", "exceeds_source_clearance", "fingerprint", "masked_content", "is_spelling_rejection",
-        "decision_exceeds_source",
-    )  # fmt: skip
+    own_fields = {"embedding", "asserted_at", "asserted_version_id", "superseded_at"}
+    compared_columns = [field.name for field in FIELDS if field.is_inserted and field.name not in own_fields]
     decision_records = list(decision_queries.iter_decisions(QueryDict(), principal=STEWARD))
     names = dict(Memory.objects.filter(superseded_at=None).values_list("memory_id", "payload_id"))
     return {
-        "versions": [(*row[:16], bytes(row[16]), row[17]) for row in versions.values_list(*compared_columns)],
+        "versions": [
+            [bytes(value) if isinstance(value, memoryview) else value for value in row]
+            for row in versions.values_list(*compared_columns)
+        ],
         "current": list(versions.filter(superseded_at=None).values_list("payload_id", "version")),
         "states": [state_at(instant) for instant in INSTANTS],
         "groups": group_summaries(),

@@ -9,8 +9,12 @@ from typing import Any
 
 import orjson
 
+from memoryhub.memories.fields import FIELDS, NO_DEFAULT
+
 # A retry of the same write may change the id of the request, and nothing else.
 EXCLUDED_FIELDS = frozenset({"request_id"})
+_DEFAULTS = {field.name: field.default for field in FIELDS}
+_DOCUMENTS = {field.name for field in FIELDS if field.column_type == "jsonb"}
 
 
 def compute_fingerprint(values: Mapping[str, Any]) -> bytes:
@@ -20,11 +24,15 @@ def compute_fingerprint(values: Mapping[str, Any]) -> bytes:
     stays missing, so that a later retry is the same write. Labels are a set. Texts compare byte by byte (no Unicode
     normalization). An embedding compares as the 32-bit numbers that are stored.
     """
-    canonical_values = {name: value for name, value in values.items() if name not in EXCLUDED_FIELDS}
-    if (embedding := canonical_values["embedding"]) is not None:
+    canonical_values = {
+        name: value
+        for name, value in values.items()
+        if name not in EXCLUDED_FIELDS and value != _DEFAULTS.get(name, NO_DEFAULT)
+    }
+    if (embedding := canonical_values.get("embedding")) is not None:
         canonical_values["embedding"] = hashlib.sha256(_to_little_endian(embedding)).hexdigest()
     canonical_values["sensitivity_labels"] = sorted(canonical_values["sensitivity_labels"])
-    for document in ("metadata", "propagation"):
+    for document in _DOCUMENTS & canonical_values.keys():
         canonical_values[document] = _canonical_value(canonical_values[document])
     return hashlib.sha256(orjson.dumps(canonical_values, option=orjson.OPT_SORT_KEYS | orjson.OPT_UTC_Z)).digest()
 

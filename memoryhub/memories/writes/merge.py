@@ -10,6 +10,7 @@ from typing import Any
 from django.db import connection
 
 from memoryhub.firewall.clearance import ClassifiedRow
+from memoryhub.memories import fields
 from memoryhub.memories.writes.envelope import FIELDS, Envelope, MemoryDraft, complete_draft
 
 
@@ -33,7 +34,12 @@ def read_envelopes(ids: Iterable[int]) -> dict[int, CurrentEnvelope]:
 
 
 # Documents and vectors are read as text, so that their numbers come back as they were written.
-_TEXT_CASTS = {name: f"{name}::text" for name in ("embedding", "metadata", "propagation")}
+_TEXT_CASTS = {
+    field.name: f"{field.name}::text"
+    for field in fields.FIELDS
+    if field.is_sent and field.column_type in ("jsonb", "vector")
+}
+_CONTENT_FIELDS = {field.name for field in fields.FIELDS if field.belongs_to_content}
 _COLUMNS = ", ".join(f"{_TEXT_CASTS.get(name, name)} AS {name}" for name in FIELDS)
 _ENVELOPES_SQL = f"SELECT id, {_COLUMNS}, defaulted_fields FROM memories WHERE id = ANY (%s)"  # noqa: S608 - constants
 
@@ -62,7 +68,7 @@ def merge_draft(
     sent_fields = frozenset(FIELDS) - frozenset(sent_draft.defaulted_fields)
     replaced_fields = sent_fields | sent_draft.cleared_fields
     if "content" in sent_fields and sent_draft.envelope.content != current_envelope.envelope.content:
-        replaced_fields |= {"embedding", "timestamp"}
+        replaced_fields |= _CONTENT_FIELDS
     values = vars(current_envelope.envelope) | {
         "namespace": classification.namespace,
         "classification_tier": classification.classification_tier,

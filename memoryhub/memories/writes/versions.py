@@ -23,53 +23,11 @@ from memoryhub.core.errors import CommitOutcomeUnknownError, is_lost_connection
 from memoryhub.core.secrets import mask_secrets_or_none
 from memoryhub.core.values import compute_value_digest
 from memoryhub.firewall import rls
+from memoryhub.memories.fields import FIELDS
 from memoryhub.memories.writes.identity import NewVersion
 from memoryhub.memories.writes.validated_types import Numbers
 
-COLUMN_TYPES: dict[str, str] = {
-    "memory_id": "uuid",
-    "version": "int4",
-    "payload_id": "varchar",
-    "request_id": "varchar",
-    "source": "varchar",
-    "subject": "varchar",
-    "namespace": "varchar",
-    "destination": "varchar",
-    "collection": "varchar",
-    "content": "text",
-    "masked_content": "text",
-    "value_sha256": "bytea",
-    "model": "varchar",
-    "role": "varchar",
-    "timestamp": "timestamptz",
-    "idempotency_key": "varchar",
-    "schema_version": "int2",
-    "transform_version": "varchar",
-    "actor_type": "varchar",
-    "actor_id": "varchar",
-    "embedding": "vector",
-    "metadata": "jsonb",
-    "sensitivity_labels": "varchar[]",
-    "classification_tier": "varchar",
-    "kind": "varchar",
-    "pinned": "bool",
-    "expires_at": "timestamptz",
-    "propagation": "jsonb",
-    "normalized_labels": "varchar[]",
-    "defaulted_fields": "varchar[]",
-    "fingerprint": "bytea",
-    "status": "varchar",
-    "decision_id": "uuid",
-    "is_spelling_rejection": "bool",
-    "decision_exceeds_source": "bool",
-    "sent_namespace": "varchar",
-    "sent_tier": "varchar",
-    "sent_labels": "varchar[]",
-    "exceeds_source_clearance": "bool",
-    "asserted_at": "timestamptz",
-    "asserted_version_id": "int8",
-    "superseded_at": "timestamptz",
-}
+COLUMN_TYPES = {field.name: field.column_type for field in FIELDS if field.is_inserted}
 """The columns that a writer gives, with their types. The database computes the others."""
 _COLUMNS = ", ".join(COLUMN_TYPES)
 
@@ -171,13 +129,13 @@ def _vector_cursor() -> Any:
 
 def _to_row(version: NewVersion) -> list[Any]:
     draft, last_sent = version.draft, version.last_sent
-    envelope = draft.envelope
+    envelope, is_erased = draft.envelope, version.status == "erased"
     column_values: dict[str, Any] = {
         "memory_id": version.memory_id,
         "version": version.version,
         "source": draft.source,
         "masked_content": mask_secrets_or_none(envelope.content),
-        "value_sha256": compute_value_digest(envelope.content),
+        "value_sha256": b"" if is_erased else compute_value_digest(envelope.content),
         "timestamp": draft.timestamp,
         "actor_type": draft.actor_type,
         "actor_id": draft.actor_id,
@@ -187,7 +145,7 @@ def _to_row(version: NewVersion) -> list[Any]:
         "propagation": None if envelope.propagation is None else Jsonb(envelope.propagation, dumps=_dump_json),
         "normalized_labels": list(draft.normalized_labels),
         "defaulted_fields": list(draft.defaulted_fields),
-        "fingerprint": b"" if version.status == "erased" else version.sent_draft.fingerprint,
+        "fingerprint": b"" if is_erased else version.sent_draft.fingerprint,
         "status": version.status,
         "decision_id": version.decision_id,
         "is_spelling_rejection": version.is_spelling_rejection,
