@@ -13,13 +13,13 @@ from memoryhub.firewall.clearance import Clearance, get_tier_order
 from memoryhub.firewall.principal import ACTOR_TYPES, Principal, Scope
 
 
-def _text_array_field(**options: Any) -> Any:
-    return ArrayField(models.CharField(max_length=255), blank=True, default=list, **options)
+def _text_array_field(max_length: int = 255, **options: Any) -> Any:
+    return ArrayField(models.CharField(max_length=max_length), blank=True, default=list, **options)
 
 
-def _choices_array_field(values: Iterable[str], **options: Any) -> Any:
-    choices = [(str(value), str(value)) for value in values]
-    return ArrayField(models.CharField(max_length=16, choices=choices), blank=True, default=list, **options)
+def _scopes_field() -> Any:
+    # Without choices, which the forms have: a new scope is no migration.
+    return _text_array_field(max_length=16)
 
 
 class ClearanceFields(models.Model):
@@ -104,7 +104,7 @@ class UserAccess(models.Model):
 
     user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="access")
     clearance = models.ForeignKey(ClearanceProfile, on_delete=models.PROTECT, related_name="holders")
-    scopes = _choices_array_field(Scope)
+    scopes = _scopes_field()
 
     class Meta:
         db_table = "user_access"
@@ -149,10 +149,10 @@ class ApiKey(AbstractAuthToken):
     actor_id = models.CharField(
         max_length=255, blank=True, default="", help_text="The actor id it writes as. Empty: any."
     )
-    delegated_actor_types = _choices_array_field(
-        ACTOR_TYPES, help_text="Other actor types it may write for, as a relay does."
+    delegated_actor_types = _text_array_field(
+        max_length=16, help_text="Other actor types it may write for, as a relay does."
     )
-    scopes = _choices_array_field(Scope)
+    scopes = _scopes_field()
     clearance = models.ForeignKey(
         ClearanceProfile, null=True, blank=True, on_delete=models.PROTECT, related_name="keys"
     )

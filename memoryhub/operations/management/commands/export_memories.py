@@ -9,6 +9,9 @@ from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.operations.management import filter_arguments
 from memoryhub.transfer.jsonl_export import ExportSummary, iter_jsonl
 
+FORMATS = {"jsonl": iter_jsonl}
+"""A format is a generator of bytes with the signature of `iter_jsonl`, in a module of `memoryhub/transfer/`."""
+
 
 class Command(BaseCommand):
     help = (
@@ -18,6 +21,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--output", "-o", default="-", metavar="FILE", help="default: standard output")
+        parser.add_argument("--format", choices=FORMATS, default="jsonl", help="default: %(default)s")
         parser.add_argument("--history", action="store_true", help="every version, not the one in force alone")
         parser.add_argument(
             "--active-only", action="store_true", help="leave out memories that are retired, quarantined or erased"
@@ -33,21 +37,21 @@ class Command(BaseCommand):
         except InvalidQueryError as error:
             raise CommandError(str(error)) from None
         if options["output"] == "-":
-            self._write_lines(sys.stdout.buffer, filters, options)
+            self._write_export(sys.stdout.buffer, filters, options)
             return
         try:
             with open(options["output"], "xb") as file:
-                self._write_lines(file, filters, options)
+                self._write_export(file, filters, options)
         except OSError as error:
             raise CommandError(f"{options['output']} cannot be written: {error.strerror}.") from None
 
-    def _write_lines(self, file: IO[bytes], filters: MemoryFilterSet, options: dict[str, Any]) -> None:
+    def _write_export(self, file: IO[bytes], filters: MemoryFilterSet, options: dict[str, Any]) -> None:
         summary = ExportSummary()
-        lines = iter_jsonl(
+        chunks = FORMATS[options["format"]](
             filters, include_history=options["history"], is_active_only=options["active_only"], summary=summary
         )
-        for line in lines:
-            file.write(line)
+        for chunk in chunks:
+            file.write(chunk)
         file.flush()
         for sentence in _iter_summary_sentences(summary):
             self.stderr.write(sentence)
