@@ -1,8 +1,18 @@
-"""Count the memories that the caller may see, in total and per value, without a scan of the table.
+"""Count the memories that the caller may see, in total and per value.
 
-Filters on the columns of `memory_total_rollups` and `memory_rollups` are counted there, exactly. Any other filter is
-counted live: over the newest `MAX_LIVE_COUNTED` matches, or, for a common search text, over the matches among the
-newest `MAX_TEXT_SCANNED` memories. If a count reached its limit, the result says so.
+Guarantee: a count takes a bounded time, however large the table is, and counts no hidden row.
+
+Why the obvious way breaks it. `GROUP BY` over the visible rows reads all of them for every page, and PostgreSQL's own
+estimates include hidden rows. So triggers keep rollups (`triggers.py`), with one row for each combination of tier,
+labels and a few columns, and a caller adds up those that its clearance covers:
+
+- Filters on the columns of `memory_total_rollups` and `memory_rollups` are counted there, exactly.
+- No rollup counts a memory with a time to live, because it expires without a write. These are read by an index of their
+  own (`MemoryQuerySet.with_ttl`) and added.
+- Any other filter is counted live: over the newest `MAX_LIVE_COUNTED` matches, or, for a common search text, over the
+  matches among the newest `MAX_TEXT_SCANNED` memories. If a count reached its limit, the result says so.
+
+Tests that notice: `tests/memories/test_facets_and_histogram.py`, and `tests/harness/test_query_plans.py` for the plans.
 """
 
 from dataclasses import dataclass, replace

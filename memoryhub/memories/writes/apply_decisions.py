@@ -12,7 +12,7 @@ from memoryhub.memories.writes.envelope import MemoryDraft
 from memoryhub.memories.writes.identity import Classification, NewVersion
 from memoryhub.memories.writes.versions import add_changed_copies, add_versions
 
-# In the order in which all writers lock memories. `version >= 1` is `querysets.ID_INDEX_GUARD`, without which
+# In the order in which all writers lock memories. `version >= 1` is `tiers.ID_INDEX_GUARD`, without which
 # PostgreSQL cannot use the indexes.
 _RETIRED_BY_DECISION_SQL = """
 SELECT id, memory_id, decision_id FROM memories

@@ -110,7 +110,7 @@ def find_current_versions(identities: Sequence[Identity], principal: Principal) 
 
 
 # A lateral join, not two lists: each pair is one descent of the index, whatever the planner estimates. The index has
-# `querysets.ID_INDEX_GUARD` as its predicate, which is `version >= 1`.
+# `tiers.ID_INDEX_GUARD` as its predicate, which is `version >= 1`.
 _BY_IDENTITY_SQL = """
 SELECT m.source, m.payload_id, m.id, m.memory_id, m.version, m.fingerprint, m.status, m.exceeds_source_clearance,
     m.namespace, m.classification_tier, m.sensitivity_labels, m.sent_namespace, m.sent_tier, m.sent_labels

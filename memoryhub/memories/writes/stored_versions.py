@@ -111,7 +111,7 @@ m.source, m.payload_id, m.id, m.memory_id, m.version, m.fingerprint, m.status, m
 m.classification_tier, m.sensitivity_labels, m.sent_namespace, m.sent_tier, m.sent_labels,
 coalesce(m.asserted_at, m.recorded_at) AS asserted_at, coalesce(m.asserted_version_id, m.id) AS asserted_version_id
 """
-# Each lookup is one descent of an index, whose predicate is `querysets.ID_INDEX_GUARD` (`version >= 1`).
+# Each lookup is one descent of an index, whose predicate is `tiers.ID_INDEX_GUARD` (`version >= 1`).
 _LATERAL_SQL = """
 SELECT requested.position::integer, {columns} FROM {requested}
 CROSS JOIN LATERAL (

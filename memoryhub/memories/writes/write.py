@@ -1,4 +1,23 @@
-"""Write memories: idempotent under (source, payload_id), one transaction, success only after COMMIT."""
+"""Write memories.
+
+Guarantee: a write is stored exactly once, however often and by however many connections it is sent, and success is
+reported only after COMMIT.
+
+Why the obvious way breaks it. "Look whether it exists, then insert" stores it twice when two senders look at the same
+time. `INSERT … ON CONFLICT` stores it once, but cannot compare, merge and classify what is there. And a sender whose
+connection breaks at COMMIT does not know the outcome: sent again, its write must not count as another one. So:
+
+- A write is identified by (source, payload_id). The unique index `memories_identity` over the current rows allows one.
+- A writer takes the lock of the record clock (`memories/clock.py`) before it reads the current versions on which it
+  decides, and holds it until COMMIT. Only replays, which change nothing, are answered without it.
+- A version stores the fingerprint of the write that made it. The same write sent again is a success without a new row,
+  even if the memory was reclassified since.
+- A connection that is lost after COMMIT was sent raises CommitOutcomeUnknownError: the answer is 503 `outcome_unknown`,
+  and to send the write again is safe.
+
+Tests that notice: `tests/harness/test_exactly_once.py` (fifty senders at once over two workers, through a proxy that
+breaks connections before and after COMMIT).
+"""
 
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
