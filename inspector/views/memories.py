@@ -22,7 +22,7 @@ from inspector.views import decisions
 from inspector.views.audit_log import build_memory_audit
 from memoryhub.access_log import read_log
 from memoryhub.audit.actions import AuditAction
-from memoryhub.conflicts.groups import disputed
+from memoryhub.conflicts.groups import open_groups
 from memoryhub.core.errors import InvalidQueryError
 from memoryhub.core.secrets import mask_secrets
 from memoryhub.firewall.principal import Scope
@@ -55,7 +55,7 @@ def memory_list(request: InspectorRequest) -> HttpResponse:
         return HttpResponseRedirect(build_list_url(search.params))
     page_time = time_context.get_time_context(request, filters.point_in_time)
     read_log.log_request_read(request, principal=request.principal, memory_ids=_list_memory_ids(page.records))
-    disputed_group_ids = disputed.find_disputed_group_ids(
+    disputed_group_ids = open_groups.find_disputed_group_ids(
         page.records, clearance=filters.clearance, point_in_time=filters.point_in_time
     )
     masked_records = [
@@ -175,7 +175,7 @@ def _render_memory(request: InspectorRequest, memory_id: UUID, *, is_unmasked: b
         "versions_url": page_time.add_to_url(reverse("api:memory-versions", args=[memory_id])),
         "has_secrets": any(version["has_secrets"] for version in masked_versions),
         "is_unmasked": is_unmasked,
-        "disputed": disputed.find_disputed_group_ids(
+        "disputed": open_groups.find_disputed_group_ids(
             stored_versions[:1], clearance=filters.clearance, point_in_time=filters.point_in_time
         ).get(memory_id),
         "decisions": decisions.build_memory_decisions(request, memory_id, filters.point_in_time.known_at),

@@ -43,8 +43,12 @@ DECISION_POLICIES = "memoryhub/conflicts/migrations/0002_row_level_security.py"
 RESOLUTION_PLAN = "memoryhub/conflicts/decisions/plans.py"
 RESOLVE = "memoryhub/conflicts/decisions/resolve.py"
 DECISION_QUERIES = "memoryhub/conflicts/decisions/decision_queries.py"
-DISPUTED_GROUPS = "memoryhub/conflicts/groups/disputed.py"
+OPEN_GROUPS = "memoryhub/conflicts/groups/open_groups.py"
 GROUPS = "memoryhub/conflicts/groups/groups.py"
+POLICY_EVALUATION = "memoryhub/conflicts/policies/policy_evaluation.py"
+OPEN_GROUP_ORACLE_TEST = (
+    "tests/conflicts/groups/test_open_groups.py::test_lists_queue_dry_run_and_marks_agree_with_the_recount"
+)
 GROUP_KEY_QUERIES = "memoryhub/conflicts/groups/group_queries.py"
 CONFLICT_POLICIES = "memoryhub/conflicts/policies/policies.py"
 RUNS = "memoryhub/conflicts/policies/policy_runs.py"
@@ -478,16 +482,20 @@ def _conflict_mutants() -> list[Mutant]:
         decision_query_mutant("a merged memory that is hidden", "row.merged_id if row.merged_id in visible_merged_ids else None", "row.merged_id"),
         Mutant("decision queries: in the life of a subject", SUBJECT_DECISIONS, "decision_queries.list_for_keys(\n            sorted(set(_iter_group_keys(history))), clearance=clearance\n        )", f"decision_queries.list_for_keys(sorted(set(_iter_group_keys(history))), clearance={UNRESTRICTED_CLEARANCE})", (SUBJECT_DECISION_TESTS,)),
         Mutant("decision queries: that were made later", SUBJECT_DECISIONS, "if known_at is None or decision.recorded_at <= known_at", "", (SUBJECT_DECISION_TESTS,)),
-        status_mutant("chips of what is hidden", DISPUTED_GROUPS, "point_in_time.active_versions(Memory.objects.visible_to(clearance))", "point_in_time.current_versions(Memory.objects.all())"),
-        status_mutant("chips by hidden decisions", DISPUTED_GROUPS, "Decision.objects.visible_to(clearance)\n        .in_force", "Decision.objects.in_force"),
-        status_mutant("chips though decided", DISPUTED_GROUPS, "({accepting}) IS NULL", "(({accepting}) IS NULL OR true)"),
-        status_mutant("no chips of what nobody had seen", DISPUTED_GROUPS, "decisions.filter(~Exists(unaccepted_rows)).values", "decisions.values"),
-        status_mutant("chips accepted by another key", DISPUTED_GROUPS, ".filter(namespace__isnull=True, **_KEY_MATCH)", ".filter(**_KEY_MATCH)"),
+        status_mutant("chips of what is hidden", OPEN_GROUPS, "point_in_time.active_versions(Memory.objects.visible_to(clearance))", "point_in_time.current_versions(Memory.objects.all())"),
+        status_mutant("chips by hidden decisions", OPEN_GROUPS, "Decision.objects.visible_to(clearance).in_force", "Decision.objects.in_force"),
+        status_mutant("chips by decisions of another time", OPEN_GROUPS, ".in_force(point_in_time.known_at)", ".in_force()"),
+        status_mutant("open though decided", OPEN_GROUPS, "({accepting}) IS NULL", "(({accepting}) IS NULL OR true)"),
+        status_mutant("accepted without what nobody had seen", OPEN_GROUPS, "key_decisions.filter(~Exists(unaccepted_members)).values", "key_decisions.values"),
+        status_mutant("accepted by one value of several", OPEN_GROUPS, "unaccepted_members = members.exclude(", "unaccepted_members = members.filter("),
+        status_mutant("accepted by another key", OPEN_GROUPS, "filter_by_scope(decisions, key_columns).filter(**match_columns(\"keys\", key_columns))", "filter_by_scope(decisions, key_columns)"),
+        status_mutant("accepted for another scope", OPEN_GROUPS, "return decisions.filter(namespace__isnull=\"namespace\" not in key_columns)", "return decisions"),
+        status_mutant("open with one content", OPEN_GROUPS, "WHERE ({greater}) IS NOT NULL OR ({smaller}) IS NOT NULL)", "WHERE true OR ({greater}) IS NOT NULL OR ({smaller}) IS NOT NULL)"),
+        Mutant("status: dry runs of what is decided", POLICY_EVALUATION, "_load_groups(find_open_keys(keys, clearance=principal.clearance), principal.clearance)", "_load_groups(keys, principal.clearance)", (OPEN_GROUP_ORACLE_TEST,)),
         status_mutant("decided by hidden decisions", GROUPS, "Decision.objects.visible_to(self.clearance)", "Decision.objects.all()"),
         status_mutant("decided though undone", GROUPS, "return decisions.in_force(self.point_in_time.known_at)", "return decisions"),
-        status_mutant("open though decided", GROUP_KEY_QUERIES, "coalesce(bool_or(accepts), false) AS is_accepted", "false AS is_accepted"),
-        status_mutant("accepted by one value of several", GROUP_KEY_QUERIES, "accepted_hashes__contains=LateralColumn", "accepted_hashes__overlap=LateralColumn"),
-        status_mutant("accepted by another key", GROUP_KEY_QUERIES, "self.filters.decisions.filter(namespace__isnull=\"namespace\" not in self.key_columns)", "self.filters.decisions"),
+        status_mutant("listed as open though decided", GROUP_KEY_QUERIES, "(SELECT {is_open} AS is_open OFFSET 0)", "(SELECT ({is_open}) IS NOT NULL AS is_open OFFSET 0)"),
+        status_mutant("listed as decided though open", GROUP_KEY_QUERIES, "AND NOT ({is_open})", "AND ({is_open}) IS NOT NULL"),
         policies_mutant("every curator writes them", CONFLICT_POLICIES, "principal.require_scopes(Scope.ADMIN)", "pass", "tests/conflicts/policies/test_policies.py"),
         policies_mutant("of namespaces that are hidden", CONFLICT_POLICIES, "if (\n        new_version.namespace is not None\n        and visible_namespaces is not None\n        and new_version.namespace not in visible_namespaces\n    ):", "if False:", "tests/conflicts/policies/test_policies.py"),
         policies_mutant("of those who see more", CONFLICT_POLICIES, "condition = snapshot_covered_q(clearance)", "condition = Q()", "tests/conflicts/policies/test_policies.py"),

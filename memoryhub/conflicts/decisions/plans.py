@@ -16,8 +16,7 @@ from memoryhub.conflicts.decisions.resolution_requests import (
     ResolutionRequest,
     refusal_error,
 )
-from memoryhub.conflicts.groups import group_keys
-from memoryhub.conflicts.groups.group_keys import GroupKey, compute_evidence
+from memoryhub.conflicts.groups.group_keys import SCOPE_COLUMNS, GroupKey, compute_evidence
 from memoryhub.conflicts.models import Decision
 from memoryhub.core.sql import compile_sql, fetch_dicts, match_columns
 from memoryhub.core.values import compute_value_digest
@@ -293,7 +292,7 @@ def _prepare_merged(
 def _load_members(requested_keys: Sequence[GroupKey], principal: Principal) -> list[list[GroupMember]]:
     """The members of each key; one query for all keys of the same length."""
     members_by_key: dict[GroupKey, list[GroupMember]] = defaultdict(list)
-    for columns in (group_keys.KEY_COLUMNS[:2], group_keys.KEY_COLUMNS):
+    for columns in SCOPE_COLUMNS.values():
         same_length_keys = [key for key in requested_keys if len(key) == len(columns)]
         if not same_length_keys:
             continue

@@ -16,7 +16,13 @@ from memoryhub.conflicts import comparison
 from memoryhub.conflicts.detector import compare
 from memoryhub.conflicts.detector.compare import ConflictClass
 from memoryhub.conflicts.groups import groups
-from memoryhub.conflicts.groups.group_keys import KEY_COLUMNS, REQUIRED_KEY_COLUMNS, GroupKey, compute_evidence
+from memoryhub.conflicts.groups.group_keys import (
+    KEY_COLUMNS,
+    REQUIRED_KEY_COLUMNS,
+    SCOPE_COLUMNS,
+    GroupKey,
+    compute_evidence,
+)
 from memoryhub.conflicts.groups.group_queries import MAX_LISTED_MEMORIES, GroupQuery
 from memoryhub.conflicts.groups.groups import Group, GroupFilterSet
 from memoryhub.conflicts.models import Decision
@@ -27,7 +33,6 @@ from memoryhub.memories import clock
 from memoryhub.memories.models import Memory
 from memoryhub.memories.querysets import MemoryQuerySet
 
-SCOPE_COLUMNS = {"collection": KEY_COLUMNS[:2], "namespace": KEY_COLUMNS}
 _PAGE_LIMIT = "200"
 GroupState = tuple[str, str]
 """Status of a group (open or decided) and its evidence."""

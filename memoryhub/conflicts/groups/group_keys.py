@@ -16,6 +16,8 @@ from memoryhub.core.storable_text import unstorable_reason
 GroupKey = tuple[str, ...]
 """(subject, collection), or (subject, collection, namespace)."""
 KEY_COLUMNS = ("subject", "collection", "namespace")
+SCOPE_COLUMNS = {"collection": KEY_COLUMNS[:2], "namespace": KEY_COLUMNS}
+"""The columns of the keys in each scope: groups over all namespaces, and groups of one namespace."""
 REQUIRED_KEY_COLUMNS = KEY_COLUMNS[:2]
 """A memory in which one of these columns is empty belongs to no group, except with `include_keyless`."""
 _ID_PREFIX = "cf_"

@@ -21,7 +21,8 @@ from memoryhub.conflicts.detector import compare
 from memoryhub.conflicts.detector.compare import ConflictClass
 from memoryhub.conflicts.groups import class_cache
 from memoryhub.conflicts.groups.group_keys import GroupKey
-from memoryhub.core.sql import LateralColumn, RowComparison, compile_sql, fetch_dicts, match_columns
+from memoryhub.conflicts.groups.open_groups import SqlWithParams, filter_by_scope, open_condition_sql
+from memoryhub.core.sql import RowComparison, compile_sql, fetch_dicts, match_columns
 
 if TYPE_CHECKING:
     from memoryhub.conflicts.groups.groups import GroupFilterSet
@@ -34,7 +35,6 @@ _MEMORY_FIELDS = (
     "recorded_at", "classification_tier", "sensitivity_labels", "subject", "collection", "status",
 )  # fmt: skip
 _EVIDENCE_FIELDS = ("memory_id", "version", "content_sha256", "status")
-SqlWithParams = tuple[str, list[Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,23 +156,25 @@ class GroupQuery:
         return ", ".join(self.key_columns)
 
     @property
-    def _key_match(self) -> dict[str, LateralColumn]:
+    def _key_match(self) -> dict[str, Any]:
         return match_columns("keys", self.key_columns)
 
     @property
     def _scope_decisions(self) -> DecisionQuerySet:
-        """Decisions about groups with these key columns; one about all namespaces does not apply to one namespace."""
-        return self.filters.decisions.filter(namespace__isnull="namespace" not in self.key_columns)
+        return filter_by_scope(self.filters.decisions, self.key_columns)
 
     @property
     def _key_decisions(self) -> DecisionQuerySet:
         return self._scope_decisions.filter(**self._key_match)
 
     @property
+    def _open_condition_sql(self) -> SqlWithParams:
+        return open_condition_sql(self.filters.active_members, self.filters.decisions, self.key_columns)
+
+    @property
     def _latest_decision_sql(self) -> SqlWithParams:
-        """Whether one of the decisions about a key accepts all `hashes`, and the id of the newest decision."""
-        accepts_hashes = Case(When(accepted_hashes__contains=LateralColumn("keys", "hashes"), then=True), default=False)
-        decisions_sql, params = compile_sql(self._key_decisions.values("id", "decision_id", accepts=accepts_hashes))
+        """The id of the newest decision about a key."""
+        decisions_sql, params = compile_sql(self._key_decisions.values("id", "decision_id"))
         return _LATEST_DECISION_SQL.format(decisions=decisions_sql), params
 
     @property
@@ -200,8 +202,11 @@ class GroupQuery:
             self.key_columns, *self.key_columns, "content_sha256", matches=self._match_flag
         )
         decision_sql, decision_params = self._latest_decision_sql
-        sql = _OPEN_GROUPS_SQL.format(columns=self._column_list, rows=rows_sql, latest_decision=decision_sql)
-        return sql, [*params, self.filters.min_values, *decision_params, status, limit]
+        open_sql, open_params = self._open_condition_sql
+        sql = _OPEN_GROUPS_SQL.format(
+            columns=self._column_list, rows=rows_sql, is_open=open_sql, latest_decision=decision_sql
+        )
+        return sql, [*decision_params, *params, self.filters.min_values, *open_params, status, limit]
 
     def _decided_groups_sql(self, key_condition: Q, limit: int) -> SqlWithParams:
         """Groups that have a decision and are not open."""
@@ -212,13 +217,18 @@ class GroupQuery:
         )
         keys_sql, params = compile_sql(decided_keys.distinct())
         members_sql, members_params = self._members_sql(
-            "content_sha256", "status", include_retired=True, matches=self._match_flag
+            "content_sha256", include_retired=True, matches=self._match_flag
         )
         decision_sql, decision_params = self._latest_decision_sql
+        open_sql, open_params = self._open_condition_sql
         sql = _DECIDED_GROUPS_SQL.format(
-            columns=self._column_list, keys=keys_sql, members=members_sql, latest_decision=decision_sql
+            columns=self._column_list,
+            keys=keys_sql,
+            members=members_sql,
+            is_open=open_sql,
+            latest_decision=decision_sql,
         )
-        return sql, [*params, *members_params, *decision_params, self.filters.min_values, limit]
+        return sql, [*decision_params, *params, *members_params, self.filters.min_values, *open_params, limit]
 
     def _members_sql(self, *columns: str, include_retired: bool, **annotations: Any) -> SqlWithParams:
         """The active memories of `keys` and, if the group is decided, those that its decisions retired."""
@@ -245,36 +255,29 @@ def _group_by_value(members: Iterable[Mapping[str, Any]]) -> list[ValueSupport]:
     return [ValueSupport(content=memories[0]["content"], memories=memories) for memories in by_content.values()]
 
 
-_LATEST_DECISION_SQL = """
-SELECT coalesce(bool_or(accepts), false) AS is_accepted, (array_agg(decision_id ORDER BY id DESC))[1] AS decision_id
-FROM ({decisions}) AS decisions
-"""
+_LATEST_DECISION_SQL = "SELECT (array_agg(decision_id ORDER BY id DESC))[1] FROM ({decisions}) AS decisions"
+# OFFSET 0 keeps PostgreSQL from evaluating the condition once for each place that names it.
 _OPEN_GROUPS_SQL = """
-SELECT {columns}, CASE WHEN is_accepted THEN 'decided' ELSE 'open' END AS status, decision_id
+SELECT {columns}, CASE WHEN is_open THEN 'open' ELSE 'decided' END AS status, ({latest_decision}) AS decision_id
 FROM (
-    SELECT {columns}, array_agg(DISTINCT content_sha256) AS hashes FROM ({rows}) AS keyed
+    SELECT {columns} FROM ({rows}) AS keyed
     GROUP BY {columns}
     HAVING count(DISTINCT content_sha256) >= %s AND bool_or(matches)
     ORDER BY {columns}
-) AS keys CROSS JOIN LATERAL ({latest_decision}) AS latest_decision
-WHERE NOT is_accepted OR %s = 'all'
+) AS keys CROSS JOIN LATERAL (SELECT {is_open} AS is_open OFFSET 0) AS state
+WHERE is_open OR %s = 'all'
 ORDER BY {columns}
 LIMIT %s
 """
 # `limit` rows of each of the two subqueries are enough: a group that both return is the same row, and a group that
 # neither returns comes after all of them.
 _DECIDED_GROUPS_SQL = """
-SELECT {columns}, status, decision_id
-FROM (
-    SELECT keys.*, group_values.*
-    FROM (SELECT *, 'decided' AS status FROM ({keys}) AS decided_keys) AS keys
-    CROSS JOIN LATERAL (
-        SELECT coalesce(array_agg(DISTINCT content_sha256) FILTER (WHERE status = 'active'), '{{}}') AS hashes,
-               count(DISTINCT content_sha256) AS value_count, bool_or(matches) AS matches
-        FROM ({members}) AS member
-    ) AS group_values
-) AS keys CROSS JOIN LATERAL ({latest_decision}) AS latest_decision
-WHERE value_count >= %s AND matches AND (cardinality(hashes) < 2 OR is_accepted)
+SELECT {columns}, status, ({latest_decision}) AS decision_id
+FROM (SELECT *, 'decided' AS status FROM ({keys}) AS decided_keys) AS keys
+CROSS JOIN LATERAL (
+    SELECT count(DISTINCT content_sha256) AS value_count, bool_or(matches) AS matches FROM ({members}) AS member
+) AS group_values
+WHERE value_count >= %s AND matches AND NOT ({is_open})
 ORDER BY {columns}
 LIMIT %s
 """

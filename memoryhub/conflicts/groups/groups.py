@@ -21,7 +21,14 @@ from memoryhub.conflicts.decisions.querysets import DecisionQuerySet
 from memoryhub.conflicts.detector import compare
 from memoryhub.conflicts.detector.compare import CLASSES, ConflictClass, PairVerdict
 from memoryhub.conflicts.groups import group_keys
-from memoryhub.conflicts.groups.group_keys import KEY_COLUMNS, REQUIRED_KEY_COLUMNS, GroupKey, decode_id, encode_id
+from memoryhub.conflicts.groups.group_keys import (
+    KEY_COLUMNS,
+    REQUIRED_KEY_COLUMNS,
+    SCOPE_COLUMNS,
+    GroupKey,
+    decode_id,
+    encode_id,
+)
 from memoryhub.conflicts.groups.group_queries import MAX_LISTED_MEMORIES, GroupQuery, GroupSummary, Status, ValueSupport
 from memoryhub.conflicts.models import Decision
 from memoryhub.core.errors import InvalidQueryError
@@ -48,7 +55,7 @@ __all__ = [
 ]  # fmt: skip
 
 GROUP_PARAMS = ("limit", "cursor", "min_values", "include_keyless")
-SCOPES = ("collection", "namespace")
+SCOPES = tuple(SCOPE_COLUMNS)
 STATUSES = ("open", "decided", "all")
 MAX_MEMBERS = 200
 """Memories of a single group, the newest of each value first; `memory_count` has their full number."""
@@ -145,7 +152,7 @@ class GroupFilterSet(PointInTimeFilterSet):
 
     @property
     def key_columns(self) -> tuple[str, ...]:
-        return KEY_COLUMNS if self.values.get("scope") == "namespace" else KEY_COLUMNS[:2]
+        return SCOPE_COLUMNS[self.values.get("scope", "collection")]
 
     @property
     def effective_status(self) -> str:

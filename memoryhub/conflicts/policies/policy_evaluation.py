@@ -16,8 +16,9 @@ from memoryhub.conflicts import comparison
 from memoryhub.conflicts.decisions import claims
 from memoryhub.conflicts.detector import compare
 from memoryhub.conflicts.groups import class_cache
-from memoryhub.conflicts.groups.group_keys import KEY_COLUMNS, GroupKey, compute_evidence, decode_key, encode_key
-from memoryhub.conflicts.models import Decision, GroupClassCache, Policy
+from memoryhub.conflicts.groups.group_keys import SCOPE_COLUMNS, GroupKey, compute_evidence, decode_key, encode_key
+from memoryhub.conflicts.groups.open_groups import find_open_keys
+from memoryhub.conflicts.models import GroupClassCache, Policy
 from memoryhub.conflicts.policies import policies, rules
 from memoryhub.conflicts.policies.rules import Assertion, CandidateValue, Rule
 from memoryhub.core.sql import RowComparison, compile_sql, fetch_dicts, match_columns
@@ -42,11 +43,11 @@ SKIP_REASONS = {
     "claimed_by_other": "Somebody is deciding about it just now.",
 }
 """Why a group is left undecided."""
+_KEY_COLUMNS = SCOPE_COLUMNS["collection"]
 _MEMBER_FIELDS = (
     "memory_id", "version", "content_sha256", "value_sha256", "namespace", "source", "actor_type", "actor_id",
     "timestamp",
 )  # fmt: skip
-_LISTED_KEY_COLUMNS = KEY_COLUMNS[:2]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,15 +226,9 @@ def evaluate_batch(policy: Policy, *, principal: Principal, after_key: GroupKey 
     limit = max(1, limit // comparison.current_model().cost)
     with rls.as_reader(principal.clearance):
         keys = _load_keys(policy, principal.clearance, after_key, limit)
-        open_groups = _filter_open(_load_groups(keys, principal.clearance), principal.clearance)
+        open_groups = _load_groups(find_open_keys(keys, clearance=principal.clearance), principal.clearance)
         evaluations = _evaluate_groups(policy, open_groups, principal)
     return EvaluationBatch(evaluations=evaluations, last_key=keys[-1] if len(keys) == limit else None)
-
-
-def filter_open_keys(keys: Iterable[GroupKey], principal: Principal) -> set[GroupKey]:
-    """Those of `keys` whose groups are open now."""
-    with rls.as_reader(principal.clearance):
-        return {group.key for group in _filter_open(_load_groups(list(keys), principal.clearance), principal.clearance)}
 
 
 def count_keys(policy: Policy, *, principal: Principal) -> int:
@@ -390,11 +385,11 @@ def _build_keys_sql(policy: Policy, clearance: Clearance, after_key: GroupKey | 
     collection_filter = {"collection": policy.collection or ""}
     rows = rows.exclude(**collection_filter) if policy.collection is None else rows.filter(**collection_filter)
     if after_key is not None:
-        rows = rows.filter(RowComparison(_LISTED_KEY_COLUMNS, ">", after_key))
+        rows = rows.filter(RowComparison(_KEY_COLUMNS, ">", after_key))
     # No index has the namespace beside the key, so it is read only if the policy names one.
     has_namespace = policy.namespace is not None
     sql, params = rows.ordered_sql(
-        _LISTED_KEY_COLUMNS, *_LISTED_KEY_COLUMNS, "content_sha256", *(["namespace"] if has_namespace else [])
+        _KEY_COLUMNS, *_KEY_COLUMNS, "content_sha256", *(["namespace"] if has_namespace else [])
     )
     having_condition = "AND bool_and(namespace = %s)" if has_namespace else ""
     return _KEYS_SQL.format(rows=sql, having=having_condition), [
@@ -412,38 +407,14 @@ def _load_groups(keys: Sequence[GroupKey], clearance: Clearance) -> list[_OpenGr
     """The groups of these keys. Keys with fewer than two contents now are left out."""
     if not keys:
         return []
-    rows = _active_rows(clearance).filter(**match_columns("keys", _LISTED_KEY_COLUMNS))
+    rows = _active_rows(clearance).filter(**match_columns("keys", _KEY_COLUMNS))
     members_sql, params = compile_sql(rows.values(*_MEMBER_FIELDS))
-    key_arrays = [[key[position] for key in keys] for position in range(len(_LISTED_KEY_COLUMNS))]
+    key_arrays = [[key[position] for key in keys] for position in range(len(_KEY_COLUMNS))]
     members_by_position: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for row in fetch_dicts(_MEMBERS_SQL.format(part=members_sql), [*key_arrays, *params]):
         members_by_position[row.pop("position")].append(row)
     groups = [_OpenGroup(key=key, members=members_by_position[position]) for position, key in enumerate(keys, 1)]
     return [group for group in groups if len(group.members_by_content) > 1]
-
-
-def _filter_open(groups: Sequence[_OpenGroup], clearance: Clearance) -> list[_OpenGroup]:
-    accepted_by_key = _load_accepted_values([group.key for group in groups], clearance)
-    return [
-        group
-        for group in groups
-        if not any(group.members_by_content.keys() <= values for values in accepted_by_key.get(group.key, ()))
-    ]
-
-
-def _load_accepted_values(keys: Sequence[GroupKey], clearance: Clearance) -> Mapping[GroupKey, list[set[bytes]]]:
-    """The content hashes that each decision in force about these keys accepts, by key."""
-    if not keys:
-        return {}
-    decisions = (
-        Decision.objects.visible_to(clearance)
-        .in_force()
-        .filter(namespace__isnull=True, subject__in={key[0] for key in keys}, collection__in={key[1] for key in keys})
-    )
-    values_by_key: dict[GroupKey, list[set[bytes]]] = defaultdict(list)
-    for *key, accepted_hashes in decisions.values_list(*_LISTED_KEY_COLUMNS, "accepted_hashes"):
-        values_by_key[tuple(key)].append(set(map(bytes, accepted_hashes)))
-    return values_by_key
 
 
 # The rows come in the order of keys, so PostgreSQL stops at the last group of the batch.

@@ -19,6 +19,7 @@ from typing_extensions import TypedDict
 from memoryhub.audit.actions import AuditAction
 from memoryhub.conflicts.decisions import resolve
 from memoryhub.conflicts.decisions.resolution_requests import PolicyAttribution, Resolution, ResolutionRequest
+from memoryhub.conflicts.groups.open_groups import find_open_keys
 from memoryhub.conflicts.models import Decision, Policy, PolicyRun
 from memoryhub.conflicts.policies import policies, policy_evaluation
 from memoryhub.conflicts.policies.policy_evaluation import GroupEvaluation
@@ -229,7 +230,8 @@ def _resolve_groups(
         return 0
     # After this call no other transaction writes, so nobody else can decide these groups meanwhile.
     clock.next_record_time()
-    open_keys = policy_evaluation.filter_open_keys([evaluation.key for evaluation in evaluations], principal)
+    with rls.as_reader(principal.clearance):
+        open_keys = set(find_open_keys([evaluation.key for evaluation in evaluations], clearance=principal.clearance))
     resolution_requests = [
         ResolutionRequest(
             key=evaluation.key,

@@ -10,7 +10,7 @@ from django.http import QueryDict
 from memoryhub.audit.models import AuditEntry
 from memoryhub.conflicts.decisions import claims, decision_queries, resolve
 from memoryhub.conflicts.decisions.resolve import Resolution, ResolutionRequest
-from memoryhub.conflicts.groups import disputed, groups
+from memoryhub.conflicts.groups import groups, open_groups
 from memoryhub.conflicts.groups.group_keys import GroupKey, compute_evidence
 from memoryhub.conflicts.groups.groups import Group, GroupFilterSet
 from memoryhub.conflicts.models import Decision
@@ -394,7 +394,7 @@ def group_statuses(principal: Principal = STEWARD) -> list[str]:
 
 def is_disputed(memory: Memory, principal: Principal = STEWARD) -> bool:
     record = {name: getattr(memory, name) for name in ("memory_id", "subject", "collection", "status")}
-    return bool(disputed.find_disputed_group_ids([record], clearance=principal.clearance, point_in_time=NOW))
+    return bool(open_groups.find_disputed_group_ids([record], clearance=principal.clearance, point_in_time=NOW))
 
 
 def prepare_arrival(content: str, tier: str) -> MemoryDraft:
