@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -80,13 +80,10 @@ def list_members(key: GroupKey, principal: Principal) -> list[GroupMember]:
         return _load_members([key], principal)[0]
 
 
-def iter_plans(
-    resolution_requests: Sequence[ResolutionRequest],
-    principal: Principal,
-    now: datetime,
-    errors: dict[GroupKey, OperationRejectedError],
-) -> Iterator[tuple[GroupKey, ResolutionPlan]]:
-    """Yield the plan for each key that can be resolved; the errors of the other keys are added to `errors`."""
+def plan_resolutions(
+    resolution_requests: Sequence[ResolutionRequest], principal: Principal, now: datetime
+) -> dict[GroupKey, ResolutionPlan | OperationRejectedError]:
+    """The plan for each key, or the refusal of its request. Of several requests for a key the first one counts."""
     clearances = [record.as_clearance() for record in ClearanceProfile.objects.all()]
     widens = _cached_widens(
         cache(lambda before, after: widens_visibility(_Classification(*before), _Classification(*after), clearances))
@@ -98,18 +95,25 @@ def iter_plans(
     request_by_key = {
         resolution_request.key: resolution_request for resolution_request in reversed(resolution_requests)
     }
-    for resolution_request, members in zip(
-        request_by_key.values(), _load_members(list(request_by_key), principal), strict=True
-    ):
+
+    def plan_or_refusal(
+        resolution_request: ResolutionRequest, members: list[GroupMember]
+    ) -> ResolutionPlan | OperationRejectedError:
+        if resolution_request.key in claimed_keys:
+            return refusal_error("claimed_by_other")
+        if (resolution_request.key, resolution_request.evidence) in resolved_evidence:
+            return refusal_error("stale")
         try:
-            if resolution_request.key in claimed_keys:
-                raise refusal_error("claimed_by_other")
-            if (resolution_request.key, resolution_request.evidence) in resolved_evidence:
-                raise refusal_error("stale")
             _check_evidence(resolution_request, members, principal)
-            yield resolution_request.key, _build_plan(resolution_request, members, principal, now=now, widens=widens)
+            return _build_plan(resolution_request, members, principal, now=now, widens=widens)
         except OperationRejectedError as error:
-            errors[resolution_request.key] = error
+            return error
+
+    member_lists = _load_members(list(request_by_key), principal)
+    return {
+        key: plan_or_refusal(resolution_request, members)
+        for (key, resolution_request), members in zip(request_by_key.items(), member_lists, strict=True)
+    }
 
 
 @dataclass(frozen=True, slots=True)

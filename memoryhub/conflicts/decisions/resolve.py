@@ -13,7 +13,7 @@ import orjson
 from django.db import connection
 
 from memoryhub.audit.actions import AuditAction
-from memoryhub.conflicts.decisions.plans import GroupMember, ResolutionPlan, iter_plans, list_members
+from memoryhub.conflicts.decisions.plans import GroupMember, ResolutionPlan, list_members, plan_resolutions
 from memoryhub.conflicts.decisions.resolution_requests import (
     REFUSAL_MESSAGES,
     PolicyAttribution,
@@ -22,6 +22,7 @@ from memoryhub.conflicts.decisions.resolution_requests import (
     ResolutionResult,
     UndoResult,
     ValidityPeriod,
+    refusal_error,
 )
 from memoryhub.conflicts.groups import group_keys
 from memoryhub.conflicts.groups.group_keys import GroupKey
@@ -59,10 +60,9 @@ def resolve(
     Raises MissingScopeError without the scopes `curate` and `read`, and OperationRejectedError with a code of
     REFUSAL_MESSAGES.
     """
-    errors: dict[GroupKey, OperationRejectedError] = {}
-    (result,) = _execute([resolution_request], principal, None, errors, route=route, request_id=request_id)
-    for error in errors.values():
-        raise error
+    (result,) = _execute([resolution_request], principal, None, route=route, request_id=request_id)
+    if isinstance(result, OperationRejectedError):
+        raise result
     return result
 
 
@@ -78,7 +78,13 @@ def resolve_many(
 
     Raises MissingScopeError without the scopes `curate` and `read`.
     """
-    return _execute(resolution_requests, principal, attribution, {}, route=route, request_id=request_id)
+    results = _execute(resolution_requests, principal, attribution, route=route, request_id=request_id)
+    return [
+        ResolutionResult(key=resolution_request.key, refusal=result.code)
+        if isinstance(result, OperationRejectedError)
+        else result
+        for resolution_request, result in zip(resolution_requests, results, strict=True)
+    ]
 
 
 def undo_decisions(
@@ -141,16 +147,17 @@ def _execute(
     resolution_requests: Sequence[ResolutionRequest],
     principal: Principal,
     attribution: PolicyAttribution | None,
-    errors: dict[GroupKey, OperationRejectedError],
     *,
     route: str,
     request_id: str,
-) -> list[ResolutionResult]:
+) -> list[ResolutionResult | OperationRejectedError]:
+    """The result of each request, or its refusal."""
     _require_scopes(principal)
     with write_transaction(()):
         now = clock.next_record_time()
         with rls.as_reader(principal.clearance):
-            plans_by_key = dict(iter_plans(resolution_requests, principal, now, errors))
+            plans_or_refusals = plan_resolutions(resolution_requests, principal, now)
+        plans_by_key = {key: plan for key, plan in plans_or_refusals.items() if isinstance(plan, ResolutionPlan)}
         with rls.as_writer(None):
             results_by_key = {key: _apply_plan(plan) for key, plan in plans_by_key.items()}
             retiring_decisions = {
@@ -190,19 +197,13 @@ def _execute(
                 route=route,
                 request_id=request_id,
             )
-    refusals = {key: ResolutionResult(key=key, refusal=error.code) for key, error in errors.items()}
+    remaining_results: dict[GroupKey, ResolutionResult | OperationRejectedError] = {
+        key: plan if isinstance(plan, OperationRejectedError) else results_by_key[key]
+        for key, plan in plans_or_refusals.items()
+    }
     # The second of two requests about one group finds it decided.
-    resolved_keys: set[GroupKey] = set()
-    results = []
-    for resolution_request in resolution_requests:
-        is_repeated = resolution_request.key in resolved_keys
-        results.append(
-            ResolutionResult(key=resolution_request.key, refusal="stale")
-            if is_repeated
-            else {**refusals, **results_by_key}[resolution_request.key]
-        )
-        resolved_keys.add(resolution_request.key)
-    return results
+    stale_refusal = refusal_error("stale")
+    return [remaining_results.pop(resolution_request.key, stale_refusal) for resolution_request in resolution_requests]
 
 
 def _require_scopes(principal: Principal) -> None:
