@@ -6,8 +6,8 @@ from typing import Any
 from drf_spectacular.utils import OpenApiParameter
 from pydantic import BaseModel
 
+from memoryhub.conflicts.decisions.outcomes import OUTCOMES
 from memoryhub.conflicts.groups.groups import GroupFilterSet
-from memoryhub.conflicts.models import OUTCOMES
 from memoryhub.firewall.clearance import get_tier_order
 from memoryhub.memories.filters import POINT_IN_TIME_PARAMS, ChoiceFilter, InstantFilter, LabelFilter, MemoryFilterSet
 from memoryhub.memories.pagination import MAX_LIMIT

@@ -7,10 +7,9 @@ from django.db.models import Q
 
 from memoryhub.audit.models import ClearanceSnapshotMixin
 from memoryhub.conflicts import triggers
+from memoryhub.conflicts.decisions.outcomes import OUTCOMES
 from memoryhub.conflicts.decisions.querysets import DecisionQuerySet
 from memoryhub.memories.models import NAME_LENGTH
-
-OUTCOMES = ("keep_one", "keep_several", "merge", "not_a_conflict", "defer", "undo")
 
 
 class ConflictKeyMixin(models.Model):

@@ -18,8 +18,9 @@ from pydantic_core import PydanticCustomError
 from memoryhub.audit.actions import AuditAction
 from memoryhub.audit.clearance_snapshot import SNAPSHOT_COLUMNS
 from memoryhub.conflicts.decisions import decision_queries
+from memoryhub.conflicts.decisions.outcomes import OUTCOMES
 from memoryhub.conflicts.decisions.resolve import insert_decisions
-from memoryhub.conflicts.models import OUTCOMES, Decision, Policy, PolicyRun
+from memoryhub.conflicts.models import Decision, Policy, PolicyRun
 from memoryhub.conflicts.policies import policies
 from memoryhub.core.sql import fetch_dicts
 from memoryhub.firewall import audit_events, rls

@@ -49,7 +49,7 @@ def resolve_group(subject: str, outcome: str, *kept_memories: Memory, reason: st
     group_members = list_members((subject, "city"), STEWARD)
     evidence = compute_evidence((member.memory_id, member.version) for member in group_members)
     keep_ids = [memory.memory_id for memory in kept_memories]
-    choice_made = Resolution(outcome=outcome, keep=keep_ids, reason=reason, **choice)  # type: ignore[arg-type]
+    choice_made = Resolution(outcome=outcome, keep=keep_ids, reason=reason, **choice)
     return resolve(
         ResolutionRequest(key=(subject, "city"), evidence=evidence, resolution=choice_made), principal=STEWARD
     ).decision_id

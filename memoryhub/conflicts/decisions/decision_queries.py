@@ -13,10 +13,11 @@ from django.db.models import F, Q
 from django.http import QueryDict
 from pydantic import Field, TypeAdapter
 
+from memoryhub.conflicts.decisions.outcomes import OUTCOMES
 from memoryhub.conflicts.decisions.querysets import DecisionQuerySet
 from memoryhub.conflicts.decisions.resolution_requests import ValidityPeriod
 from memoryhub.conflicts.groups.group_keys import GroupKey, encode_id
-from memoryhub.conflicts.models import OUTCOMES, Decision
+from memoryhub.conflicts.models import Decision
 from memoryhub.conflicts.policies import policies
 from memoryhub.core.errors import InvalidQueryError
 from memoryhub.core.shapes import DocumentedAs, one_value_of

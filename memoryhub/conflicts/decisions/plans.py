@@ -241,7 +241,7 @@ def _sent_classification(member: GroupMember) -> _Classification:
 
 
 def _select_kept(resolution: Resolution, members: list[GroupMember]) -> list[GroupMember]:
-    if resolution.outcome in ("not_a_conflict", "defer"):
+    if resolution.outcome_rule.keeps_all:
         return members
     by_id = {member.memory_id: member for member in members}
     if any(memory_id not in by_id for memory_id in resolution.keep):

@@ -1,17 +1,18 @@
 """Requests to resolve a group, and their results."""
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic import Field as Given
 from pydantic_core import PydanticCustomError
 
+from memoryhub.conflicts.decisions.outcomes import RESOLUTION_OUTCOMES, OutcomeRule
 from memoryhub.conflicts.groups.group_keys import GroupKey
 from memoryhub.memories.writes.classification_plan import Reason
 from memoryhub.memories.writes.envelope import OperationRejectedError
-from memoryhub.memories.writes.validated_types import Instant, Text
+from memoryhub.memories.writes.validated_types import Instant, Text, one_of
 
 MAX_RESOLVABLE_MEMBERS = 10_000
 """Members of a group that can be resolved at once: every other writer waits meanwhile."""
@@ -26,7 +27,13 @@ REFUSAL_MESSAGES = {
     "too_large": f"It has more than {MAX_RESOLVABLE_MEMBERS:,} memories.",
     "would_widen_visibility": "Readers who may not see all of the values would see the merged one.",
 }
-_KEEP_OUTCOMES = {"keep_one", "keep_several"}
+_OUTCOME_FIELDS = {
+    "keep": "keep names memories with keep_one and keep_several, and is empty else.",
+    "content": "content is given with merge, and with nothing else.",
+    "validity": "validity is of what keep_several keeps.",
+    "deferred_until": "deferred_until is given with defer alone.",
+}
+"""The fields of a resolution that depend on its outcome, each with the error if it is missing or must not be given."""
 
 
 class ValidityPeriod(BaseModel):
@@ -52,7 +59,7 @@ class Resolution(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
-    outcome: Literal["keep_one", "keep_several", "merge", "not_a_conflict", "defer"]
+    outcome: Annotated[str, one_of(*RESOLUTION_OUTCOMES), Given(json_schema_extra={"enum": list(RESOLUTION_OUTCOMES)})]
     keep: Annotated[list[MemoryId], Given(max_length=1_000)] = Given(default_factory=list)
     content: Text = ""
     validity: dict[MemoryId, ValidityPeriod] = Given(default_factory=dict)
@@ -63,15 +70,19 @@ class Resolution(BaseModel):
     def _validate_outcome(self) -> Self:
         if not self.reason.strip():
             raise PydanticCustomError("reason", "A reason is required.")
-        if bool(self.keep) != (self.outcome in _KEEP_OUTCOMES):
-            raise PydanticCustomError("keep", "keep names memories with keep_one and keep_several, and is empty else.")
-        if bool(self.content.strip()) != (self.outcome == "merge"):
-            raise PydanticCustomError("content", "content is given with merge, and with nothing else.")
-        if self.validity and (self.outcome != "keep_several" or not self.validity.keys() <= set(self.keep)):
-            raise PydanticCustomError("validity", "validity is of what keep_several keeps.")
-        if self.deferred_until and self.outcome != "defer":
-            raise PydanticCustomError("deferred_until", "deferred_until is given with defer alone.")
+        fields = {name: getattr(self, name) for name in _OUTCOME_FIELDS} | {"content": self.content.strip()}
+        for name, value in fields.items():
+            if (value and name not in self.outcome_rule.fields) or (
+                not value and name == self.outcome_rule.required_field
+            ):
+                raise PydanticCustomError(name, _OUTCOME_FIELDS[name])
+        if not self.validity.keys() <= set(self.keep):
+            raise PydanticCustomError("validity", _OUTCOME_FIELDS["validity"])
         return self
+
+    @property
+    def outcome_rule(self) -> OutcomeRule:
+        return RESOLUTION_OUTCOMES[self.outcome]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import chain, combinations
 from math import exp
-from typing import Literal
+from typing import Literal, get_args
 
 from memoryhub.conflicts import comparison
 from memoryhub.conflicts.comparison import ComparisonModel, NliAdvice
@@ -29,7 +29,7 @@ from memoryhub.core.values import canonicalize_value, holds_secret
 from memoryhub.firewall.principal import ACTOR_TRUST_RANK
 
 ConflictClass = Literal["contradiction", "update", "paraphrase", "duplicate", "unrelated"]
-CLASSES: tuple[ConflictClass, ...] = ("contradiction", "update", "paraphrase", "duplicate", "unrelated")
+CLASSES: tuple[ConflictClass, ...] = get_args(ConflictClass)
 """The most serious class first."""
 
 MAX_CHARACTERS = 4_000

@@ -62,7 +62,7 @@ def adapt_resolution(resolution: Resolution, kept_id: Any) -> Resolution:
 
 
 def _find_kept_value(group: Group, resolution: Resolution) -> ValueSupport | None:
-    if resolution.outcome in ("not_a_conflict", "defer"):
+    if resolution.outcome_rule.keeps_all:
         return None
     if resolution.outcome != "keep_one":
         raise OperationRejectedError(
