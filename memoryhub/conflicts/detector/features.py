@@ -2,18 +2,15 @@
 
 from collections.abc import Iterator, Sequence, Set
 from functools import cached_property
-from itertools import pairwise
 from math import isfinite, sqrt
 from operator import mul
 
-from memoryhub.conflicts.detector import lexicon
+from memoryhub.conflicts.detector import lexicon, sentences
 from memoryhub.conflicts.detector.parse import CLOCK, ParsedText, Sentence, Word, stem
 
 Measurement = tuple[str, float, str]
 """Name of a feature, its strength (mostly 0-1), and the explanation that a curator reads."""
 
-_LEADER_WEIGHT = 0.35
-"""Weight of the first content word if both sentences share it: the values of a group share their subject anyway."""
 _MIN_OVERLAP = 0.4
 """Overlap that two sentences need before a difference between them means anything."""
 _MAX_QUOTE_CHARACTERS = 40
@@ -26,7 +23,7 @@ class TextPair:
     def __init__(self, left_text: ParsedText, right_text: ParsedText, *, may_quote: bool = True) -> None:
         self.left_text, self.right_text = left_text, right_text
         self.may_quote = may_quote
-        self.left, self.right, self.overlap, self.containment = _closest_sentences(left_text, right_text)
+        self.left, self.right, self.overlap, self.containment = sentences.find_closest_sentences(left_text, right_text)
 
     def measure_same_topic(self) -> Iterator[Measurement]:
         shared_word_count = len(self.left.words_by_meaning.keys() & self.right.words_by_meaning.keys())
@@ -168,7 +165,7 @@ class TextPair:
             or not self.is_comparable
         ):
             return 0.0
-        if not (_are_adjacent(left_words, self.left) and _are_adjacent(right_words, self.right)):
+        if not (sentences.are_adjacent(left_words, self.left) and sentences.are_adjacent(right_words, self.right)):
             return 0.0
         if any(word.text in self.left_text.names for word in left_words) and any(
             word.text in self.right_text.names for word in right_words
@@ -176,16 +173,18 @@ class TextPair:
             return 1.0
         if left_words[-1] is self.left.content_words[-1] and right_words[-1] is self.right.content_words[-1]:
             return 0.9
-        if _is_unique_role(left_words, self.left) and _is_unique_role(right_words, self.right):
+        if sentences.is_unique_role(left_words, self.left) and sentences.is_unique_role(right_words, self.right):
             return 0.9
-        return 0.9 if _is_object(left_words, self.left) and _is_object(right_words, self.right) else 0.4
+        return (
+            0.9 if sentences.is_object(left_words, self.left) and sentences.is_object(right_words, self.right) else 0.4
+        )
 
     @cached_property
     def differ_only_by_opposites(self) -> bool:
         """Whether both begin with the same subject, and differ in one pair of opposites at most."""
         left_words, right_words = self.left_only, self.right_only
         if (
-            _subject_stem(self.left) != _subject_stem(self.right)
+            sentences.get_subject_stem(self.left) != sentences.get_subject_stem(self.right)
             or len(left_words) != len(right_words)
             or len(left_words) > 1
         ):
@@ -197,12 +196,13 @@ class TextPair:
         """Whether the verb may have many objects at once: a person may like tea and coffee."""
         return any(
             stem in _MULTI_OBJECT_VERBS
-            for stem in _verb_candidates(self.left) & self.right.stems | _verb_candidates(self.right) & self.left.stems
+            for stem in sentences.find_verb_candidates(self.left) & self.right.stems
+            | sentences.find_verb_candidates(self.right) & self.left.stems
         )
 
     @property
     def difference(self) -> str:
-        return self.quote(_join_words(self.left_only), _join_words(self.right_only))
+        return self.quote(sentences.join_words(self.left_only), sentences.join_words(self.right_only))
 
     def _measure_short_values(self) -> Iterator[Measurement]:
         if self.left_text.items and self.right_text.items:
@@ -231,59 +231,6 @@ def cosine(left: Sequence[float] | None, right: Sequence[float] | None) -> float
     norm = sqrt(sum(map(mul, left, left))) * sqrt(sum(map(mul, right, right)))
     similarity = sum(map(mul, left, right)) / norm if norm else 0.0
     return max(-1.0, min(1.0, similarity)) if norm and isfinite(similarity) else None
-
-
-def _closest_sentences(left_text: ParsedText, right_text: ParsedText) -> tuple[Sentence, Sentence, float, float]:
-    whole_texts = (
-        left_text.full_sentence,
-        right_text.full_sentence,
-        *_word_overlap(left_text.full_sentence, right_text.full_sentence),
-    )
-    if len(left_text.sentences) == len(right_text.sentences) == 1:
-        return whole_texts
-    candidates = [
-        (left, right, *_word_overlap(left, right)) for left in left_text.sentences for right in right_text.sentences
-    ]
-    # Two sentences with the same meaning do not show where the texts differ.
-    closer_candidates = [
-        candidate
-        for candidate in candidates
-        if candidate[2] > whole_texts[2] and not _have_same_meaning(candidate[0], candidate[1])
-    ]
-    # Ties are broken by the texts, so that the order of the arguments makes no difference.
-    return max(
-        closer_candidates,
-        key=lambda candidate: (*candidate[2:], *sorted((candidate[0].text, candidate[1].text))),
-        default=whole_texts,
-    )
-
-
-def _have_same_meaning(left: Sentence, right: Sentence) -> bool:
-    return (
-        left.words_by_meaning.keys() == right.words_by_meaning.keys()
-        and left.negations == right.negations
-        and left.numbers == right.numbers
-    )
-
-
-def _word_overlap(left: Sentence, right: Sentence) -> tuple[float, float]:
-    """Dice's coefficient (1945) and the overlap coefficient (Szymkiewicz, Simpson) of the content words."""
-    # Only equal numbers and dates count: different ones are a difference within one topic.
-    shared_value_count = len(left.numbers & right.numbers) + len(left.dates & right.dates)
-    shared_count = float(len(left.words_by_meaning.keys() & right.words_by_meaning.keys()) + shared_value_count)
-    left_count, right_count = (
-        float(len(left.words_by_meaning) + shared_value_count),
-        float(len(right.words_by_meaning) + shared_value_count),
-    )
-    if left.leader and left.leader == right.leader:
-        shared_count, left_count, right_count = (
-            shared_count - 1 + _LEADER_WEIGHT,
-            left_count - 1 + _LEADER_WEIGHT,
-            right_count - 1 + _LEADER_WEIGHT,
-        )
-    if not left_count or not right_count:
-        return 0.0, 0.0
-    return 2 * shared_count / (left_count + right_count), shared_count / min(left_count, right_count)
 
 
 def _measure_negation(pair: TextPair) -> Measurement | None:
@@ -412,59 +359,12 @@ def _swapped_suffix_length(left_stems: list[str], right_stems: list[str], prefix
     )
 
 
-def _subject_stem(sentence: Sentence) -> str:
-    """The stem of the first word that is no determiner."""
-    return next((word.stem for word in sentence.words if word.text not in lexicon.DETERMINERS), "")
-
-
 def _are_opposites(left: str, right: str) -> bool:
     return (
         right in _OPPOSITES.get(left, _NO_STEMS)
         or bool(_find_negated_form(left, {right}))
         or any(left in exclusive_stems and right in exclusive_stems for exclusive_stems in _EXCLUSIVE_SETS)
     )
-
-
-def _verb_candidates(sentence: Sentence) -> frozenset[str]:
-    """Stems of the words that may be verbs; a word after a determiner is none."""
-    words = sentence.words
-    first_stem = [word.stem for word in words[:1]]
-    return frozenset(
-        first_stem
-        + [word.stem for previous_word, word in pairwise(words) if previous_word.text not in lexicon.DETERMINERS]
-    )
-
-
-def _is_object(words: list[Word], sentence: Sentence) -> bool:
-    """Whether the words are an object: after an article, a preposition or the like, and not before a content word."""
-    first_index, last_index = (
-        next(index for index, word in enumerate(sentence.words) if word is boundary_word)
-        for boundary_word in (words[0], words[-1])
-    )
-    following_words = sentence.words[last_index + 1 : last_index + 2]
-    return (
-        first_index > 0
-        and sentence.words[first_index - 1].text in lexicon.NOUN_PRECEDERS
-        and all(following_word.is_stop for following_word in following_words)
-    )
-
-
-def _is_unique_role(words: list[Word], sentence: Sentence) -> bool:
-    """Whether the sentence begins with these words and gives them a unique role: `Ada is the owner`."""
-    last_index = next(index for index, word in enumerate(sentence.words) if word is words[-1])
-    verb, determiner = ([word.stem for word in sentence.words[last_index + 1 : last_index + 3]] + ["", ""])[:2]
-    return sentence.words[0] is words[0] and (verb, determiner) == ("be", "the")
-
-
-def _are_adjacent(words: list[Word], sentence: Sentence) -> bool:
-    indexes = [
-        index for index, word in enumerate(sentence.content_words) if any(word is target_word for target_word in words)
-    ]
-    return indexes[-1] - indexes[0] < len(indexes)
-
-
-def _join_words(words: list[Word]) -> str:
-    return " ".join(word.text for word in words)
 
 
 def _build_opposites() -> dict[str, frozenset[str]]:
