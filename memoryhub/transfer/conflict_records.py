@@ -7,18 +7,15 @@ importing hub, it is found by these. Claims are not exported: their holders have
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Any
 from uuid import UUID
 
 import orjson
 from django.db.models import Q
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import PydanticCustomError
 
 from memoryhub.audit.actions import AuditAction
 from memoryhub.audit.clearance_snapshot import SNAPSHOT_COLUMNS
 from memoryhub.conflicts.decisions import decision_queries
-from memoryhub.conflicts.decisions.outcomes import OUTCOMES
 from memoryhub.conflicts.decisions.resolve import insert_decisions
 from memoryhub.conflicts.models import Decision, Policy, PolicyRun
 from memoryhub.conflicts.policies import policies
@@ -29,12 +26,11 @@ from memoryhub.firewall.clearance_snapshot import snapshot_covered_q
 from memoryhub.firewall.principal import Principal
 from memoryhub.memories import clock
 from memoryhub.memories.models import Memory
-from memoryhub.memories.writes.envelope import OperationRejectedError, rejection_from_pydantic
-from memoryhub.memories.writes.exported import Id
+from memoryhub.memories.writes.envelope import OperationRejectedError
 from memoryhub.memories.writes.stored_versions import find_memory_ids
-from memoryhub.memories.writes.validated_types import Document, Instant, Name, Text, one_of
 from memoryhub.memories.writes.versions import write_transaction
 from memoryhub.memories.writes.write import WriteOutcome, WriteReceipt
+from memoryhub.transfer.conflict_lines import DecisionLine, ExportItem, MemoryReference, PolicyLine, PolicyRunLine
 
 BATCH_SIZE = 500
 Line = dict[str, Any]
@@ -42,110 +38,6 @@ MemoryIdFilter = Callable[[set[UUID]], set[UUID]]
 """Returns those of the given memories that are in an export."""
 
 
-def _validate_hex(value: str) -> str:
-    try:
-        return bytes.fromhex(value).hex()
-    except ValueError:
-        raise PydanticCustomError("hexadecimal", "must be hexadecimal.") from None
-
-
-HexHash = Annotated[str, AfterValidator(_validate_hex)]
-NonNegativeInt = Annotated[int, Field(ge=0)]
-Version = Annotated[int, Field(ge=1)]
-
-
-class ExportItem(BaseModel):
-    """A line of an export that is not a memory."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-    type: str
-
-
-class ClearanceSnapshotItem(ExportItem):
-    """An item that is visible to clearances that see everything its maker could see."""
-
-    clearance_tiers: list[Text]
-    clearance_blocked_labels: list[Text]
-    clearance_required_labels: list[Text]
-    clearance_namespaces: list[Text] | None
-
-
-class PolicyLine(ClearanceSnapshotItem):
-    type: Literal["policy"]
-    policy_id: Id
-    version: Version
-    name: Name
-    namespace: Name | None
-    collection: Name | None
-    classes: list[Text]
-    rules: list[dict[str, Any]]
-    is_enabled: bool
-    created_at: Instant
-    principal: Text
-
-
-class PolicyRunLine(ClearanceSnapshotItem):
-    type: Literal["policy_run"]
-    run_id: Id
-    policy_id: Id
-    policy_version: Version
-    principal: Text
-    started_at: Instant
-    finished_at: Instant | None
-    resume_after: list[Text] | None
-    groups_seen: NonNegativeInt
-    decisions_made: NonNegativeInt
-    groups_skipped: NonNegativeInt
-    decisions_undone: NonNegativeInt
-
-
-class MemoryReference(BaseModel):
-    """A memory of a decision: its id, and what identifies it in another hub."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-    memory_id: Id
-    source: Name
-    payload_id: Name
-
-    @property
-    def identity(self) -> tuple[UUID, str, str]:
-        return self.memory_id, self.source, self.payload_id
-
-
-class DecisionLine(ExportItem):
-    type: Literal["decision"]
-    decision_id: Id
-    decided_at: Instant
-    outcome: Annotated[str, one_of(*OUTCOMES)]
-    subject: Name
-    collection: Name
-    namespace: Name | None
-    memory_ids: list[Id]
-    kept_ids: list[Id]
-    retired_ids: list[Id]
-    still_active_ids: list[Id]
-    merged_id: Id | None
-    memories: list[MemoryReference]
-    accepted_hashes: list[HexHash]
-    validity: dict[Id, Document]
-    deferred_until: Instant | None
-    evidence: HexHash
-    reason: Annotated[Text, Field(min_length=1)]
-    principal: Text
-    policy_id: Id | None
-    policy_version: Version | None
-    rule: Text
-    run_id: Id | None
-    undoes_id: Id | None
-    tiers: list[Text]
-    any_labels: list[Text]
-    common_labels: list[Text]
-    namespaces: list[Text]
-
-
-_LINE_TYPES: dict[str, type[ExportItem]] = {"policy": PolicyLine, "policy_run": PolicyRunLine, "decision": DecisionLine}
 _POLICY_FIELDS = ("name", "namespace", "collection", "classes", "rules", "is_enabled")
 _DECISION_FIELDS = (
     "decision_id", "decided_at", "outcome", "subject", "collection", "namespace", "memory_ids", "kept_ids",
@@ -211,17 +103,6 @@ def iter_decision_lines(
         if len(rows) < BATCH_SIZE:
             return
         last_id = rows[-1].pk
-
-
-def parse_item(raw: Mapping[str, Any]) -> ExportItem:
-    """The item in a line. Raises OperationRejectedError with the errors of all fields."""
-    line_type = _LINE_TYPES.get(raw["type"]) if isinstance(raw["type"], str) else None
-    if line_type is None:
-        raise OperationRejectedError({"type": [f"must be one of {', '.join(_LINE_TYPES)}."]})
-    try:
-        return line_type.model_validate(raw)
-    except ValidationError as error:
-        raise rejection_from_pydantic(error) from None
 
 
 def restore_items(items: Sequence[ExportItem], *, principal: Principal) -> list[WriteReceipt]:

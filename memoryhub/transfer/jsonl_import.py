@@ -28,7 +28,7 @@ from memoryhub.memories.writes.envelope import MemoryDraft, OperationRejectedErr
 from memoryhub.memories.writes.identity import CONTENT_CONFLICT_MESSAGE, Classification, OnConflict, with_classification
 from memoryhub.memories.writes.restore import ImportProgress, restore_drafts
 from memoryhub.memories.writes.write import WriteOutcome, WriteReceipt
-from memoryhub.transfer import conflict_records, line_files
+from memoryhub.transfer import conflict_lines, conflict_records, line_files
 from memoryhub.transfer.line_files import Line, LineFile, LineReader
 
 BATCH_SIZE = 2_000
@@ -119,7 +119,7 @@ class _ImportContext:
     restore_progress: ImportProgress = field(default_factory=ImportProgress)
 
 
-RestorableItem = MemoryDraft | conflict_records.ExportItem
+RestorableItem = MemoryDraft | conflict_lines.ExportItem
 
 
 @dataclass(slots=True)
@@ -214,8 +214,8 @@ def _parse_item(document: Any, import_context: _ImportContext) -> RestorableItem
             document, principal=import_context.principal, now=import_context.imported_at
         )
     if "type" in document and "payload_id" not in document:
-        item = conflict_records.parse_item(document)
-        if isinstance(item, conflict_records.DecisionLine):
+        item = conflict_lines.parse_item(document)
+        if isinstance(item, conflict_lines.DecisionLine):
             import_context.restore_progress.decision_ids.add(item.decision_id)
         return item
     if exported.EXPORT_FIELD_NAMES.isdisjoint(document):
