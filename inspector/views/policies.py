@@ -16,8 +16,9 @@ from inspector.forms.policy_form import RULE_TITLES, PolicyForm
 from memoryhub.access_log import read_log
 from memoryhub.conflicts.groups.group_keys import encode_id
 from memoryhub.conflicts.models import Policy, PolicyRun
-from memoryhub.conflicts.policies import policies, policy_evaluation, policy_runs
-from memoryhub.conflicts.policies.policy_evaluation import SKIP_REASONS, EvaluationPage, GroupEvaluation
+from memoryhub.conflicts.policies import dry_runs, policies, policy_runs
+from memoryhub.conflicts.policies.dry_runs import EvaluationPage
+from memoryhub.conflicts.policies.policy_evaluation import SKIP_REASONS, GroupEvaluation
 from memoryhub.core.errors import InvalidQueryError
 from memoryhub.firewall.principal import Scope
 from memoryhub.memories.writes.envelope import OperationRejectedError
@@ -69,7 +70,7 @@ def dry_run_policy(request: InspectorRequest, policy_id: UUID) -> HttpResponse:
     policy = _get_policy(request, policy_id)
     count_cursor = request.GET.get("count_cursor", "")
     try:
-        page = policy_evaluation.list_page(
+        page = dry_runs.list_page(
             policy,
             principal=request.principal,
             limit=COUNT_BATCH_SIZE if count_cursor else PAGE_SIZE,
@@ -81,7 +82,7 @@ def dry_run_policy(request: InspectorRequest, policy_id: UUID) -> HttpResponse:
     context = {"policy": _build_policy_row(policy), **_build_totals_context(page), "next_cursor": page.next_cursor}
     if count_cursor:
         return _render_page(request, "dry-run", context, partial_name="totals" if request.htmx else "")
-    contents = policy_evaluation.load_contents(
+    contents = dry_runs.load_contents(
         [group_evaluation.keep for group_evaluation in page.evaluations if group_evaluation.keep], request.principal
     )
     read_log.log_request_read(request, principal=request.principal, memory_ids=list(contents))

@@ -11,8 +11,8 @@ from uuid import uuid4
 from django.db import transaction
 
 from memoryhub.conflicts.models import GroupClassCache, Policy
-from memoryhub.conflicts.policies import policies, policy_evaluation, policy_runs
-from memoryhub.conflicts.policies.policy_evaluation import EvaluationTotals
+from memoryhub.conflicts.policies import dry_runs, policies, policy_runs
+from memoryhub.conflicts.policies.dry_runs import EvaluationTotals
 from memoryhub.firewall.clearance import Clearance, unrestricted_clearance
 from memoryhub.firewall.principal import Principal, Scope
 from memoryhub.operations import embedded_postgres
@@ -81,7 +81,7 @@ def _measure_dry_runs(name: str, principal: Principal) -> list[DryRunTiming]:
 def _measure_dry_run(name: str, policy: Policy, principal: Principal) -> DryRunTiming:
     totals, first = EvaluationTotals(), 0.0
     start_time, cpu_start = time.perf_counter(), time.process_time()
-    for batch in policy_evaluation.iter_dry_run(policy, principal=principal):
+    for batch in dry_runs.iter_dry_run(policy, principal=principal):
         totals = totals.plus(batch)
         first = first or time.perf_counter() - start_time
     timing = DryRunTiming(

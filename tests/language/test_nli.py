@@ -22,7 +22,7 @@ from memoryhub.conflicts.groups.consistency import verify_conflicts
 from memoryhub.conflicts.groups.group_keys import encode_id
 from memoryhub.conflicts.groups.groups import GroupFilterSet
 from memoryhub.conflicts.models import GroupClassCache
-from memoryhub.conflicts.policies import policy_evaluation
+from memoryhub.conflicts.policies import dry_runs
 from memoryhub.firewall.clearance import unrestricted_clearance
 from memoryhub.language import nli
 from memoryhub.language.nli import MAX_TOKENS, ModelUnavailableError, NliModel, NliScores
@@ -460,7 +460,7 @@ def test_a_policy_looks_at_fewer_groups_at_once_where_each_may_be_asked_about(mo
     for index in range(3):
         make_group(f"user:{index}", WORKS, QUIT)
 
-    steps = list(policy_evaluation.iter_dry_run(make_policy(), principal=ADMIN, batch_size=2 * comparison.MODEL_COST))
+    steps = list(dry_runs.iter_dry_run(make_policy(), principal=ADMIN, batch_size=2 * comparison.MODEL_COST))
 
     assert [[group_evaluation.conflict_class for group_evaluation in step] for step in steps] == [
         ["update"] * 2,

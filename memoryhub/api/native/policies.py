@@ -22,7 +22,7 @@ from memoryhub.api.responses.policies import (
     build_evaluation,
 )
 from memoryhub.conflicts.models import Policy, PolicyRun
-from memoryhub.conflicts.policies import policies, policy_evaluation, policy_runs
+from memoryhub.conflicts.policies import dry_runs, policies, policy_runs
 from memoryhub.conflicts.policies.policies import PolicyInput
 from memoryhub.conflicts.policies.policy_runs import PolicyRunDocument
 from memoryhub.firewall.principal import Scope
@@ -102,10 +102,8 @@ class DryRunView(PolicyBaseView):
         with refusals_as_problems(_STATUS_BY_CODE):
             body = self.parse_body(request, DryRunRequest)
         limit = min(body.limit, MAX_LIMIT)
-        page = policy_evaluation.list_page(
-            _get_policy(request, policy_id), principal=principal, limit=limit, cursor=body.cursor
-        )
-        contents = policy_evaluation.load_contents(
+        page = dry_runs.list_page(_get_policy(request, policy_id), principal=principal, limit=limit, cursor=body.cursor)
+        contents = dry_runs.load_contents(
             [group_evaluation.keep for group_evaluation in page.evaluations if group_evaluation.keep], principal
         )
         read_log.log_request_read(request._request, principal=principal, memory_ids=list(contents))

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from memoryhub.conflicts.groups.group_keys import GroupKey
 from memoryhub.conflicts.models import Decision, Policy, PolicyRun
-from memoryhub.conflicts.policies import policies, policy_evaluation, policy_runs
+from memoryhub.conflicts.policies import dry_runs, policies, policy_evaluation, policy_runs
 from memoryhub.conflicts.policies.policy_evaluation import GroupEvaluation
 from memoryhub.firewall.clearance import Clearance, unrestricted_clearance
 from memoryhub.firewall.principal import Principal, Scope
@@ -51,7 +51,7 @@ def dry_run_policy(
 ) -> list[GroupEvaluation]:
     return [
         group_evaluation
-        for batch in policy_evaluation.iter_dry_run(policy, principal=principal, batch_size=batch_size)
+        for batch in dry_runs.iter_dry_run(policy, principal=principal, batch_size=batch_size)
         for group_evaluation in batch
     ]
 

@@ -14,7 +14,7 @@ from memoryhub.conflicts.detector.compare import CLASSES
 from memoryhub.conflicts.groups import groups
 from memoryhub.conflicts.groups.groups import GroupFilterSet
 from memoryhub.conflicts.models import Decision, GroupClassCache
-from memoryhub.conflicts.policies import policy_evaluation, policy_runs
+from memoryhub.conflicts.policies import dry_runs, policy_evaluation, policy_runs
 from memoryhub.core.errors import InvalidQueryError
 from memoryhub.firewall import rls
 from memoryhub.firewall.principal import Scope
@@ -43,7 +43,7 @@ LOW_ADMIN = make_admin(max_tier="public")
 def evaluations_by_subject(policy, **options):
     """What would be kept of each group, by which rule, or why it is left."""
     evaluations = dry_run_policy(policy, **options)
-    content_by_id = policy_evaluation.load_contents(
+    content_by_id = dry_runs.load_contents(
         [group_evaluation.keep for group_evaluation in evaluations if group_evaluation.keep],
         options.get("principal", ADMIN),
     )

@@ -12,8 +12,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from memoryhub.conflicts.groups import consistency
 from memoryhub.conflicts.groups.group_keys import encode_id
 from memoryhub.conflicts.models import Policy, PolicyRun
-from memoryhub.conflicts.policies import policies, policy_evaluation, policy_runs
-from memoryhub.conflicts.policies.policy_evaluation import SKIP_REASONS, EvaluationTotals, GroupEvaluation
+from memoryhub.conflicts.policies import dry_runs, policies, policy_evaluation, policy_runs
+from memoryhub.conflicts.policies.dry_runs import EvaluationTotals
+from memoryhub.conflicts.policies.policy_evaluation import SKIP_REASONS, GroupEvaluation
 from memoryhub.firewall.clearance import unrestricted_clearance
 from memoryhub.firewall.models import ClearanceProfile
 from memoryhub.firewall.principal import MissingScopeError, Principal, Scope
@@ -106,7 +107,7 @@ class Command(BaseCommand):
         principal.require_scopes(Scope.CURATE, Scope.READ)
         evaluated_policy, totals = _get_policy(policy, principal), EvaluationTotals()
         with _show_progress(policy_evaluation.count_keys(evaluated_policy, principal=principal)) as update_progress:
-            for evaluations in policy_evaluation.iter_dry_run(evaluated_policy, principal=principal):
+            for evaluations in dry_runs.iter_dry_run(evaluated_policy, principal=principal):
                 totals = totals.plus(evaluations)
                 update_progress(totals.groups_seen)
                 for evaluation in evaluations:
