@@ -98,6 +98,22 @@ class PairView:
     questions: list[QuestionView]
 
 
+def build_explanation(group: Group) -> dict[str, Any]:
+    """Return what the page of a group says about it: its values, its class and the pairs that decide the class."""
+    cards = build_value_cards(group)
+    pairs, more_pairs = build_pair_views(group)
+    return {
+        "cards": cards,
+        "more_values": group.value_count - len(cards),
+        "conflict_class": group.conflict_class,
+        "class_description": CLASS_DESCRIPTIONS[group.conflict_class],
+        "disputed_since": get_disputed_since(group),
+        "pairs": pairs,
+        "more_pairs": more_pairs,
+        "has_secrets": any(card.has_secrets for card in cards),
+    }
+
+
 def build_value_cards(group: Group) -> list[ValueCard]:
     memories_by_value = [list(map(memory_fields.mask_memory, value.memories)) for value in group.values]
     contents = [memories[0]["content"] for memories in memories_by_value]

@@ -19,6 +19,7 @@ from inspector.presenters.memory_search import (
     parse_params,
 )
 from memoryhub.conflicts.detector.compare import CLASSES
+from memoryhub.conflicts.groups.class_counts import ClassCounts
 from memoryhub.conflicts.groups.group_keys import GroupKey
 from memoryhub.conflicts.groups.groups import GROUP_PARAMS, GroupFilterSet
 from memoryhub.firewall.clearance import Clearance
@@ -92,18 +93,32 @@ class ConflictQueue:
         """
         return GroupFilterSet(_replace_params(self.group_params, **changes), clearance=clearance)
 
-    def build_tabs(self, counts: Mapping[str, str]) -> list[QueueTab]:
+    def build_tabs(self, open_counts: ClassCounts | None) -> list[QueueTab]:
+        suffix = "+" if open_counts and open_counts.is_capped else ""
+        counts: dict[str, int] = {**open_counts.by_class, ALL: open_counts.total} if open_counts else {}
         return [
             QueueTab(
                 name=name,
                 title=title,
                 description=CLASS_DESCRIPTIONS.get(name, ""),
-                count=counts.get(name, ""),
+                count=f"{counts[name]:,}{suffix}" if name in counts else "",
                 is_active=name == self.conflict_class,
                 url=self.url_replacing(class_=name),
             )
             for name, title in (*CLASS_TITLES.items(), (ALL, "All"))
         ]
+
+    def build_progress(self, open_counts: ClassCounts, decided_counts: ClassCounts) -> dict[str, Any]:
+        """Return how many groups of the queue are decided, out of open and decided ones."""
+        open_count, decided_count = (
+            counts.total if self.conflict_class == ALL else counts.by_class[self.conflict_class]
+            for counts in (open_counts, decided_counts)
+        )
+        return {
+            "decided": decided_count,
+            "total": decided_count + open_count,
+            "is_capped": open_counts.is_capped or decided_counts.is_capped,
+        }
 
     @cached_property
     def active_filters(self) -> list[ActiveFilter]:

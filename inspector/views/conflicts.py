@@ -16,7 +16,7 @@ from inspector import time_context
 from inspector.auth import InspectorRequest, reader_required
 from inspector.forms.resolve_form import UNDO_REASON, ResolveForm
 from inspector.presenters import conflict_group
-from inspector.presenters.conflict_queue import ALL, PAGE_SIZE, ConflictQueue, build_group_filters
+from inspector.presenters.conflict_queue import PAGE_SIZE, ConflictQueue, build_group_filters
 from inspector.views.decisions import LAST_DECISION_SESSION_KEY, build_decision_row, get_last_decision, may_curate
 from memoryhub.access_log import read_log
 from memoryhub.conflicts.decisions import claims, decision_queries, resolve
@@ -78,8 +78,8 @@ def conflict_list(request: InspectorRequest) -> HttpResponse:
         "queue": queue,
         "rows": rows,
         "older_url": queue.next_page_url(page.next_cursor),
-        "tabs": queue.build_tabs(_format_counts(open_counts)),
-        "progress": {**_build_progress(queue, open_counts, decided_counts), **_build_my_progress(request)},
+        "tabs": queue.build_tabs(open_counts),
+        "progress": {**queue.build_progress(open_counts, decided_counts), **_build_my_progress(request)},
         "last": get_last_decision(request, queue),
         "undo_reason": UNDO_REASON,
         "own_name": principal.name,
@@ -91,34 +91,11 @@ def _render_list(request: InspectorRequest, context: dict[str, Any]) -> HttpResp
     """Render the page, or for htmx its partial, then with status 200 even on errors: htmx does not swap a 400."""
     is_full_page = not request.htmx or request.htmx.history_restore_request
     has_errors = bool(context["queue"].errors)
-    context = {"section": "conflicts", "tabs": context["queue"].build_tabs({}), **context}
+    context = {"section": "conflicts", "tabs": context["queue"].build_tabs(None), **context}
     status = HTTPStatus.BAD_REQUEST if has_errors and is_full_page else HTTPStatus.OK
     return render(
         request, "conflicts/list.html" if is_full_page else "conflicts/list.html#results", context, status=status
     )
-
-
-def _format_counts(counts: class_counts.ClassCounts) -> dict[str, str]:
-    suffix = "+" if counts.is_capped else ""
-    return {name: f"{count:,}{suffix}" for name, count in _list_counts(counts)}
-
-
-def _list_counts(counts: class_counts.ClassCounts) -> list[tuple[str, int]]:
-    return [*counts.by_class.items(), (ALL, counts.total)]
-
-
-def _build_progress(
-    queue: ConflictQueue, open_counts: class_counts.ClassCounts, decided_counts: class_counts.ClassCounts
-) -> dict[str, Any]:
-    """Return how many groups of the queue are decided, out of open and decided ones."""
-    open_count, decided_count = (
-        dict(_list_counts(counts))[queue.conflict_class] for counts in (open_counts, decided_counts)
-    )
-    return {
-        "decided": decided_count,
-        "total": decided_count + open_count,
-        "is_capped": open_counts.is_capped or decided_counts.is_capped,
-    }
 
 
 def _build_my_progress(request: InspectorRequest) -> dict[str, Any]:
@@ -169,7 +146,7 @@ def _render_group(
         "queue": queue,
         "group": group,
         "cards": [],
-        **(_build_explanation_context(group, form) if group else {}),
+        **(_build_group_context(group, form) if group else {}),
         "form": form,
         "may_decide": may_decide,
         "rejection": rejection,
@@ -191,19 +168,13 @@ def _render_group(
     return render(request, "conflicts/group.html", context, status=status)
 
 
-def _build_explanation_context(group: Group, form: ResolveForm) -> dict[str, Any]:
-    cards = conflict_group.build_value_cards(group)
-    pairs, more_pairs = conflict_group.build_pair_views(group)
+def _build_group_context(group: Group, form: ResolveForm) -> dict[str, Any]:
+    explanation = conflict_group.build_explanation(group)
+    cards = explanation["cards"]
     return {
+        **explanation,
         "cards": [(card, form.build_value_fields(card)) for card in cards],
-        "more_values": group.value_count - len(cards),
-        "conflict_class": group.conflict_class,
-        "class_description": conflict_group.CLASS_DESCRIPTIONS[group.conflict_class],
-        "disputed_since": conflict_group.get_disputed_since(group),
-        "pairs": pairs,
-        "more_pairs": more_pairs,
         "merged": form.get_merged_content(cards[0]),
-        "has_secrets": any(card.has_secrets for card in cards),
     }
 
 

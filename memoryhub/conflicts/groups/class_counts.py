@@ -1,9 +1,10 @@
 """Number of groups of each conflict class."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from memoryhub.conflicts.detector.compare import CLASSES, ConflictClass
+from memoryhub.conflicts.detector.compare import CLASSES
 from memoryhub.conflicts.groups.group_queries import GroupQuery
 from memoryhub.conflicts.groups.groups import MAX_PAIRS_COMPARED, GroupFilterSet
 
@@ -13,7 +14,7 @@ MAX_COUNTED = 1_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassCounts:
-    by_class: dict[ConflictClass, int]
+    by_class: Mapping[str, int]
     """The count of every class, the most serious class first."""
     total: int
     is_capped: bool
