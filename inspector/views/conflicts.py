@@ -24,8 +24,7 @@ from memoryhub.conflicts.decisions.claims import ClaimedByOtherError
 from memoryhub.conflicts.decisions.resolution_requests import REFUSAL_MESSAGES, Resolution, ResolutionRequest
 from memoryhub.conflicts.groups import class_counts, group_keys, groups, similar
 from memoryhub.conflicts.groups.group_keys import GroupKey
-from memoryhub.conflicts.groups.groups import Group
-from memoryhub.conflicts.groups.neighbors import find_next_group_id
+from memoryhub.conflicts.groups.groups import Group, find_next_group_id
 from memoryhub.core.errors import InvalidQueryError
 from memoryhub.firewall.principal import Scope
 from memoryhub.memories.writes.envelope import OperationRejectedError, parse_body

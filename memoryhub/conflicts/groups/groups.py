@@ -49,6 +49,7 @@ __all__ = [
     "GroupFilterSet",
     "GroupPage",
     "ValueSupport",
+    "find_next_group_id",
     "get_group",
     "list_after",
     "list_page",
@@ -64,6 +65,9 @@ MAX_SKIPPED = 2_000
 MAX_PAIRS_COMPARED = 5_000
 """Pairs of values, over all groups, that are classified in one call."""
 BATCH_SIZE = 200
+MAX_PAGES_TO_NEXT = 5
+"""Pages that are read at most to find the next group: with a filter on the class a page may be empty and still have a
+next page."""
 MAX_PAIRS_PER_PAGE = 13_200
 """Pairs of values in the groups of a page: as many as the largest page can have. With a language model the number is
 divided by the model's cost, and a page may end before its limit."""
@@ -248,6 +252,19 @@ def get_group(filters: GroupFilterSet, group_id: str) -> Group | None:
         ),
         None,
     )
+
+
+def find_next_group_id(filters: GroupFilterSet, key: GroupKey | None) -> str | None:
+    """The id of the first group that matches `filters` after `key`, or of all if it is None; None if there is none."""
+    # `key` may have a namespace while the filters list groups over all namespaces, or the other way round.
+    after_key = None if key is None else (*key, "")[: len(filters.key_columns)]
+    for _ in range(MAX_PAGES_TO_NEXT):
+        next_groups, after_key = list_after(filters, after_key, 1)
+        if next_groups:
+            return next_groups[0].id
+        if after_key is None:
+            return None
+    return None
 
 
 def _next_summaries(

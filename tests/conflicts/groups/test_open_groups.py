@@ -20,8 +20,7 @@ from memoryhub.conflicts.decisions.resolve import Resolution, ResolutionRequest
 from memoryhub.conflicts.groups import class_counts, open_groups
 from memoryhub.conflicts.groups.consistency import verify_conflicts
 from memoryhub.conflicts.groups.group_keys import GroupKey, compute_evidence, decode_id, encode_id
-from memoryhub.conflicts.groups.groups import GroupFilterSet
-from memoryhub.conflicts.groups.neighbors import find_next_group_id
+from memoryhub.conflicts.groups.groups import GroupFilterSet, find_next_group_id
 from memoryhub.conflicts.models import Decision
 from memoryhub.firewall.clearance import Clearance, Principal, Scope, unrestricted_clearance
 from memoryhub.memories import clock, records
@@ -146,7 +145,7 @@ def _check_lists(reader: Clearance, instants: dict[str, str]) -> None:
 def _walk_queue(queue: ConflictQueue, reader: Clearance) -> Iterator[GroupKey]:
     key: GroupKey | None = None
     while True:
-        group_id = find_next_group_id(queue.build_filters(reader), key, principal=_principal(reader))
+        group_id = find_next_group_id(queue.build_filters(reader), key)
         if group_id is None:
             return
         key = decode_id(group_id)

@@ -8,8 +8,7 @@ from django.http import QueryDict
 from memoryhub.conflicts.decisions.resolution_requests import Resolution
 from memoryhub.conflicts.groups import groups, similar
 from memoryhub.conflicts.groups.group_keys import encode_id
-from memoryhub.conflicts.groups.groups import Group, GroupFilterSet
-from memoryhub.conflicts.groups.neighbors import find_next_group_id
+from memoryhub.conflicts.groups.groups import Group, GroupFilterSet, find_next_group_id
 from memoryhub.firewall import rls
 from memoryhub.firewall.clearance import Clearance, unrestricted_clearance
 from memoryhub.firewall.principal import Principal, Scope
