@@ -10,8 +10,9 @@ from typing_extensions import TypedDict
 from memoryhub.api.responses.memories import PageResponse
 from memoryhub.conflicts.detector.compare import CLASSES
 from memoryhub.conflicts.groups.group_keys import encode_id
+from memoryhub.conflicts.policies.dry_runs import EvaluationTotals
 from memoryhub.conflicts.policies.policies import PolicyDocument
-from memoryhub.conflicts.policies.policy_evaluation import SKIP_REASONS, EvaluationTotals, GroupEvaluation
+from memoryhub.conflicts.policies.policy_evaluation import SKIP_REASONS, GroupEvaluation
 from memoryhub.conflicts.policies.policy_runs import PolicyRunDocument
 from memoryhub.core.shapes import one_value_of
 

@@ -22,11 +22,14 @@ from memoryhub.conflicts.groups.consistency import verify_conflicts
 from memoryhub.conflicts.groups.group_keys import GroupKey, compute_evidence, decode_id, encode_id
 from memoryhub.conflicts.groups.groups import GroupFilterSet, find_next_group_id
 from memoryhub.conflicts.models import Decision
-from memoryhub.firewall.clearance import Clearance, Principal, Scope, unrestricted_clearance
+from memoryhub.firewall.clearance import Clearance, unrestricted_clearance
+from memoryhub.firewall.principal import Principal, Scope
 from memoryhub.memories import clock, records
 from memoryhub.memories.models import Memory
 from memoryhub.memories.point_in_time import NOW, PointInTime
 from memoryhub.memories.writes import classify
+from memoryhub.memories.writes.classification_plan import ClassificationChange
+from memoryhub.memories.writes.envelope import parse_body
 from tests.conflicts.groups.recount import Recount, recount_open_members
 from tests.conflicts.groups.test_groups import list_all_groups, make_conflict, resolve_group
 from tests.conflicts.policies.policy_factories import dry_run_policy, make_policy
@@ -173,7 +176,7 @@ def _reclassify(memory_id: UUID, index: int) -> None:
     change = {"classification_tier": KNOWN_TIERS[index]}
     plan = classify.plan_for_memory(
         memory_id,
-        classify.parse_body(change, classify.ClassificationChange),
+        parse_body(change, ClassificationChange),
         principal=_principal(unrestricted_clearance()),
     )
     classify.apply_plan(plan, reason="Reviewed.")
