@@ -41,6 +41,7 @@ check: $(DEV)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	find templates inspector memoryhub -name '*.html' -exec $(BIN)/djade --check --target-version 5.2 {} +
+	$(BIN)/hadolint Dockerfile
 	$(BIN)/bandit -q -r memoryhub inspector -c pyproject.toml
 	@# No database runs here: whether the migrations are complete is in the files alone.
 	$(BIN)/python -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
