@@ -40,7 +40,7 @@ PLUGINS = (
 )
 # What the tests need of the checkout, and nothing that was made by running it.
 COPIED_FOLDERS = ("memoryhub", "inspector", "templates", "static", "tests", "docs", "requirements", ".ci", "manage.py")
-COPIED_FILES = ("pyproject.toml", "README.md", "CHANGELOG.md", "Makefile")
+COPIED_FILES = ("pyproject.toml", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "Makefile")
 console = Console(width=None if sys.stdout.isatty() else 240)
 _FAILED_PATTERN = re.compile(r"^FAILED (.+?)(?: - |$)", re.MULTILINE)
 
