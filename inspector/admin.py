@@ -147,7 +147,7 @@ def _require_visible_labels(labels: list[str]) -> list[str]:
     As a blocked label it would hide nothing, as a required label everything.
     """
     if not all(map(normalize_label, labels)):
-        raise forms.ValidationError("A label must hold something that can be seen.")
+        raise forms.ValidationError("A label must contain a visible character.")
     return labels
 
 

@@ -19,29 +19,32 @@ from memoryhub.timetravel.diff import DiffFilterSet
 _UUID_SCHEMA = {"type": "string", "format": "uuid"}
 
 _PARAMETER_DOCS = {
-    "q": "Text that the content contains, without regard to case and invisible characters. What looks like a secret is "
-    "found by no part of it: see `POST /api/memories/secrets`.",
-    "payload_id": "The writer's own id: does it exist?",
-    "label": "A sensitivity label; repeated, all of them must be present. An empty one: memories without labels.",
-    "tier": "The classification tier; an empty one reads as the lowest.",
-    "status": "Without it: active memories. `expired`: those that were active until their `expires_at` came.",
+    "q": "A text that the content contains; case and invisible characters are ignored. Secrets are not searched: use "
+    "`POST /api/memories/secrets`.",
+    "payload_id": "The producer's own id of the memory.",
+    "label": "A sensitivity label. If repeated, a memory needs all of the labels. An empty value matches "
+    "memories without labels.",
+    "tier": "The classification tier. An empty value means the lowest tier.",
+    "status": "The default is active memories. `expired`: memories that were active until their `expires_at` passed.",
     "from": "Event time at or after this instant (or date, midnight UTC).",
     "to": "Event time before this instant (or date, midnight UTC).",
-    "as_of": "What had happened at this instant: event time up to and including it. A future one is clipped to now.",
-    "since": "Required: the earlier instant. A change at it is none.",
-    "until": "The later instant; a change at it is one. Without it: now, to which a future one is clipped.",
-    "axis": "Of which time the instants are: `record` (the default) or `event`.",
-    "change": "Changes of this kind alone: `resolved` is what a decision about a conflict left or made.",
-    "subject_contains": "A part of the subject, without regard to case. No part finds one that looks like a secret.",
-    "class": "Groups of which this is the most serious class.",
-    "scope": "What a group shares besides the subject and the collection: `namespace` splits by it.",
-    "known_at": "What was known at this instant of record time. A future one is clipped to now.",
+    "as_of": "An instant of event time: memories with a later event time are left out. A future instant is "
+    "replaced by now.",
+    "since": "Required: the earlier instant, exclusive.",
+    "until": "The later instant, inclusive. The default is now, which also replaces a future instant.",
+    "axis": "The time axis of both instants: `record` (the default) or `event`.",
+    "change": "Only changes of this kind. `resolved`: a decision about a conflict kept or created the memory.",
+    "subject_contains": "A part of the subject; case is ignored. Subjects that look like secrets are not searched.",
+    "class": "Only groups with this conflict class.",
+    "scope": "Further fields of the key of a group: with `namespace`, values conflict only within a namespace.",
+    "known_at": "An instant of record time: versions that were recorded later are left out. A future instant is "
+    "replaced by now.",
 }
 
 
 _NON_EMPTY_FIELDS = {"source", "actor_type"}
 _EMPTYABLE_FIELDS = {name for name, field in Envelope.model_fields.items() if field.default == ""} - _NON_EMPTY_FIELDS
-_EMPTY_VALUE_DOC = "An empty value asks for memories without one."
+_EMPTY_VALUE_DOC = "An empty value matches memories without one."
 
 
 def build_parameter(name: str) -> OpenApiParameter:
@@ -64,7 +67,8 @@ PAGE_PARAMETERS = [
     OpenApiParameter(
         "limit",
         {"type": "integer", "minimum": 1, "default": 20},
-        description=f"At most {MAX_LIMIT}: more is cut to that, and the header Memoryhub-Clipped names `limit`.",
+        description=f"At most {MAX_LIMIT}: a larger limit is reduced to that, and the header Memoryhub-Clipped "
+        "names `limit`.",
     ),
     OpenApiParameter("cursor", {"type": "string"}, description="`next_cursor` of the page before."),
 ]
@@ -72,8 +76,9 @@ ON_CONFLICT_PARAMETER = OpenApiParameter(
     "on_conflict",
     {"type": "string", "enum": list(OnConflict), "default": OnConflict.REFUSE},
     description=(
-        "What to do when a payload_id is written again: `refuse` other content, `update` the fields that are sent (null"
-        " or empty clears one), or `replace` all of them, those that are not sent by their defaults."
+        "How to handle a payload_id that is stored already with other content: `refuse` the write, `update` the sent"
+        " fields (null or an empty value clears a field), or `replace` all fields; fields that are not sent get their"
+        " defaults."
     ),
 )
 _ENVELOPE_SCHEMA = Envelope.model_json_schema() | {
@@ -89,7 +94,7 @@ WRITE_BODY = {
 
 FILTER_SCHEMA = {
     "type": "object",
-    "description": "As the parameters of the list.",
+    "description": "The filters of the list of memories.",
     "properties": {str(parameter.name): parameter.type for parameter in FILTER_PARAMETERS},
     "additionalProperties": False,
 }
@@ -118,16 +123,22 @@ def build_classify_body(model: type[ClassificationChange], **property_overrides:
 
 DECISION_PARAMETERS = [
     OpenApiParameter(
-        "q", description="Text that the reason contains, without regard to case. A reason with a secret is not found."
+        "q", description="A text that the reason contains; case is ignored. Reasons with secrets are not searched."
     ),
     OpenApiParameter("subject"),
     OpenApiParameter("collection"),
     OpenApiParameter("outcome", {"type": "string", "enum": list(OUTCOMES)}),
-    OpenApiParameter("principal", description="Who decided, such as `user:ada`."),
-    OpenApiParameter("policy_id", _UUID_SCHEMA, description="What this policy decided."),
-    OpenApiParameter("run_id", _UUID_SCHEMA, description="What one run of a policy decided."),
-    OpenApiParameter("memory_id", _UUID_SCHEMA, description="What was decided on this memory, or made it."),
-    OpenApiParameter("in_force", {"type": "string", "enum": ["true", "false"]}, description="Neither undone nor over."),
-    OpenApiParameter("from", {"type": "string", "format": "date-time"}, description="Decided from this instant on."),
+    OpenApiParameter("principal", description="The principal that decided, such as `user:ada`."),
+    OpenApiParameter("policy_id", _UUID_SCHEMA, description="Only decisions of this policy."),
+    OpenApiParameter("run_id", _UUID_SCHEMA, description="Only decisions of this run."),
+    OpenApiParameter("memory_id", _UUID_SCHEMA, description="Only decisions about this memory, or that created it."),
+    OpenApiParameter(
+        "in_force",
+        {"type": "string", "enum": ["true", "false"]},
+        description="Whether the decision is neither undone nor past its `deferred_until`.",
+    ),
+    OpenApiParameter(
+        "from", {"type": "string", "format": "date-time"}, description="Decided at or after this instant."
+    ),
     OpenApiParameter("to", {"type": "string", "format": "date-time"}, description="Decided before this instant."),
 ]

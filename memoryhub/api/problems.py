@@ -114,24 +114,24 @@ def not_found() -> ProblemError:
 
 _DRF_ERRORS = {
     401: ("unauthorized", "A valid key is needed: Authorization: Bearer <key>."),
-    403: ("forbidden", "This caller may not do that."),
-    405: ("method_not_allowed", "This route does not know that method."),
+    403: ("forbidden", "This caller lacks the permission."),
+    405: ("method_not_allowed", "This route does not support that method."),
     415: ("unsupported_media_type", "Send JSON with Content-Type: application/json."),
 }
 
 
 def _problem_from_drf(error: exceptions.APIException) -> ProblemError:
-    code, detail = _DRF_ERRORS.get(error.status_code, ("bad_request", "The request cannot be understood."))
+    code, detail = _DRF_ERRORS.get(error.status_code, ("bad_request", "The request is malformed."))
     challenge = getattr(error, "auth_header", None)
     return ProblemError(error.status_code, code, detail, headers={"WWW-Authenticate": challenge} if challenge else None)
 
 
 _DJANGO_ERRORS = {
-    400: ("bad_request", "The request cannot be understood."),
-    403: ("forbidden", "This caller may not do that."),
+    400: ("bad_request", "The request is malformed."),
+    403: ("forbidden", "This caller lacks the permission."),
     404: ("not_found", "There is nothing here that this caller may see."),
-    405: ("method_not_allowed", "This route does not know that method."),
-    413: ("too_large", "The body is larger than this server takes."),
+    405: ("method_not_allowed", "This route does not support that method."),
+    413: ("too_large", "The body is larger than this server accepts."),
 }
 
 

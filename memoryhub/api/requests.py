@@ -17,25 +17,34 @@ from memoryhub.memories.writes.validated_types import Document, Text
 def _validate_filter(value: dict[str, Any]) -> dict[str, Any]:
     for item in value.values():
         if not all(isinstance(text, str) for text in (item if isinstance(item, list) else [item])):
-            raise PydanticCustomError("filter", "must hold texts, and lists of texts for what may be repeated.")
+            raise PydanticCustomError(
+                "filter", "must contain texts, and lists of texts for parameters that may be repeated."
+            )
     return value
 
 
 class ClassifyRequest(ClassificationChange):
-    """How to classify one memory."""
+    """A change of the classification of one memory."""
 
-    version: Annotated[int, Field(ge=1, description="The version that was read; or send its ETag as If-Match.")] = 0
+    version: Annotated[
+        int, Field(ge=1, description="The version that was read. Its ETag can be sent as If-Match instead.")
+    ] = 0
 
 
 class BulkClassifyRequest(ClassificationChange):
-    """How to classify all memories that match a filter."""
+    """A change of the classification of all memories that match a filter."""
 
-    filter: Annotated[Document, AfterValidator(_validate_filter), Field(description="As the list takes them.")]
+    filter: Annotated[
+        Document, AfterValidator(_validate_filter), Field(description="The filters of the list of memories.")
+    ]
     dry_run: Annotated[
-        bool, Field(description="Only say what would be done, with the `confirmation_token` for doing it.")
+        bool,
+        Field(
+            description="If true, nothing is changed: the response lists the changes, and has a `confirmation_token`."
+        ),
     ] = False
     confirmation_token: Annotated[
-        Text, Field(description="From the dry run: what it announced is done, or nothing.")
+        Text, Field(description="From the dry run. If the changes are not the same as then, nothing is changed.")
     ] = ""
 
 
@@ -52,26 +61,28 @@ class SecretSearchRequest(BaseModel):
 
     text: Annotated[
         Text,
-        Field(min_length=1, max_length=MAX_SEARCH_LENGTH, description="What the content contains."),
+        Field(min_length=1, max_length=MAX_SEARCH_LENGTH, description="A text that the content contains."),
         AfterValidator(_validate_search_text),
     ]
-    filter: Annotated[Document, AfterValidator(_validate_filter), Field(description="As the list takes them.")] = Field(
-        default_factory=dict
-    )
+    filter: Annotated[
+        Document, AfterValidator(_validate_filter), Field(description="The filters of the list of memories.")
+    ] = Field(default_factory=dict)
 
 
 class ResolveRequest(Resolution):
-    """What to do with a group."""
+    """A resolution of a group."""
 
-    evidence: Annotated[Text, Field(description="Of the group that was read; or send its ETag as If-Match.")] = ""
+    evidence: Annotated[
+        Text, Field(description="The `evidence` of the group that was read. Its ETag can be sent as If-Match instead.")
+    ] = ""
 
 
 class ClaimRequest(BaseModel):
-    """A claim request: an empty object takes or renews the claim of a group, `release` gives it back."""
+    """A claim request: an empty object takes or renews the claim of a group, `release` releases it."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
-    release: Annotated[bool, Field(description="Give it back.")] = False
+    release: Annotated[bool, Field(description="If true, the claim is released.")] = False
 
 
 class PolicyVersionRequest(PolicyInput):

@@ -119,9 +119,11 @@ memory_versions = extend_schema(
 memory_classify = extend_schema(
     operation_id="memory_classify",
     summary="Classify one memory",
-    description="Opening it to readers who do not see it takes the scope `declassify`, and a reason.",
+    description="A change that makes the memory visible to more readers needs the scope `declassify` and a reason.",
     parameters=[
-        OpenApiParameter("If-Match", str, OpenApiParameter.HEADER, description="The ETag of the memory; or `version`.")
+        OpenApiParameter(
+            "If-Match", str, OpenApiParameter.HEADER, description="The ETag of the memory, instead of `version`."
+        )
     ],
     request=build_classify_body(ClassifyRequest),
     responses={
@@ -131,10 +133,10 @@ memory_classify = extend_schema(
 )
 secret_search = extend_schema(
     operation_id="secret_search",
-    summary="Find memories by what is masked in them",
-    description="Of the memories that hold what looks like a secret and that the filter finds, the newest "
-    f"{MAX_SCANNED:,} are read; at most {MAX_MATCHES} of those whose content contains the text are answered. It is "
-    "recorded as an unmasking, with the memories that were found and without the text.",
+    summary="Search in the masked secrets of memories",
+    description="Searches the newest "
+    f"{MAX_SCANNED:,} memories that match the filter and contain a secret, and returns at most {MAX_MATCHES} whose "
+    "content contains the text. The audit log records the search as an unmasking of the matches, without the text.",
     request=build_request_body(SecretSearchRequest, filter=FILTER_SCHEMA),
     responses={
         200: SecretMatchesResponse,
@@ -143,8 +145,8 @@ secret_search = extend_schema(
 )
 memories_classify = extend_schema(
     operation_id="memories_classify",
-    summary="Classify all memories that a filter finds, after a dry run",
-    description="All of them in one transaction. What may not be changed is left as it is, and counted.",
+    summary="Classify all memories that match a filter, after a dry run",
+    description="All changes are one transaction. Memories that may not be changed are left out and counted.",
     request=build_classify_body(BulkClassifyRequest, filter=FILTER_SCHEMA),
     responses={
         200: ClassificationPlanResponse,
@@ -153,29 +155,29 @@ memories_classify = extend_schema(
 )
 facets = extend_schema(
     operation_id="facets",
-    summary="Counts per value",
+    summary="Counts of memories by the values of some fields",
     parameters=FILTER_PARAMETERS,
     responses={200: FacetsResponse, **_READ_PROBLEMS},
 )
 histogram = extend_schema(
     operation_id="histogram",
-    summary="Counts over event time",
+    summary="Counts of memories over event time",
     parameters=FILTER_PARAMETERS,
     responses={200: Histogram, **_READ_PROBLEMS},
 )
 timetravel = extend_schema(
     operation_id="timetravel",
-    summary="What was known, or believed, at an instant",
-    description="Event time (`as_of`), record time (`known_at`), or both: for a list one of them must be given. An "
-    "answer stays as it is, whatever is written later, but for what is erased.",
+    summary="Memories as of an instant of event time or record time",
+    description="`as_of` is an instant of event time, `known_at` one of record time; a list needs at least one "
+    "of them. "
+    "Later writes do not change an answer; only erased memories disappear from it.",
     parameters=[
         *FILTER_PARAMETERS,
         OpenApiParameter(
             "view",
             {"type": "string", "enum": list(VIEWS), "default": "list"},
-            description="`state`: of the values of a subject and a collection the latest alone; without an instant the "
-            "one of now. `history`: every version about a `subject`, current or not, of any status; it needs no "
-            "instant.",
+            description="`state`: only the latest value of each subject and collection; the default instant is now. "
+            "`history`: every version about a `subject`, of any status; it needs no instant.",
         ),
         *PAGE_PARAMETERS,
     ],
@@ -183,31 +185,35 @@ timetravel = extend_schema(
 )
 diff = extend_schema(
     operation_id="diff",
-    summary="What differs between two instants, newest change first",
-    description="Of record time (`axis=record`), each memory as it stood at both; of event time (`axis=event`), what "
-    "was believed of each subject and collection. Only both ends are compared. A filter finds a change by either end.",
+    summary="Changes between two instants, newest first",
+    description="With `axis=record` the versions of each memory at both instants are compared, with `axis=event` the "
+    "values of each subject and collection. A filter matches a change if it matches either of the two ends.",
     parameters=[*(build_parameter(name) for name in DiffFilterSet.base_filters), *PAGE_PARAMETERS],
     responses={200: DiffResponse, **_READ_PROBLEMS},
 )
 conflicts = extend_schema(
     operation_id="conflicts",
-    summary="Groups of memories about one thing that do not say the same",
-    description="Active memories with the same subject and collection, and more than one content. A filter selects "
-    "the groups that hold a match; it takes no memory out of a group. With `class` a page may hold fewer groups than "
-    "its limit, or none, and still go on.",
+    summary="Conflict groups: memories with the same key and different values",
+    description="A group has all active memories with the same subject and collection. A filter selects groups with "
+    "a matching memory; it removes no memory from a group. With `class` a page may have fewer groups than its limit, "
+    "or none, although there is a next page.",
     parameters=[
         *(build_parameter(name) for name in GroupFilterSet.base_filters if name != "status"),
         OpenApiParameter(
             "status",
             {"type": "string", "enum": list(STATUSES), "default": "open"},
-            description="`open`: nobody has decided about all that is said; a value that joins opens a group again.",
+            description="`open`: no decision covers all values of the group.",
         ),
-        OpenApiParameter("min_values", {"type": "integer", "minimum": 1, "default": 2}, description="Distinct values."),
+        OpenApiParameter(
+            "min_values",
+            {"type": "integer", "minimum": 1, "default": 2},
+            description="The least number of distinct values of a group.",
+        ),
         OpenApiParameter(
             "include_keyless",
             {"type": "string", "enum": ["true", "false"], "default": "false"},
-            description="Also memories with an empty subject or collection, which belong to no group otherwise. "
-            "`subject=` or `collection=` asks for those alone.",
+            description="Include memories with an empty subject or collection. `subject=` or `collection=` selects "
+            "only these.",
         ),
         *PAGE_PARAMETERS,
     ],
@@ -215,23 +221,26 @@ conflicts = extend_schema(
 )
 conflict = extend_schema(
     operation_id="conflict",
-    summary="One such group, what speaks for its class, and what was decided about it",
-    description="Open or decided. Its ETag is what a decision about it may be made conditional on.",
+    summary="One group, with the features of its class and the decisions about it",
+    description="The group may be open or decided. Its ETag can be sent with a decision as `If-Match`.",
     parameters=[*INSTANT_PARAMETERS, build_parameter("scope")],
     responses={200: ConflictDetailResponse, **_READ_PROBLEMS, **_problem_responses(404)},
 )
 _CURATE_PROBLEMS = _problem_responses(400, 401, 403, 404, 405, 408, 411, 413, 415, 429, 503)
 conflict_resolve = extend_schema(
     operation_id="conflict_resolve",
-    summary="Decide about a group",
-    description="On what was read: its `evidence`, or its ETag as `If-Match`. Memories stand for what they say: all "
-    "that say the same are kept with them. What loses is retired, but for what readers see who do not see all of the "
-    "group: that stays active (`still_active_ids`). Refused with `stale` if the group has changed since, or was "
-    "decided already; an undo comes before another decision. Refused with `claimed_by_other` while somebody else holds "
-    "the claim.",
+    summary="Resolve a group",
+    description="Send the `evidence` of the group that was read, or its ETag as `If-Match`. A kept memory keeps all "
+    "memories with the same value. The other memories are retired, except those whose readers do not all see the whole "
+    "group (`still_active_ids`). The request is refused with `stale` if the group has changed or was "
+    "decided since: undo "
+    "that decision first. It is refused with `claimed_by_other` while another principal holds the claim.",
     parameters=[
         OpenApiParameter(
-            "If-Match", str, OpenApiParameter.HEADER, description="The ETag of the group; or `evidence`. No `*`."
+            "If-Match",
+            str,
+            OpenApiParameter.HEADER,
+            description="The ETag of the group, instead of `evidence`; not `*`.",
         )
     ],
     request=build_request_body(ResolveRequest),
@@ -245,7 +254,8 @@ conflict_resolve = extend_schema(
 conflict_claim = extend_schema(
     operation_id="conflict_claim",
     summary="Take, renew or release the claim of a group",
-    description=f"For {CLAIM_MINUTES} minutes others are told that you are deciding about it. A decision releases it.",
+    description=f"A claim shows other principals for {CLAIM_MINUTES} minutes that you are deciding. A decision "
+    "releases it.",
     request=build_request_body(ClaimRequest),
     responses={
         200: GroupClaimResponse,
@@ -256,13 +266,13 @@ conflict_claim = extend_schema(
 decisions = extend_schema(
     operation_id="decisions",
     summary="Decisions about conflicts, newest first",
-    description="Those that were made on memories all of which you may see.",
+    description="A decision is visible to callers that may see all of its memories.",
     parameters=[*DECISION_PARAMETERS, *PAGE_PARAMETERS],
     responses={200: DecisionPageResponse, **_READ_PROBLEMS},
 )
 decisions_export = extend_schema(
     operation_id="decisions_export",
-    summary="All of them, one JSON object a line",
+    summary="All decisions, one JSON object per line",
     parameters=DECISION_PARAMETERS,
     responses={(200, "application/x-ndjson"): DecisionRecord, **_READ_PROBLEMS},
 )
@@ -274,8 +284,8 @@ decision = extend_schema(
 decision_undo = extend_schema(
     operation_id="decision_undo",
     summary="Undo a decision",
-    description="What is retired because of it is active again, and what it merged is retired. Each is undone once, "
-    "and an undo is not undone: decide again instead.",
+    description="Memories that the decision retired are active again, and a memory that it created is retired. A "
+    "decision is undone at most once, and an undo cannot be undone: make another decision instead.",
     parameters=[OpenApiParameter("If-Match", str, OpenApiParameter.HEADER, description="The ETag of the decision.")],
     request=build_request_body(UndoRequest),
     responses={201: DecisionRecord, **_CURATE_PROBLEMS, **_problem_responses(409, 412)},
@@ -284,15 +294,15 @@ _ADMIN_PROBLEMS = _problem_responses(400, 401, 403, 404, 405, 408, 411, 413, 415
 policies = extend_schema(
     operation_id="policies",
     summary="Policies, the most specific first",
-    description="By which rules open groups of a namespace and a collection are decided. Needs the scope `curate`; "
-    "to write policies and to run them takes `admin`.",
+    description="A policy decides open groups of a namespace and a collection by rules. Reading needs the scope "
+    "`curate`; writing and running policies needs `admin`.",
     responses={200: PolicyListResponse, **_READ_PROBLEMS},
 )
 policy_create = extend_schema(
     operation_id="policy_create",
     summary="Write a new policy",
-    description="Rules are asked one after the other: each names one value, or narrows down what the next one decides "
-    f"about. {' '.join(f'`{name}`: {explanation}' for name, explanation in RULES.items())}",
+    description="Rules are applied in order: each one selects one value, or leaves fewer values to the next rule. "
+    f"{' '.join(f'`{name}`: {explanation}' for name, explanation in RULES.items())}",
     request=build_request_body(PolicyInput),
     responses={201: PolicyDetailResponse, **_ADMIN_PROBLEMS},
 )
@@ -309,28 +319,29 @@ policy_version_create = extend_schema(
 )
 policy_dry_run = extend_schema(
     operation_id="policy_dry_run",
-    summary="What a policy would do to the open groups that you see",
-    description="Nothing is changed. A page may hold fewer groups than its limit, or none, and still go on.",
+    summary="Evaluate a policy on the open groups that you see",
+    description="Nothing is changed. A page may have fewer groups than its limit, or none, although there is a "
+    "next page.",
     request=build_request_body(DryRunRequest),
     responses={200: DryRunResponse, **_ADMIN_PROBLEMS},
 )
 policy_run_create = extend_schema(
     operation_id="policy_run_create",
-    summary="Carry out a policy: the first step of a new run",
+    summary="Apply a policy: the first step of a new run",
     request=build_request_body(EmptyRequest),
     responses={201: PolicyRunDocument, **_ADMIN_PROBLEMS, **_problem_responses(409)},
 )
 policy_run_advance = extend_schema(
     operation_id="policy_run_advance",
     summary="The next step of a run",
-    description="Until `finished_at` is set; each step is one transaction. A run whose policy changed does not go on.",
+    description="Repeat until `finished_at` is set; each step is one transaction. A run stops if its policy changes.",
     request=build_request_body(EmptyRequest),
     responses={200: PolicyRunDocument, **_ADMIN_PROBLEMS, **_problem_responses(409)},
 )
 policy_runs = extend_schema(
     operation_id="policy_runs",
     summary="Runs of policies, newest first",
-    description="Those that were started by somebody who sees no more than you.",
+    description="A run is visible to callers that may see all that its principal could see.",
     parameters=PAGE_PARAMETERS,
     responses={200: PolicyRunPageResponse, **_READ_PROBLEMS},
 )
@@ -341,19 +352,21 @@ policy_run_detail = extend_schema(
 )
 policy_run_undo = extend_schema(
     operation_id="policy_run_undo",
-    summary="Undo what a run decided: the next step",
-    description="Until `is_finished`. The run ends with it.",
+    summary="Undo the decisions of a run: the next step",
+    description="Repeat until `is_finished`. An unfinished run ends.",
     request=build_request_body(UndoRequest),
     responses={200: PolicyRunUndoResponse, **_ADMIN_PROBLEMS},
 )
 replay = extend_schema(
     operation_id="replay",
-    summary="What somebody would have received then, and what they receive now",
-    description="Needs the scope `view_as`. Both are answered under the clearance that they hold now: time travel "
-    "never declassifies. That you looked is recorded under your own name.",
+    summary="Answer a query as another principal, at a past point in time and now",
+    description="Needs the scope `view_as`. Both answers use the present clearance of the principal. The read log "
+    "names you as the viewer.",
     parameters=[
-        OpenApiParameter("as", required=True, description="Who asks: `key:NAME`, `user:NAME` or `clearance:NAME`."),
-        OpenApiParameter("query", description="The address of a list of memories, or its query string."),
+        OpenApiParameter(
+            "as", required=True, description="The principal: `key:NAME`, `user:NAME` or `clearance:NAME`."
+        ),
+        OpenApiParameter("query", description="The URL of a list of memories, or its query string."),
         *INSTANT_PARAMETERS,
     ],
     responses={200: ReplayResponse, **_READ_PROBLEMS, **_problem_responses(404)},
@@ -363,22 +376,22 @@ audit_log = extend_schema(
     summary="The audit log, newest first",
     description="Needs the scope `audit`. An entry is visible to callers that may see all that its actor could see.",
     parameters=[
-        OpenApiParameter("principal", description="Who, such as `user:ada` or `key:agent`."),
-        OpenApiParameter("action", description=f"What: {', '.join(f'`{action}`' for action in AuditAction)}."),
-        OpenApiParameter("memory", {"type": "string", "format": "uuid"}, description="What concerns this memory."),
-        OpenApiParameter("request_id", description="What one request did."),
-        OpenApiParameter("from", {"type": "string", "format": "date-time"}, description="From this instant on."),
+        OpenApiParameter("principal", description="The principal, such as `user:ada` or `key:agent`."),
+        OpenApiParameter("action", description=f"The action: {', '.join(f'`{action}`' for action in AuditAction)}."),
+        OpenApiParameter("memory", {"type": "string", "format": "uuid"}, description="Only entries about this memory."),
+        OpenApiParameter("request_id", description="Only entries of this request."),
+        OpenApiParameter("from", {"type": "string", "format": "date-time"}, description="At or after this instant."),
         OpenApiParameter("to", {"type": "string", "format": "date-time"}, description="Before this instant."),
         *PAGE_PARAMETERS,
     ],
     responses={200: AuditPageResponse, **_READ_PROBLEMS},
 )
 status = extend_schema(
-    operation_id="status", summary="How the hub is doing", responses={200: HubStatus, **_READ_PROBLEMS}
+    operation_id="status", summary="The status of the hub", responses={200: HubStatus, **_READ_PROBLEMS}
 )
 ready = extend_schema(
     operation_id="ready",
-    summary="Whether requests can be served",
+    summary="Whether the hub can serve requests",
     auth=[],
     responses={200: ReadyResponse, **_problem_responses(405, 503)},
 )

@@ -29,7 +29,7 @@ class ErrorInfo:
     retry_after_seconds: int | None = None
 
 
-INTERNAL = ErrorInfo(500, "internal", "Something went wrong on our side. The request id helps to find it in the log.")
+INTERNAL = ErrorInfo(500, "internal", "The server failed. The request id identifies the error in its log.")
 UNAVAILABLE = ErrorInfo(503, "database_unavailable", "The database cannot be reached at the moment.", 2)
 OUTCOME_UNKNOWN = ErrorInfo(
     503,
@@ -38,19 +38,19 @@ OUTCOME_UNKNOWN = ErrorInfo(
     1,
 )
 _INVALID = ErrorInfo(400, "invalid_value", "A value cannot be stored or compared.")
-_TOO_LARGE = ErrorInfo(413, "too_large", "A value is larger than the database can hold.")
-_SERIALIZATION = ErrorInfo(503, "serialization", "Other writers were faster. Try again.", 1)
+_TOO_LARGE = ErrorInfo(413, "too_large", "A value is too large for the database.")
+_SERIALIZATION = ErrorInfo(503, "serialization", "The write conflicted with a concurrent one. Try again.", 1)
 _BUSY = ErrorInfo(503, "busy", "The rows are locked by another transaction. Try again.", 2)
-_TIMEOUT = ErrorInfo(503, "query_timeout", "The query took too long. Narrow it down.", 2)
+_TIMEOUT = ErrorInfo(503, "query_timeout", "The query took too long. Use a narrower filter.", 2)
 _READ_ONLY = ErrorInfo(503, "read_only", "The database accepts no writes at the moment.", 10)
 _DISK_FULL = ErrorInfo(
-    503, "disk_full", "The disk of the database is full: nothing can be stored until it has room.", 30
+    503, "disk_full", "The disk of the database is full: no writes are possible until there is free space.", 30
 )
 _TOO_MANY_CONNECTIONS = ErrorInfo(
     503, "too_many_connections", "The database accepts no more connections at the moment. Try again.", 5
 )
 _OUT_OF_RESOURCES = ErrorInfo(
-    503, "out_of_resources", "The database has no memory, or another resource, left for this. Try again.", 10
+    503, "out_of_resources", "The database has run out of memory or another resource. Try again.", 10
 )
 
 # By SQLSTATE, or by its first three or two characters; the longest match decides.

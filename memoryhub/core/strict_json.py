@@ -33,7 +33,7 @@ def decode_json(body: bytes) -> Any:
         prefix = body.partition(b"}")[0].partition(b"]")[0]
         if prefix.count(b"{") + prefix.count(b"[") > MAX_DEPTH + 2:
             raise _too_deep_error()
-        raise InvalidJsonError("too_large", "holds more values than are read at once. Send it in smaller parts.")
+        raise InvalidJsonError("too_large", "has too many values. Send it in smaller parts.")
     try:
         value = json.loads(
             body.decode("utf-8"), object_pairs_hook=_reject_duplicate_keys, parse_constant=_reject_constant

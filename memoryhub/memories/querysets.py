@@ -118,7 +118,7 @@ class MemoryQuerySet(TieredQuerySet):
         A subquery and not a join, whose plan would be a guess.
         """
         if self.clearance is None:
-            raise TypeError("An earlier instant is asked about by somebody: visible_to comes first.")
+            raise TypeError("Call visible_to before a query at an earlier instant.")
         visible_memories = type(self)(self.model).visible_to(self.clearance)
         current_version_id = (
             visible_memories.with_id(OuterRef("memory_id")).filter(superseded_at__isnull=True).values("id")[:1]

@@ -52,8 +52,8 @@ def _check_app_role() -> CheckResult:
     exempt_roles = _query("SELECT FROM pg_roles WHERE rolname = current_user AND (rolsuper OR rolbypassrls)")
     return _check_result(
         "role",
-        ok_message="The application's role is bound by row-level security.",
-        failure_message="The application's role is above row-level security." if exempt_roles else "",
+        ok_message="Row-level security applies to the application's role.",
+        failure_message="The application's role bypasses row-level security." if exempt_roles else "",
         hint="Serve as a role without SUPERUSER and BYPASSRLS (docs/operations/postgresql.md).",
     )
 
@@ -86,7 +86,7 @@ def _check_rls_forced() -> CheckResult:
         failure_message=f"Row-level security is not forced on {_join_names(unprotected_tables)}."
         if unprotected_tables
         else "",
-        hint="Run `manage.py migrate`; if that changes nothing, somebody has switched it off by hand.",
+        hint="Run `manage.py migrate`. If that does not help, row-level security was disabled by hand.",
     )
 
 
@@ -98,8 +98,10 @@ def _check_history_privileges() -> CheckResult:
     )
     return _check_result(
         "history",
-        ok_message="The application may add to history, and not change it.",
-        failure_message="Triggers alone keep the application from changing history." if excess_privileges else "",
+        ok_message="The application's role can add versions and audit entries, but not change them.",
+        failure_message="Only triggers prevent the application from changing versions and audit entries."
+        if excess_privileges
+        else "",
         hint="Use two roles, and run `manage.py migrate` as the owner (docs/operations/postgresql.md).",
         level=Level.WARN,
     )
@@ -130,8 +132,8 @@ def _check_durability() -> CheckResult:
     )
     return _check_result(
         "durability",
-        ok_message="What is acknowledged is on disk.",
-        failure_message=f"Switched off: {_join_names(disabled_settings)}. What was acknowledged may be lost."
+        ok_message="Acknowledged writes are on disk.",
+        failure_message=f"Switched off: {_join_names(disabled_settings)}. A crash may lose acknowledged writes."
         if disabled_settings
         else "",
         hint="Switch it on in postgresql.conf.",
@@ -144,7 +146,7 @@ def _check_nli_model(folder: Path) -> CheckResult:
         if not failure_message:
             ok_message = _measure_model(NliModel(folder))
     except (ModelUnavailableError, OSError) as error:
-        failure_message = f"The language model is passed over: {error}."
+        failure_message = f"The language model is not used: {error}."
     return _check_result(
         "language model",
         ok_message=ok_message,

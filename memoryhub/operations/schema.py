@@ -42,8 +42,9 @@ def reject_newer_schema() -> None:
     )
     first_names = ", ".join(unknown_names[:MAX_NAMED_MIGRATIONS])
     raise CommandError(
-        f"The database's schema is newer than this code, which does not know {first_names}{remainder}."
-        " Install the version of memoryhub that made it, or a later one."
+        "The database's schema is newer than this version of memoryhub, which lacks the migrations "
+        f"{first_names}{remainder}."
+        " Install the version that created it, or a later one."
     )
 
 

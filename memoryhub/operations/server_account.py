@@ -42,7 +42,7 @@ class ServerAccount:
         path.mkdir(mode=0o700, exist_ok=True)
         status = path.lstat()
         if not stat.S_ISDIR(status.st_mode) or status.st_uid not in {self.uid, os.geteuid()}:
-            raise SystemExit(f"{path} belongs to somebody else: remove it, or set MEMORYHUB_HOME to another directory.")
+            raise SystemExit(f"{path} belongs to another user: remove it, or set MEMORYHUB_HOME to another directory.")
         path.chmod(0o700)
         self.take_over(path)
 

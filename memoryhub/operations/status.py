@@ -113,7 +113,7 @@ def _degraded_reasons(*, is_writable: bool, durability: dict[str, str], watermar
         )
     if not _is_durable(durability):
         disabled_settings = ", ".join(name for name, value in durability.items() if value != "on")
-        yield f"A crash may lose what was stored: PostgreSQL's settings are not all on ({disabled_settings})."
+        yield f"A crash may lose stored memories: some settings of PostgreSQL are off ({disabled_settings})."
 
 
 def _is_durable(durability: dict[str, str]) -> bool:

@@ -60,7 +60,7 @@ class DiffFilterSet(MemoryFilterSet):
 
     def __init__(self, data: QueryDict, *, clearance: Clearance, extra_params: tuple[str, ...] = PAGE_PARAMS) -> None:
         missing_since_error = InvalidQueryError(
-            {"since": ["is needed here: the earlier of the two instants."]}, "missing_parameter"
+            {"since": ["is required: the earlier of the two instants."]}, "missing_parameter"
         )
         if data.get("since") == "":
             raise missing_since_error
@@ -70,7 +70,14 @@ class DiffFilterSet(MemoryFilterSet):
         if self.values.get("until", MAX_INSTANT) < self.values["since"]:
             raise InvalidQueryError({"until": ["must not be earlier than since."]})
         if not self.is_event_axis and "known_at" in self.values:
-            raise InvalidQueryError({"known_at": ["can be given with axis=event alone: here since and until say it."]})
+            raise InvalidQueryError(
+                {
+                    "known_at": [
+                        "is only allowed with axis=event: on the record axis since and until are instants of "
+                        "record time."
+                    ]
+                }
+            )
 
     def filter_status(self, queryset: MemoryQuerySet, name: str, status: str) -> MemoryQuerySet:
         """On the record axis `active` is the stored status: an expired memory was active at the earlier instant."""

@@ -30,7 +30,7 @@ class HistoryFilterSet(MemoryFilterSet):
     ) -> None:
         super().__init__(data, clearance=clearance, extra_params=extra_params, now=now)
         if not self.values.get("subject"):
-            raise InvalidQueryError({"subject": ["is needed for a history."]}, "missing_parameter")
+            raise InvalidQueryError({"subject": ["is required for a history."]}, "missing_parameter")
         known_versions = self.point_in_time.visible_known_versions(self.visible_versions)
         self.queryset = (
             known_versions.filter(timestamp__lte=self.point_in_time.as_of)

@@ -62,7 +62,7 @@ def query_at(params: QueryDict, *, principal: Principal, names: tuple[str, ...] 
     if view not in VIEWS:
         raise InvalidQueryError({"view": [f"must be one of {', '.join(VIEWS)}."]})
     if view == "list" and not any(params.get(name) for name in POINT_IN_TIME_PARAMS):
-        raise InvalidQueryError({"as_of": ["is needed here, unless known_at is given."]}, "missing_parameter")
+        raise InvalidQueryError({"as_of": ["is required unless known_at is given."]}, "missing_parameter")
     # The instant is encoded around the cursor of the list, which is valid for this instant only.
     codec = create_cursor_codec(principal, "record time")
     pinned_params, cursor, known_at = params.copy(), params.get("cursor", ""), None

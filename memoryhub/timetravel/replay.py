@@ -114,9 +114,9 @@ def _parse_query(query: str) -> QueryDict:
         url = urlsplit(text if is_url else f"?{text}")
         params = normalize_form_query(QueryDict(url.query))
     except (ValueError, UnicodeError):
-        raise InvalidQueryError({"query": ["is not an address."]}) from None
+        raise InvalidQueryError({"query": ["is not a URL."]}) from None
     if url.path not in REPLAYABLE_PATHS:
-        raise InvalidQueryError({"query": ["must be the address of a list of memories, or its query string."]})
+        raise InvalidQueryError({"query": ["must be the URL of a list of memories, or its query string."]})
     if params.get("cursor"):
         raise InvalidQueryError({"query": ["must ask for a first page: leave out the cursor."]})
     if params.get("view", "list") not in ("", "list", "state"):

@@ -397,7 +397,8 @@ class TestOnARealServer:
         try:
             assert_problem(send(key, "GET", "/ready"), 503, "schema_ahead")
             with pytest.raises(
-                CommandError, match=r"newer than this code, which does not know memories\.9999_future\."
+                CommandError,
+                match=r"newer than this version of memoryhub, which lacks the migrations memories\.9999_future\.",
             ):
                 call_command("migrate", verbosity=0)
         finally:
@@ -485,6 +486,6 @@ def test_an_import_that_the_database_ends_says_how_far_it_came(tmp_path):
         call_command("import_memories", str(file))
     call_command("import_memories", str(file))
 
-    assert "ended in the lines up to 3. The rows are locked" in str(ended.value)
+    assert "stopped in the batch that ends with line 3. The rows are locked" in str(ended.value)
     assert "run it again" in str(ended.value)
     assert Memory.objects.count() == 3

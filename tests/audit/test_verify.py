@@ -312,7 +312,7 @@ def test_a_file_that_holds_no_heads_is_refused(tmp_path, text):
     heads_file = tmp_path / "heads"
     heads_file.write_text(text)
 
-    with pytest.raises(CommandError, match="does not hold"):
+    with pytest.raises(CommandError, match="does not contain"):
         run_audit_command("verify", "--head", str(heads_file))
     with pytest.raises(CommandError, match="cannot be read"):
         run_audit_command("verify", "--head", str(tmp_path / "nothing"))

@@ -164,7 +164,7 @@ def test_two_stewards_do_not_collide(open_page: OpenPage, sue: User) -> None:
     other_page.keyboard.press("1")
     other_page.keyboard.type("It is newer.")
     other_page.keyboard.press("Enter")
-    expect(other_page.get_by_role("alert")).to_contain_text("Somebody else is deciding about it just now.")
+    expect(other_page.get_by_role("alert")).to_contain_text("Another principal is deciding about this conflict now.")
     expect(other_page.get_by_label("Reason", exact=True)).to_have_value("It is newer.")
     own_page.keyboard.press("n")
     own_page.keyboard.type("Two homes.")

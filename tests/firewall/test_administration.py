@@ -311,7 +311,7 @@ class TestClearances:
 
         response = root.post(f"{CLEARANCES_URL}add/", form_data)
 
-        assert b"A label must hold something that can be seen." in response.content
+        assert b"A label must contain a visible character." in response.content
         assert not ClearanceProfile.objects.filter(name="x").exists()
         assert root.post(f"{CLEARANCES_URL}add/", form_data | {field: f"pii,p{label}"}).status_code == 302
 

@@ -88,7 +88,7 @@ def test_a_writer_keeps_it_by_any_name_and_does_not_drop_it(api):
 def test_a_label_that_cannot_be_seen_is_refused(api, label):
     client = api(make_key(scopes="write read curate"))
     body = {"payload_id": "p", "content": "Paris.", "sensitivity_labels": ["eu", label]}
-    sentence = ["must hold something that can be seen."]
+    sentence = ["must contain a visible character."]
 
     assert assert_problem(client.post(URL, body), 400, "invalid_value")["errors"] == {"sensitivity_labels.1": sentence}
     (result,) = client.post(URL, [body]).json()["results"]

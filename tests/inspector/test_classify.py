@@ -162,14 +162,14 @@ def test_what_is_hidden_is_missing(curator):
 @pytest.mark.parametrize(
     ("form_data", "status", "error_text"),
     [
-        ({}, 400, "There is nothing named to change."),
+        ({}, 400, "The request changes no field."),
         ({"classification_tier": "secret"}, 400, "The tier must be one of"),
-        ({"classification_tier": "restricted"}, 403, "It would be hidden from you"),
-        ({"classification_tier": "public"}, 403, "you may not declassify"),
+        ({"classification_tier": "restricted"}, 403, "The memory would be hidden from you"),
+        ({"classification_tier": "public"}, 403, "needs the scope declassify"),
         ({"add_labels": "x" * 256}, 400, "A label to add must be at most 255 characters long."),
         ({"set_status": "erased"}, 400, "Status must be one of active, quarantined."),
-        ({"set_status": "quarantined", "version": "2"}, 409, "It has changed since it was read."),
-        ({"set_status": "quarantined", "version": ""}, 409, "It has changed since it was read."),
+        ({"set_status": "quarantined", "version": "2"}, 409, "The classification has changed since it was read."),
+        ({"set_status": "quarantined", "version": ""}, 409, "The classification has changed since it was read."),
     ],
 )
 def test_a_refusal_is_shown_and_the_input_is_kept(curator, form_data, status, error_text):
@@ -255,7 +255,7 @@ def test_the_list_leads_to_a_preview_of_what_it_shows(curator):
     assert "Carry it out" not in blank
     assert "2 of 4 memories" in page
     assert "1 is classified so already." in page
-    assert "1 would be left as it is. It would be seen by readers who could not see it" in page
+    assert "1 would be left as it is. The memory would become visible to more readers" in page
     assert "2 would be hidden from readers who may see them now (clearances: guests)." in page
     assert "Change 2 memories" in page
     assert "A public fact." in page
@@ -330,7 +330,7 @@ def test_an_undo_that_is_refused_says_why_and_asks_again(steward):
     forged_response = steward.post(
         "/memories/classify/undo", {**retry_data, "undo": "undo 2026-01-01T00:00:00+00:00:x"}
     )
-    assert (forged_response.status_code, "nothing here that you could undo" in page_text(forged_response)) == (
+    assert (forged_response.status_code, "You have no change to undo here" in page_text(forged_response)) == (
         400,
         True,
     )
@@ -346,7 +346,7 @@ def test_a_preview_that_is_so_no_more_is_shown_anew(curator):
     response = curator.post("/memories/classify", form_data)
 
     assert response.status_code == 409
-    assert "It has changed since it was read." in page_text(response)
+    assert "The classification has changed since it was read." in page_text(response)
     assert "2 of 2 memories" in page_text(response)
     assert current(other_memory).status == "active"
     assert curator.post("/memories/classify", form_fields(response, "/memories/classify")).status_code == 302
@@ -360,7 +360,7 @@ def test_too_many_memories_are_not_classified_at_once(curator, monkeypatch):
 
     page = curator.get("/memories/classify?set_status=quarantined")
 
-    assert (page.status_code, "Narrow it down." in page_text(page)) == (400, True)
+    assert (page.status_code, "Use a narrower filter." in page_text(page)) == (400, True)
 
 
 @pytest.mark.parametrize("query", ["subjekt=x", "tier=secret", "limit=5", "subject=a&subject=b"])

@@ -143,8 +143,8 @@ def test_what_cannot_be_undone_says_why(steward: Client) -> None:
     post_undo(steward, decision)
     (undo_decision,) = Decision.objects.filter(outcome="undo")
 
-    assert "It was undone already." in visible_text(post_undo(steward, decision))
-    assert "It is an undo." in visible_text(post_undo(steward, undo_decision))
+    assert "The decision was already undone." in visible_text(post_undo(steward, decision))
+    assert "The decision is an undo." in visible_text(post_undo(steward, undo_decision))
     assert post_undo(steward, uuid.uuid4()).status_code == 404
     assert post_undo(steward, "x").status_code == 404
 

@@ -84,10 +84,10 @@ def test_a_policy_is_written_and_the_next_version_begins_with_what_it_says(admin
     ("form_data", "status", "error_text"),
     [
         ({"name": " "}, 400, "The name is required."),
-        ({"rule": []}, 400, "The rules must hold 1 to 20 rules."),
+        ({"rule": []}, 400, "The rules must have 1 to 20 rules."),
         ({"rule": ["manual_review", "latest_event"]}, 400, "The rules must end with manual_review"),
         ({"sources": ""}, 400, "The rules needs 1 to 100 sources"),
-        ({"classes": []}, 400, "Classes must name one class at least."),
+        ({"classes": []}, 400, "Classes must name at least one class."),
         ({"rule": ["dice"]}, 400, "The rules must be one of"),
     ],
 )
@@ -119,7 +119,7 @@ def test_a_dry_run_shows_each_group_with_what_would_win(steward):
 
     assert "1 of 2 open groups would be decided, 1 left to people." in page
     assert "user:ada · city Keeps London" in page
-    assert "Latest event: it happened last" in page
+    assert "Latest event: its event time is the latest" in page
     assert "Left as it is: The policy does not decide groups of this class." in page
     assert "Carry it out" not in page, "a steward may look"
     assert not Decision.objects.exists()

@@ -130,12 +130,12 @@ class TestDeciding:
         [
             ({}, 400, "Choose what is to become of it."),
             ({"choice": "not_a_conflict", "reason": " "}, 400, "A reason is required."),
-            ({"choice": "merge", "content": " "}, 400, "content is given with merge"),
+            ({"choice": "merge", "content": " "}, 400, "content is required with merge"),
             ({"choice": "defer", "deferred_until": "2020-01-01"}, 400, "The date must lie in the future."),
             ({"choice": "defer", "deferred_until": "tomorrow"}, 400, "The date"),
             ({"choice": "nonsense"}, 400, "What to keep"),
             ({"choice": "keep_several"}, 400, "keep names memories"),
-            ({"choice": "not_a_conflict", "evidence": "00"}, 409, "another one since it was read"),
+            ({"choice": "not_a_conflict", "evidence": "00"}, 409, "The conflict has changed since it was read"),
         ],
     )
     def test_a_refusal_is_shown_and_the_input_is_kept(
@@ -229,7 +229,7 @@ class TestClaims:
         response = post_decision(steward, *ADA_KEY, choice="not_a_conflict")
 
         assert response.status_code == 409
-        assert "Somebody else is deciding about it just now." in visible_text(response)
+        assert "Another principal is deciding about this conflict now." in visible_text(response)
         assert "Taken by user:bob" in visible_text(response)
         assert post_decision(other_client, *ADA_KEY, choice="not_a_conflict").status_code == 302
 
@@ -311,7 +311,7 @@ class TestManyAtOnce:
 
         assert "1 conflict decided" in result_text
         assert "Left as they are 1" in result_text
-        assert "another one since it was read" in result_text
+        assert "The conflict has changed since it was read" in result_text
 
     def test_all_of_them_are_undone_together(self, steward: Client) -> None:
         both_groups = [make_conflict(), make_conflict("user:bob")]

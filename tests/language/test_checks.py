@@ -122,7 +122,7 @@ def test_what_shows_when_it_is_loaded_the_doctor_says(folder, broken_bytes):
     assert check_messages() == []
     (finding,) = doctor_row()
     assert finding.level is Level.WARN
-    assert finding.message.startswith("The language model is passed over: it cannot be loaded: ")
+    assert finding.message.startswith("The language model is not used: it cannot be loaded: ")
     assert "by the rules alone" in finding.hint
 
 

@@ -77,7 +77,7 @@ def test_a_dry_run_lists_each_group_and_the_totals():
 
     output, stderr = run_command("dry-run", policy.policy_id)
 
-    assert f"user:ada / city: keep {london.memory_id} (latest_event: it happened last)" in output
+    assert f"user:ada / city: keep {london.memory_id} (latest_event: its event time is the latest)" in output
     assert "user:bob / city: left: The policy does not decide groups of this class." in output
     assert "2 open groups: 1 would be decided; 1 by latest_event; 1 left" in stderr
     assert [line["skip_reason"] for line in run_json_command("dry-run", policy.policy_id)] == ["", "class_not_covered"]
@@ -93,7 +93,7 @@ def test_a_policy_is_carried_out_gone_on_with_and_taken_back():
 
     output, stderr = run_command("apply", policy.policy_id, "--run", broken_off.run_id)
 
-    assert f"Run {broken_off.run_id}: 3 open groups, 3 decided, 0 left to people." in output
+    assert f"Run {broken_off.run_id}: 3 open groups, 3 decided, 0 left to curators." in output
     assert str(broken_off.run_id) in stderr
     assert all(set(statuses_by_content(group).values()) == {"active", "retired"} for group in groups)
     (second_result,) = run_json_command("apply", policy.policy_id)
@@ -111,7 +111,7 @@ def test_as_somebody_it_does_what_they_see_and_may():
 
     assert run_json_command("dry-run", policy.policy_id, "--as", "root") == []
     assert len(run_json_command("dry-run", policy.policy_id, "--as", "sue")) == 1
-    with pytest.raises(CommandError, match="user:sue may not do that"):
+    with pytest.raises(CommandError, match="user:sue lacks a permission"):
         run_command("apply", policy.policy_id, "--as", "sue")
     assert not PolicyRun.objects.exists()
 

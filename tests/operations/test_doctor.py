@@ -114,7 +114,7 @@ def test_a_policy_that_is_dropped_is_found_and_ends_the_command_with_a_sentence(
         with as_unrestricted_reader():
             execute("DROP POLICY memories_select ON memories; DROP POLICY memories_insert ON memories")
             execute("DROP POLICY memories_update ON memories")
-        with pytest.raises(CommandError, match="do not hold"):
+        with pytest.raises(CommandError, match="not fully in force"):
             call_command("doctor", "--json")
         execute("ROLLBACK")
 

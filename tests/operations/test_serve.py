@@ -131,7 +131,10 @@ def test_its_life_in_one_home(tmp_path):
     # a database that a newer version migrated is refused
     with run_server(config_for_home(home)), psycopg.connect(config_for_home(home).owner_dsn, autocommit=True) as owner:
         owner.execute("INSERT INTO django_migrations (app, name, applied) VALUES ('memories', '9999_future', now())")
-        assert "newer than this code, which does not know memories.9999_future." in refusal_message(home)
+        assert (
+            "newer than this version of memoryhub, which lacks the migrations memories.9999_future."
+            in refusal_message(home)
+        )
         owner.execute("DELETE FROM django_migrations WHERE name = '9999_future'")
 
     # without the credentials file no line asks for a new account: there are some

@@ -89,11 +89,11 @@ def test_is_in_the_audit_log_once_with_its_query(run_time_travel, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "error_text"),
     [
-        ([], "as_of is needed here, unless known_at is given."),
+        ([], "as_of is required unless known_at is given."),
         (["yesterday"], "as_of must be an RFC 3339 instant with a zone"),
         (["2026-03-01T12:00:00"], "as_of must be an RFC 3339 instant with a zone"),
         (["2026-03-01", "--known-at", "never"], "known_at must be an RFC 3339 instant with a zone"),
-        (["2026-03-01", "--view", "history"], "subject is needed for a history."),
+        (["2026-03-01", "--view", "history"], "subject is required for a history."),
         (["2026-03-01", "--status", "lost"], "status must be one of active"),
         (["2026-03-01", "--clearance", "nobody's"], "There is no clearance named"),
     ],

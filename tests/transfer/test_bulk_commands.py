@@ -109,7 +109,7 @@ class TestImport:
             reason for index, (_, reason) in enumerate(BAD_LINES) if reason not in reported_lines[2 + 3 * index]
         ] == []
         assert Memory.objects.count() == len(BAD_LINES)
-        assert f"{len(BAD_LINES)} lines were not stored; all others were." in err
+        assert f"{len(BAD_LINES)} lines were not stored; all other lines were." in err
 
     def test_lets_no_control_character_of_a_line_reach_the_terminal(self, tmp_path):
         file = tmp_path / "evil.jsonl"

@@ -354,7 +354,7 @@ def test_an_export_is_full_and_says_what_an_option_leaves_out():
     assert f"{inactive:,} memories left out by --active-only: 1 erased, 1 quarantined, " in skipped_lines
     assert "earlier versions left out" in output
     assert {json.loads(line).get("status", "active") for line in active.splitlines()} == {"active"}
-    assert "decisions left out: not all of their memories are in this export" in skipped_lines
+    assert "decisions left out: some of their memories are not in this export" in skipped_lines
     validity = [json.loads(line)["validity"] for line in file.splitlines() if b'"payload_id"' in line and
                 "validity" in json.loads(line) and json.loads(line).get("type") is None]  # fmt: skip
     assert validity == [{"from": "2026-03-01T00:00:00Z", "to": "2026-03-02T00:00:00Z"}]

@@ -72,7 +72,8 @@ class BulkClassifyView(ClassifyView):
                 return Response(response)
             if not body.confirmation_token:
                 raise precondition_required(
-                    "A dry run says what would be done, with the confirmation_token for doing it."
+                    "Send a dry run first: its response lists the changes, and has the "
+                    "confirmation_token that applies them."
                 )
             plan.check_token(body.confirmation_token)
             self.apply_plan(request, plan, body.reason)
@@ -89,7 +90,7 @@ def _get_current_record(request: Request, memory_id: UUID, principal: Principal)
 
 def _check_version(record: MemoryRecord, if_match: str, version: int) -> None:
     if not (if_match or version):
-        raise precondition_required("Say which version was read: its number as version, or its ETag as If-Match.")
+        raise precondition_required("Send the version that was read: its number as version, or its ETag as If-Match.")
     if if_match and not {"*", compute_etag(record)} & set(parse_etags(if_match)):
         raise stale_error()
     if version and version != record["version"]:

@@ -125,7 +125,7 @@ class ConflictClaimView(CurateView):
         except ClaimedByOtherError as error:
             members = ConflictProblemMembers(claim=error.holder)
             raise ProblemError(
-                409, "claimed_by_other", "Another principal is deciding about this group now.", extra=members
+                409, "claimed_by_other", "Another principal is deciding about this conflict now.", extra=members
             ) from None
 
 
@@ -172,7 +172,7 @@ def _get_expected_evidence(body_evidence: str, if_match: str, key: GroupKey, pri
             current_evidence if current_evidence in etag_evidence else next(iter(etag_evidence), "none")
         )
     if not body_evidence:
-        raise precondition_required("Say what was read: its evidence, or the conflict's ETag as If-Match.")
+        raise precondition_required("Send the evidence of the conflict that was read, or its ETag as If-Match.")
     return body_evidence
 
 

@@ -182,7 +182,8 @@ class ReadyView(APIView):
             raise ProblemError(
                 503,
                 "schema_ahead",
-                "The database's schema is newer than this code: install the version that made it, or a later one.",
+                "The database's schema is newer than this version of memoryhub: install the version "
+                "that created it, or a later one.",
                 headers={"Retry-After": "60"},
             )
         if has_pending_migrations:
@@ -260,7 +261,9 @@ def _build_batch_response(receipts: list[WriteReceipt]) -> Response:
         rejected=outcomes.count(WriteOutcome.REJECTED),
     )
     if is_refused:
-        raise ProblemError(422, "nothing_stored", "None of the envelopes was stored: `results` says why.", extra=body)
+        raise ProblemError(
+            422, "nothing_stored", "None of the envelopes was stored: `results` has the reasons.", extra=body
+        )
     return Response(body)
 
 

@@ -81,7 +81,7 @@ class PolicyDetailView(PolicyBaseView):
             body = self.parse_body(request, PolicyVersionRequest)
             _get_policy(request, policy_id)
             if not body.version:
-                raise precondition_required("Say which version was read: its number as version.")
+                raise precondition_required("Send the version that was read: its number as version.")
             policy_input = PolicyInput.model_validate(body.model_dump(exclude={"version"}))
             policies.save_version(
                 policy_input,

@@ -78,7 +78,7 @@ class ReplayView(ApiView):
         params, principal = request.query_params, get_principal(request)
         reject_unknown_params(params, frozenset(replay.REPLAY_PARAMS))
         if not params.get("as"):
-            raise InvalidQueryError({"as": ["is needed here."]}, "missing_parameter")
+            raise InvalidQueryError({"as": ["is required."]}, "missing_parameter")
         target = view_as.get_target(params["as"], principal)
         if target is None:
             raise not_found()

@@ -98,7 +98,7 @@ class ConflictResponse(_ConflictClassField):
     conflicting_values: list[str]
     sources: list[str]
     timestamps: Annotated[list[datetime], Field(description="The latest event time of each value.")]
-    count: Annotated[int, Field(description="Distinct values.")]
+    count: Annotated[int, Field(description="The least number of distinct values of a group.")]
     group_size: Annotated[int, Field(description="The same as `count`.")]
     memory_count: Annotated[int, Field(description="Memories of the group; the newest of them are listed.")]
     has_more_values: Annotated[bool, Field(description="Whether there are more values than listed: `count` of them.")]

@@ -245,12 +245,12 @@ def _select_kept(resolution: Resolution, members: list[GroupMember]) -> list[Gro
         return members
     by_id = {member.memory_id: member for member in members}
     if any(memory_id not in by_id for memory_id in resolution.keep):
-        raise OperationRejectedError({"keep": ["names a memory that is not of this conflict."]})
+        raise OperationRejectedError({"keep": ["names a memory that is not in this conflict."]})
     values = {by_id[memory_id].content_sha256 for memory_id in resolution.keep}
     if resolution.outcome == "keep_one" and len(values) > 1:
-        raise OperationRejectedError({"keep": ["names memories that say different things: keep_several keeps them."]})
+        raise OperationRejectedError({"keep": ["names memories with different values: use keep_several."]})
     if resolution.outcome == "keep_several" and len(values) < 2:
-        raise OperationRejectedError({"keep": ["names one value alone: keep_one keeps it."]})
+        raise OperationRejectedError({"keep": ["names only one value: use keep_one."]})
     return [member for member in members if member.content_sha256 in values]
 
 
@@ -261,9 +261,9 @@ def _prepare_merged(
     content = resolution_request.resolution.content
     namespaces = {member.namespace for member in members}
     if len(namespaces) > 1:
-        raise OperationRejectedError({"content": ["would stand in one namespace, and the values stand in several."]})
+        raise OperationRejectedError({"content": ["would be in one namespace, but the values are in several."]})
     if _content_hash(content) in {member.content_sha256 for member in members}:
-        raise OperationRejectedError({"content": ["is what one of the memories says: keep_one keeps it."]})
+        raise OperationRejectedError({"content": ["is the value of one of the memories: use keep_one."]})
     tiers = get_tier_order()
     labels = {label: None for member in members for label in member.sensitivity_labels}
     expiry_times = [member.expires_at for member in members if member.expires_at]

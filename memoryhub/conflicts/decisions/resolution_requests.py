@@ -17,21 +17,21 @@ from memoryhub.memories.writes.validated_types import Instant, Text, one_of
 MAX_RESOLVABLE_MEMBERS = 10_000
 """Members of a group that can be resolved at once: every other writer waits meanwhile."""
 REFUSAL_MESSAGES = {
-    "above_clearance": "What comes of it would be hidden from you.",
-    "already_undone": "It was undone already.",
-    "cannot_undo_undo": "It is an undo. Decide again instead.",
-    "claimed_by_other": "Somebody else is deciding about it just now.",
-    "invalid_value": "It cannot be decided so.",
+    "above_clearance": "The resulting memory would be hidden from you.",
+    "already_undone": "The decision was already undone.",
+    "cannot_undo_undo": "The decision is an undo. Make another decision instead.",
+    "claimed_by_other": "Another principal is deciding about this conflict now.",
+    "invalid_value": "The decision is not possible.",
     "not_found": "There is no such conflict.",
-    "stale": "The conflict is another one since it was read. Nothing was done; look at it again.",
-    "too_large": f"It has more than {MAX_RESOLVABLE_MEMBERS:,} memories.",
+    "stale": "The conflict has changed since it was read. Nothing was changed; read it again.",
+    "too_large": f"The conflict has more than {MAX_RESOLVABLE_MEMBERS:,} memories.",
     "would_widen_visibility": "Readers who may not see all of the values would see the merged one.",
 }
 _OUTCOME_FIELDS = {
-    "keep": "keep names memories with keep_one and keep_several, and is empty else.",
-    "content": "content is given with merge, and with nothing else.",
-    "validity": "validity is of what keep_several keeps.",
-    "deferred_until": "deferred_until is given with defer alone.",
+    "keep": "keep names memories with keep_one and keep_several; otherwise it must be empty.",
+    "content": "content is required with merge, and only allowed with it.",
+    "validity": "validity is only allowed with keep_several, for memories in keep.",
+    "deferred_until": "deferred_until is only allowed with defer.",
 }
 """The fields of a resolution that depend on its outcome, each with the error if it is missing or must not be given."""
 
@@ -47,7 +47,7 @@ class ValidityPeriod(BaseModel):
     @model_validator(mode="after")
     def _validate_order(self) -> Self:
         if self.since and self.to and self.since >= self.to:
-            raise PydanticCustomError("span", "must end later than it begins.")
+            raise PydanticCustomError("span", "must end after it begins.")
         return self
 
 

@@ -216,15 +216,15 @@ class _Recount:
         decision = self.decisions.get(decision_id)
         if decision is None:
             # Some members of the decision may have been hidden from this clearance since.
-            return "which is no decision" if self.clearance.is_superset_of(unrestricted_clearance()) else ""
+            return "which is not a decision" if self.clearance.is_superset_of(unrestricted_clearance()) else ""
         if decision.outcome == "undo":
             merged_ids = {self.decisions[id_].merged_id for id_ in [decision.undoes_id] if id_ in self.decisions}
-            return "" if memory_id in merged_ids else "an undo of what did not make it"
+            return "" if memory_id in merged_ids else "an undo of a decision that did not create it"
         if decision_id in self.undone_ids:
             return "which was undone"
         rejected_values = self.retired_values.get(decision_id, {})
         values = {rejected_values[id_] for id_ in decision.retired_ids if id_ in rejected_values}
-        return "" if memory_id in decision.retired_ids or bytes(value) in values else "which rejected nothing like it"
+        return "" if memory_id in decision.retired_ids or bytes(value) in values else "which did not reject its value"
 
 
 def _is_expired(decision: Decision, now: datetime) -> bool:

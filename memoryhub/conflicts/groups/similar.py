@@ -66,13 +66,13 @@ def _find_kept_value(group: Group, resolution: Resolution) -> ValueSupport | Non
         return None
     if resolution.outcome != "keep_one":
         raise OperationRejectedError(
-            {"": ["Only to keep one value, to find no conflict and to defer mean something elsewhere."]}
+            {"": ["Only keep_one, not_a_conflict and defer can be applied to other conflicts."]}
         )
     (kept_id,) = resolution.keep[:1]
     for support in group.values:
         if any(memory["memory_id"] == kept_id for memory in support.memories):
             return support
-    raise OperationRejectedError({"keep": ["names a memory that is not of this conflict."]})
+    raise OperationRejectedError({"keep": ["names a memory that is not in this conflict."]})
 
 
 def _iter_candidates(group: Group, principal: Principal) -> Iterator[Group]:

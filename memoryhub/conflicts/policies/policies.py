@@ -38,23 +38,23 @@ MANUAL_CLASSES = ("paraphrase",)
 """The classes that no policy decides, even if it names them: too many of these groups hold two different values, as
 long as the detector cannot tell them apart better."""
 CLEARANCE_DIFFERS_MESSAGE = (
-    "The policy was made by somebody who sees other memories. Disable it, and make one of your own."
+    "The policy was made by a principal that sees other memories. Disable it, and write another policy."
 )
 _INPUT_FIELDS = ("name", "namespace", "collection", "classes", "rules", "is_enabled")
 
 
 def _validate_classes(value: list[str]) -> list[str]:
     if not value:
-        raise PydanticCustomError("empty", "must name one class at least.")
+        raise PydanticCustomError("empty", "must name at least one class.")
     return [name for name in CLASSES if name in value]
 
 
 def _validate_rules(value: list[Rule]) -> list[Rule]:
     if not 0 < len(value) <= MAX_RULES:
-        raise PydanticCustomError("rules", f"must hold 1 to {MAX_RULES} rules.")
+        raise PydanticCustomError("rules", f"must have 1 to {MAX_RULES} rules.")
     names = [rule.rule for rule in value]
     if len(set(names)) < len(names):
-        raise PydanticCustomError("rules", "must hold each rule only once.")
+        raise PydanticCustomError("rules", "must name each rule only once.")
     if "manual_review" in names[:-1]:
         raise PydanticCustomError("rules", "must end with manual_review, if it is one of them.")
     return value
@@ -80,7 +80,10 @@ class PolicyInput(BaseModel):
     classes: Annotated[
         list[ClassName],
         AfterValidator(_validate_classes),
-        Field(json_schema_extra={"minItems": 1}, description=f"No policy decides {', '.join(MANUAL_CLASSES)} for now."),
+        Field(
+            json_schema_extra={"minItems": 1},
+            description=f"No policy decides groups of the class {', '.join(MANUAL_CLASSES)} yet.",
+        ),
     ] = list(DEFAULT_CLASSES)
     rules: Annotated[
         list[Rule], AfterValidator(_validate_rules), Field(json_schema_extra={"minItems": 1, "maxItems": MAX_RULES})
@@ -188,7 +191,7 @@ def save_version(
 
 def stale_error() -> OperationRejectedError:
     return OperationRejectedError(
-        {"": ["The policy has changed since it was read. Nothing was done; look at it again."]}, "stale"
+        {"": ["The policy has changed since it was read. Nothing was changed; read it again."]}, "stale"
     )
 
 
@@ -256,7 +259,7 @@ def _validate_scope(new_version: Policy, principal: Principal) -> None:
     )
     if overlapping_policy is not None:
         raise OperationRejectedError(
-            {"": [f"“{overlapping_policy.name}” decides such groups already: change that one, or disable it."]}
+            {"": [f"“{overlapping_policy.name}” already decides these groups: change or disable that policy."]}
         )
 
 

@@ -36,10 +36,10 @@ COUNT_BATCH_SIZE = 10_000
 SKIP_REASONS = {
     "manual_review": "No rule names one value.",
     "class_not_covered": "The policy does not decide groups of this class.",
-    "paraphrase": "It would retire what may be another wording of the value that is kept, or a value that differs by a"
-    " sign: no policy decides about paraphrases for now.",
-    "higher_priority_policy": "A policy that is about fewer groups decides it.",
-    "claimed_by_other": "Somebody is deciding about it just now.",
+    "paraphrase": "The decision might retire another wording of the kept value, or a value that differs by a"
+    " sign only: no policy decides about paraphrases yet.",
+    "higher_priority_policy": "A more specific policy decides the group.",
+    "claimed_by_other": "Another principal is deciding about the group now.",
 }
 """Why a group is left undecided."""
 _KEY_COLUMNS = SCOPE_COLUMNS["collection"]

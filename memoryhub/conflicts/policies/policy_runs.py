@@ -41,8 +41,8 @@ PAGE_PARAMS = ("limit", "cursor")
 REFUSAL_MESSAGES = {
     "not_found": "There is no such run.",
     "policy_disabled": "The policy is disabled.",
-    "policy_changed": "The policy has changed since the run was started. Start another one.",
-    "clearance_differs": "The run was started by somebody who sees other memories. Start one of your own.",
+    "policy_changed": "The policy has changed since the run was started. Start another run.",
+    "clearance_differs": "The run was started by a principal that sees other memories. Start another run.",
 }
 
 

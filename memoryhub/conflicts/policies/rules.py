@@ -17,11 +17,11 @@ from memoryhub.firewall.principal import ACTOR_TRUST_RANK
 from memoryhub.memories.writes.validated_types import Name, one_of
 
 RULES = {
-    "trusted_sources": "The first of these sources that holds a value is believed.",
-    "actor_trust": "Users are believed over systems, and systems over agents.",
-    "latest_event": "What happened last is believed.",
-    "most_sources": "What most sources agree on is believed.",
-    "manual_review": "What is not decided by now is left to people.",
+    "trusted_sources": "The first of the listed sources that has a value wins.",
+    "actor_trust": "A value of a user wins over one of a system, and that over one of an agent.",
+    "latest_event": "The value with the latest event time wins.",
+    "most_sources": "The value that most sources have wins.",
+    "manual_review": "Groups that no rule before has decided are left to curators.",
 }
 MAX_RULES = 20
 MAX_SOURCES = 100
@@ -35,7 +35,8 @@ class Rule(BaseModel):
 
     rule: Annotated[str, one_of(*RULES), Field(json_schema_extra={"enum": list(RULES)})]
     sources: Annotated[
-        list[Annotated[Name, Field(min_length=1)]], Field(description="For trusted_sources: the most trusted first.")
+        list[Annotated[Name, Field(min_length=1)]],
+        Field(description="Required for trusted_sources: the sources, the most trusted first."),
     ] = []
 
     @model_validator(mode="after")
@@ -43,7 +44,7 @@ class Rule(BaseModel):
         if self.rule == "trusted_sources" and not 0 < len(self.sources) <= MAX_SOURCES:
             raise PydanticCustomError("sources", f"needs 1 to {MAX_SOURCES} sources, the most trusted first.")
         if self.rule != "trusted_sources" and self.sources:
-            raise PydanticCustomError("sources", "takes no sources: trusted_sources does.")
+            raise PydanticCustomError("sources", "must be empty: only the rule trusted_sources takes sources.")
         if len(set(self.sources)) < len(self.sources):
             raise PydanticCustomError("sources", "names a source twice.")
         return self
@@ -146,7 +147,7 @@ _RULE_FILTERS: dict[str, Callable[[list[CandidateValue], Rule, datetime], list[C
 
 def _explain_source(winner: CandidateValue, rule: Rule) -> str:
     source = next(source for source in rule.sources if source in winner.sources)
-    return f"it is from {source}, the most trusted source that says anything"
+    return f"it is from {source}, the first of the listed sources that has a value"
 
 
 def _explain_trust(winner: CandidateValue, _rule: Rule) -> str:
@@ -154,16 +155,16 @@ def _explain_trust(winner: CandidateValue, _rule: Rule) -> str:
         (assertion.actor_type for assertion in winner.assertions),
         key=lambda actor_type: ACTOR_TRUST_RANK.get(actor_type, 0),
     )
-    return f"the word of a {trusted_actor_type} is believed over that of the others"
+    return f"the value of a {trusted_actor_type} wins over the other values"
 
 
 def _explain_source_count(winner: CandidateValue, _rule: Rule) -> str:
-    return f"{len(winner.sources):,} sources agree on it, and fewer on any other value"
+    return f"{len(winner.sources):,} sources have it, and fewer have any other value"
 
 
 _EXPLANATIONS: dict[str, Callable[[CandidateValue, Rule], str]] = {
     "trusted_sources": _explain_source,
     "actor_trust": _explain_trust,
-    "latest_event": lambda *_: "it happened last",
+    "latest_event": lambda *_: "its event time is the latest",
     "most_sources": _explain_source_count,
 }

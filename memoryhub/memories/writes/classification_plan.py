@@ -26,10 +26,10 @@ QUARANTINE_STATUSES = ("active", "quarantined")
 """The statuses between which a memory is quarantined and released; retired and erased memories are in neither."""
 
 REFUSAL_MESSAGES = {
-    "above_clearance": "It would be hidden from you, and you could not undo it.",
-    "declassification": "It would be seen by readers who could not see it, and you may not declassify.",
-    "not_active": "It is retired or erased.",
-    "too_many_labels": f"It would carry more than {MAX_LABELS} labels.",
+    "above_clearance": "The memory would be hidden from you, and you could not undo the change.",
+    "declassification": "The memory would become visible to more readers, which needs the scope declassify.",
+    "not_active": "The memory is retired or erased.",
+    "too_many_labels": f"The memory would have more than {MAX_LABELS} labels.",
 }
 
 
@@ -56,7 +56,7 @@ class ClassificationChange(BaseModel):
     @model_validator(mode="after")
     def _validate_change(self) -> Self:
         if not self.requested_fields:
-            raise PydanticCustomError("empty", "There is nothing named to change.")
+            raise PydanticCustomError("empty", "The request changes no field.")
         if normalize_labels(self.add_labels) & normalize_labels(self.remove_labels):
             raise PydanticCustomError("both", "The same label is added and removed.")
         return self
@@ -226,5 +226,5 @@ class ClassificationPlan:
 
 def stale_error() -> OperationRejectedError:
     return OperationRejectedError(
-        {"": ["It has changed since it was read. Nothing was done; look at it again."]}, "stale"
+        {"": ["The classification has changed since it was read. Nothing was changed; read it again."]}, "stale"
     )

@@ -66,7 +66,7 @@ def plan_for_filter(
     `known_at`.
     """
     if filters.point_in_time.known_at is not None:
-        raise OperationRejectedError({"known_at": ["is history, which stays as it is."]}, "history_is_read_only")
+        raise OperationRejectedError({"known_at": ["is in the past, which cannot be changed."]}, "history_is_read_only")
     return _plan_for_memories(filters.results, change, principal)
 
 
@@ -90,7 +90,7 @@ def plan_undo(token: str, *, principal: Principal) -> ClassificationPlan:
     try:
         instant_text = _undo_signer(principal).unsign(token)
     except BadSignature:
-        raise OperationRejectedError({"": ["There is nothing here that you could undo."]}) from None
+        raise OperationRejectedError({"": ["You have no change to undo here."]}) from None
     instant = datetime.fromisoformat(instant_text)
     with rls.as_reader(principal.clearance):
         visible_memories = Memory.objects.visible_to(principal.clearance)
@@ -127,7 +127,9 @@ def apply_plan(
     plan.principal.require_scopes(Scope.CURATE)
     effective_changes = plan.effective_changes
     if plan.widened_count and not reason.strip():
-        raise OperationRejectedError({"reason": ["is required: this opens memories to more readers."]})
+        raise OperationRejectedError(
+            {"reason": ["is required, because the change makes memories visible to more readers."]}
+        )
     if not effective_changes:
         for code in plan.refusal_counts:
             raise OperationRejectedError({"": [REFUSAL_MESSAGES[code]]}, code)
@@ -165,7 +167,7 @@ def _fetch_rows(memories: MemoryQuerySet) -> list[TargetRow]:
     rows = list(memories.order_by("memory_id").values_list(*_ROW_COLUMNS)[: MAX_PLAN_SIZE + 1])
     if len(rows) > MAX_PLAN_SIZE:
         raise OperationRejectedError(
-            {"": [f"More than {MAX_PLAN_SIZE:,} memories are meant. Narrow it down."]}, "too_large"
+            {"": [f"More than {MAX_PLAN_SIZE:,} memories match. Use a narrower filter."]}, "too_large"
         )
     return [_to_target_row(*values) for values in rows]
 

@@ -135,7 +135,7 @@ def prepare_draft(
     envelope = parse_envelope(raw, allow_partial=allow_partial)
     source = envelope.source or source
     if not source:
-        raise OperationRejectedError({"source": ["is required: this key may write as any source and must say which."]})
+        raise OperationRejectedError({"source": ["is required, because this key may write as any source."]})
     return complete_draft(
         envelope,
         source=source,

@@ -197,14 +197,16 @@ def check_clearance(draft: MemoryDraft, principal: Principal, clearance: Clearan
 def check_actor(draft: MemoryDraft, principal: Principal) -> None:
     """Raise OperationRejectedError, `actor_mismatch`, if `principal` may not write for the actor of `draft`."""
     if not principal.may_write_for_actor_type(actor_type=draft.actor_type):
-        raise OperationRejectedError({"actor_type": ["is not one that this key may write for."]}, "actor_mismatch")
+        raise OperationRejectedError(
+            {"actor_type": ["is an actor type for which this key may not write."]}, "actor_mismatch"
+        )
     if not principal.may_write_as_actor(actor_id=draft.actor_id):
         raise OperationRejectedError({"actor_id": ["is not the actor of this key."]}, "actor_mismatch")
 
 
 def _first_version(draft: MemoryDraft, principal: Principal, clearance: Clearance) -> NewVersion:
     if draft.is_partial:
-        raise OperationRejectedError({"content": ["is required: nothing is stored under this payload_id yet."]})
+        raise OperationRejectedError({"content": ["is required, because no memory has this payload_id yet."]})
     check_clearance(draft, principal, clearance)
     return NewVersion(
         draft=draft,

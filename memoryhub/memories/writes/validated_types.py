@@ -67,7 +67,7 @@ def _validate_storable(value: str) -> str:
 
 def _validate_content(value: str) -> str:
     if not value.strip():
-        raise PydanticCustomError("blank", "must not be blank: there is nothing to remember.")
+        raise PydanticCustomError("blank", "must not be blank.")
     if len(value.encode()) > settings.APP_CONFIG.max_content_bytes:
         raise PydanticCustomError("too_large", f"is larger than {settings.APP_CONFIG.max_content_bytes:,} bytes.")
     return value
@@ -90,13 +90,13 @@ def _validate_tier(value: str) -> str:
 
 def _validate_labels(value: list[str]) -> list[str]:
     if len(value) > MAX_LABELS:
-        raise PydanticCustomError("labels", f"must hold at most {MAX_LABELS} labels.")
+        raise PydanticCustomError("labels", f"must have at most {MAX_LABELS} labels.")
     return value
 
 
 def _validate_visible_label(value: str) -> str:
     if value and not normalize_label(value):
-        raise PydanticCustomError("invisible", "must hold something that can be seen.")
+        raise PydanticCustomError("invisible", "must contain a visible character.")
     return value
 
 
@@ -115,7 +115,7 @@ def _parse_embedding(value: Any) -> Numbers:
     except OverflowError:
         numbers = array("f", [math.inf])
     if not math.isfinite(sum(numbers)):
-        raise PydanticCustomError("finite", "must hold finite 32-bit numbers only.")
+        raise PydanticCustomError("finite", "must contain finite 32-bit numbers only.")
     if not any(numbers):
         raise PydanticCustomError("zero", "must not be the zero vector: its cosine distance is undefined.")
     return numbers
@@ -143,7 +143,7 @@ def _invalid_document_reason(document: dict[str, Any]) -> str | None:
             elif isinstance(item, (dict, list)):
                 pending_items.append((item, depth + 1))
             elif isinstance(item, float) and not math.isfinite(item):
-                return "must hold finite numbers only."
+                return "must contain finite numbers only."
     return None
 
 

@@ -15,7 +15,9 @@ from memoryhub.firewall.models import ClearanceProfile
 
 def add_filter_arguments(parser: CommandParser, filters: Iterable[str]) -> None:
     """Add `--clearance` and one option per filter; `get_clearance` and `to_querydict` read them."""
-    parser.add_argument("--clearance", metavar="NAME", help="only what this clearance sees (default: everything)")
+    parser.add_argument(
+        "--clearance", metavar="NAME", help="write only memories that this clearance sees (default: all memories)"
+    )
     for name in filters:
         parser.add_argument(
             f"--{name.replace('_', '-')}", dest=f"filter_{name}", metavar=name.upper(), action="append", default=[]

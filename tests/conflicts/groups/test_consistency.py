@@ -69,7 +69,7 @@ class TestVerifying:
         report = verify_conflicts([unrestricted_clearance()])
 
         assert report.findings == [
-            f"Memory {stray_memory.memory_id} is retired by {outcome.decision_id}, which rejected nothing like it."
+            f"Memory {stray_memory.memory_id} is retired by {outcome.decision_id}, which did not reject its value."
         ]
 
     def test_finds_a_memory_whose_decision_was_undone(self):

@@ -75,7 +75,7 @@ def test_each_change_is_one_audit_entry():
         ({**POLICY_INPUT, "name": "  "}, "name", "is required."),
         ({**POLICY_INPUT, "name": "x" * 256}, "name", "must be at most 255 characters long."),
         ({"name": "No rules"}, "rules", "is required."),
-        ({**POLICY_INPUT, "rules": []}, "rules", "must hold 1 to 20 rules."),
+        ({**POLICY_INPUT, "rules": []}, "rules", "must have 1 to 20 rules."),
         ({**POLICY_INPUT, "rules": [{"rule": "coin_toss"}]}, "rules.0.rule", "must be one of trusted_sources"),
         ({**POLICY_INPUT, "rules": [{"rule": "trusted_sources"}]}, "rules.0", "needs 1 to 100 sources"),
         (
@@ -83,8 +83,8 @@ def test_each_change_is_one_audit_entry():
             "rules",
             "must end with manual_review",
         ),
-        ({**POLICY_INPUT, "rules": [{"rule": "actor_trust"}] * 2}, "rules", "must hold each rule only once."),
-        ({**POLICY_INPUT, "classes": []}, "classes", "must name one class at least."),
+        ({**POLICY_INPUT, "rules": [{"rule": "actor_trust"}] * 2}, "rules", "must name each rule only once."),
+        ({**POLICY_INPUT, "classes": []}, "classes", "must name at least one class."),
         ({**POLICY_INPUT, "classes": ["quarrel"]}, "classes.0", "must be one of contradiction"),
         ({**POLICY_INPUT, "namespace": "a\0b"}, "namespace", "NUL"),
         ({**POLICY_INPUT, "is_enabled": "yes"}, "is_enabled", "must be true or false."),
@@ -109,12 +109,12 @@ def test_no_two_policies_decide_the_same_groups():
     make_policy(collection="city", classes=["contradiction"])
     make_policy(classes=["update"])
 
-    with pytest.raises(OperationRejectedError, match="decides such groups already"):
+    with pytest.raises(OperationRejectedError, match="already decides these groups"):
         make_policy(collection="city", classes=["update", "duplicate"])
     disabled_policy = change_policy(first, is_enabled=False)
     make_policy(collection="city", classes=["update", "duplicate"])
 
-    with pytest.raises(OperationRejectedError, match="decides such groups already"):
+    with pytest.raises(OperationRejectedError, match="already decides these groups"):
         change_policy(disabled_policy, is_enabled=True)
 
 
@@ -181,7 +181,7 @@ def test_a_hidden_rival_does_not_keep_a_policy_from_being_made_and_does_not_go_b
         == policies.list_higher_priority(secret, ADMIN)
         == []
     )
-    with pytest.raises(OperationRejectedError, match="“Mine” decides such groups already"):
+    with pytest.raises(OperationRejectedError, match="“Mine” already decides these groups"):
         make_policy(name="Third", collection="city", principal=low)
 
 

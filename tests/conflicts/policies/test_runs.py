@@ -138,7 +138,7 @@ def test_each_decision_cites_the_policy_its_version_the_rule_and_the_run():
     decision = Decision.objects.get()
     assert (decision.policy_id, decision.policy_version, decision.run_id) == (policy.policy_id, 2, run.run_id)
     assert (decision.rule, decision.principal, decision.outcome) == ("latest_event", "user:root", "keep_one")
-    assert decision.reason == "Policy “House rules”, version 2, latest_event: it happened last."
+    assert decision.reason == "Policy “House rules”, version 2, latest_event: its event time is the latest."
     entries = AuditEntry.objects.filter(action__in=["policy.run", "conflict.resolve"]).order_by("seq")
     assert [entry.action for entry in entries] == ["policy.run", "conflict.resolve"]
     assert all(entry.details["run_id"] == str(run.run_id) for entry in entries)

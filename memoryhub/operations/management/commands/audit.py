@@ -13,16 +13,21 @@ from memoryhub.operations.management import filter_arguments
 
 
 class Command(BaseCommand):
-    help = "Maintain the audit log: verify that it is intact, print its head to be stored elsewhere, export it."
+    help = "Verify the audit log, print its head, or export it."
 
     def add_arguments(self, parser: CommandParser) -> None:
         subparsers = parser.add_subparsers(dest="action", required=True)
-        verify_parser = subparsers.add_parser("verify", help="name the first entry that is not as it was appended")
+        verify_parser = subparsers.add_parser(
+            "verify", help="verify the chain of hashes, and name the first entry that does not fit"
+        )
         verify_parser.add_argument(
-            "--head", type=Path, metavar="FILE", help="lines that `audit head` printed: none of them may be gone"
+            "--head",
+            type=Path,
+            metavar="FILE",
+            help="a file with lines of `audit head`: verify that all of these entries are still there",
         )
         subparsers.add_parser(
-            "head", help="print the last entry's number and hash; keep it where nobody of here can write"
+            "head", help="print the number and hash of the last entry, to be stored on another system"
         )
         subparsers.add_parser("export", help="write every entry as a line of JSON")
 
@@ -63,4 +68,4 @@ def _read_known_hashes(head_file: Path) -> dict[int, str]:
     except OSError as error:
         raise CommandError(f"{head_file} cannot be read: {error.strerror}.") from None
     except (ValueError, TypeError, KeyError):
-        raise CommandError(f"{head_file} does not hold what `audit head` prints.") from None
+        raise CommandError(f"{head_file} does not contain lines of `audit head`.") from None

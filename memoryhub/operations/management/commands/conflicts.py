@@ -28,7 +28,7 @@ OPERATOR_PRINCIPAL = Principal(
 
 
 class Command(BaseCommand):
-    help = "Verify conflicts; try policies on those that are open, carry them out, and take that back."
+    help = "Verify conflict groups; evaluate, apply and undo policies."
 
     def add_arguments(self, parser: CommandParser) -> None:
         subparsers = parser.add_subparsers(dest="action", required=True)
@@ -39,19 +39,24 @@ class Command(BaseCommand):
             "recompute all conflict groups and compare them with the stored ones",
         )
         verify_parser.add_argument(
-            "--clearance", action="append", metavar="NAME", help="as this one sees them (default: all there are)"
+            "--clearance",
+            action="append",
+            metavar="NAME",
+            help="verify the groups as this clearance sees them (default: as the operator and as each clearance)",
         )
         self._add_subcommand(subparsers, "policies", self._list_policies, "the policies, the most specific first")
         dry_run_parser = self._add_subcommand(
-            subparsers, "dry-run", self._run_dry, "show what a policy would do to each open group"
+            subparsers, "dry-run", self._run_dry, "show what a policy would decide about each open group"
         )
         apply_parser = self._add_subcommand(
-            subparsers, "apply", self._apply_policy, "carry out a policy over all open groups"
+            subparsers, "apply", self._apply_policy, "apply a policy to all open groups"
         )
         for policy_parser in (dry_run_parser, apply_parser):
             policy_parser.add_argument("policy", type=UUID, metavar="POLICY")
-        apply_parser.add_argument("--run", type=UUID, metavar="RUN", help="go on with this run instead of starting one")
-        undo_parser = self._add_subcommand(subparsers, "undo-run", self._undo_policy_run, "undo all that a run decided")
+        apply_parser.add_argument(
+            "--run", type=UUID, metavar="RUN", help="continue this run instead of starting another one"
+        )
+        undo_parser = self._add_subcommand(subparsers, "undo-run", self._undo_policy_run, "undo all decisions of a run")
         undo_parser.add_argument("run", type=UUID, metavar="RUN")
         undo_parser.add_argument("--reason", required=True)
 
@@ -60,9 +65,12 @@ class Command(BaseCommand):
     ) -> CommandParser:
         parser: CommandParser = subparsers.add_parser(name, help=description, description=description)
         parser.add_argument(
-            "--as", dest="user", metavar="USER", help="with what this user sees and may (default: the operator)"
+            "--as",
+            dest="user",
+            metavar="USER",
+            help="use the clearance and scopes of this user (default: the operator's)",
         )
-        parser.add_argument("--json", action="store_true", help="JSON lines instead of words")
+        parser.add_argument("--json", action="store_true", help="write JSON lines instead of text")
         parser.set_defaults(run_subcommand=run_subcommand)
         return parser
 
@@ -73,7 +81,7 @@ class Command(BaseCommand):
             try:
                 options["run_subcommand"](principal, **options)
             except MissingScopeError as error:
-                raise CommandError(f"{principal.name} may not do that. {error}".rstrip()) from None
+                raise CommandError(f"{principal.name} lacks a permission. {error}".rstrip()) from None
             except OperationRejectedError as error:
                 raise CommandError(
                     " ".join(message for messages in error.errors.values() for message in messages)
@@ -206,7 +214,7 @@ def _format_totals(totals: EvaluationTotals) -> str:
 def _format_run(run: PolicyRun) -> str:
     return (
         f"Run {run.run_id}: {run.groups_seen:,} open groups, {run.decisions_made:,} decided,"
-        f" {run.groups_skipped:,} left to people."
+        f" {run.groups_skipped:,} left to curators."
     )
 
 

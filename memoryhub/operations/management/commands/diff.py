@@ -13,7 +13,7 @@ from memoryhub.transfer.jsonl_export import record_export
 
 
 class Command(BaseCommand):
-    help = "Write what differs between two instants as JSON lines. The filters are those of the API."
+    help = "Write the changes between two instants as JSON lines. The filters are those of the API."
 
     def add_arguments(self, parser: CommandParser) -> None:
         filter_arguments.add_filter_arguments(parser, DiffFilterSet.base_filters)

@@ -15,7 +15,7 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--json", action="store_true", help="one JSON line for each check")
+        parser.add_argument("--json", action="store_true", help="write one JSON line for each check")
 
     def handle(self, *_args: Any, **options: Any) -> None:
         try:
@@ -29,4 +29,4 @@ class Command(BaseCommand):
                 hint = f"\n      {finding.hint}" if finding.hint else ""
                 self.stdout.write(f"{finding.level.upper():<5} {finding.message}{hint}")
         if any(finding.level is Level.FAIL for finding in findings):
-            raise CommandError("The firewall's promises do not hold on this database.")
+            raise CommandError("The firewall is not fully in force on this database: at least one check failed.")

@@ -20,11 +20,15 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--output", "-o", default="-", metavar="FILE", help="default: standard output")
-        parser.add_argument("--format", choices=FORMATS, default="jsonl", help="default: %(default)s")
-        parser.add_argument("--history", action="store_true", help="every version, not the one in force alone")
         parser.add_argument(
-            "--active-only", action="store_true", help="leave out memories that are retired, quarantined or erased"
+            "--output", "-o", default="-", metavar="FILE", help="file to write (default: standard output)"
+        )
+        parser.add_argument(
+            "--format", choices=FORMATS, default="jsonl", help="format of the export (default: %(default)s)"
+        )
+        parser.add_argument("--history", action="store_true", help="write every version, not only the current ones")
+        parser.add_argument(
+            "--active-only", action="store_true", help="leave out retired, quarantined and erased memories"
         )
         filter_arguments.add_filter_arguments(parser, MemoryFilterSet.base_filters)
 
@@ -65,6 +69,6 @@ def _iter_summary_sentences(summary: ExportSummary) -> Iterator[str]:
         inactive_text = ", ".join(f"{count:,} {status}" for status, count in sorted(summary.inactive_counts.items()))
         yield f"{summary.inactive_counts.total():,} memories left out by --active-only: {inactive_text}."
     if summary.skipped_version_count:
-        yield f"{summary.skipped_version_count:,} earlier versions left out: --history writes them, too."
+        yield f"{summary.skipped_version_count:,} earlier versions left out: use --history to include them."
     if summary.skipped_decision_count:
-        yield f"{summary.skipped_decision_count:,} decisions left out: not all of their memories are in this export."
+        yield f"{summary.skipped_decision_count:,} decisions left out: some of their memories are not in this export."

@@ -25,7 +25,7 @@ class Command(BaseCommand):
             "--on-conflict",
             choices=list(OnConflict),
             default=OnConflict.REFUSE,
-            help="what to do with a payload_id that is stored with other content (default: %(default)s)",
+            help="how to handle a payload_id that is stored with other content (default: %(default)s)",
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:
@@ -37,8 +37,9 @@ class Command(BaseCommand):
             self._write_report(name, report)
             if report.database_error:
                 raise CommandError(
-                    f"The import of {name} ended in the lines up to {report.line_count:,}. {report.database_error}"
-                    " What was stored before stays: run it again, and it adds what is missing.",
+                    f"The import of {name} stopped in the batch that ends with line {report.line_count:,}."
+                    f" {report.database_error}"
+                    " The batches before it are stored: run it again to store the rest.",
                     returncode=1,
                 )
             if report.read_error:
@@ -46,7 +47,7 @@ class Command(BaseCommand):
                 unreadable_messages.append(f"{name} cannot be read{position_text}: {report.read_error}.")
         error_messages = [
             *unreadable_messages,
-            *([f"{failure_count:,} lines were not stored; all others were."] if failure_count else []),
+            *([f"{failure_count:,} lines were not stored; all other lines were."] if failure_count else []),
         ]
         if error_messages:
             raise CommandError(" ".join(error_messages), returncode=1)

@@ -14,14 +14,18 @@ from memoryhub.transfer.jsonl_export import iter_time_travel_pages
 
 
 class Command(BaseCommand):
-    help = "Write what was known, or believed, at an instant as JSON lines. The filters are those of the API."
+    help = "Write the memories as of an instant of either time, as JSON lines. The filters are those of the API."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "instant", nargs="?", default="", metavar="INSTANT", help="of event time, such as 2026-03-01T12:30:00Z"
+            "instant",
+            nargs="?",
+            default="",
+            metavar="INSTANT",
+            help="instant of event time, such as 2026-03-01T12:30:00Z",
         )
-        parser.add_argument("--known-at", default="", metavar="INSTANT", help="of record time (default: now)")
-        parser.add_argument("--view", choices=VIEWS, default="list", help="default: %(default)s")
+        parser.add_argument("--known-at", default="", metavar="INSTANT", help="instant of record time (default: now)")
+        parser.add_argument("--view", choices=VIEWS, default="list", help="the view (default: %(default)s)")
         filter_arguments.add_filter_arguments(
             parser, (name for name in MemoryFilterSet.base_filters if name not in POINT_IN_TIME_PARAMS)
         )
