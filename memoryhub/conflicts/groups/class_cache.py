@@ -1,4 +1,19 @@
-"""Cache of group classes. An empty cache changes no answer."""
+"""Cache of group classes.
+
+Guarantee: the cache changes no answer, so a reader does not learn from it which groups others have read, or that there
+are hidden members.
+
+Why the obvious way breaks it. A class that is cached under the key of a group was computed from the members that one
+reader saw, and would be shown to readers who see others. And a page that ends when it has computed enough classes would
+end later if another reader had filled the cache. So:
+
+- A class is cached under the hash of the members from which it was computed. A reader must see all of them to ask for
+  it.
+- Limits count the pairs of values in a group, whether or not its class is cached (`GroupQuery.with_classes`).
+- A failure to store a class is ignored: the class is computed again.
+
+Tests that notice: `tests/conflicts/groups/test_class_counts.py`.
+"""
 
 from collections.abc import Mapping
 from contextlib import suppress
