@@ -46,6 +46,7 @@ DECISION_QUERIES = "memoryhub/conflicts/decisions/decision_queries.py"
 OPEN_GROUPS = "memoryhub/conflicts/groups/open_groups.py"
 GROUPS = "memoryhub/conflicts/groups/groups.py"
 POLICY_EVALUATION = "memoryhub/conflicts/policies/policy_evaluation.py"
+OPEN_GROUP_TESTS = "tests/conflicts/groups/test_open_groups.py"
 OPEN_GROUP_ORACLE_TEST = (
     "tests/conflicts/groups/test_open_groups.py::test_lists_queue_dry_run_and_marks_agree_with_the_recount"
 )
@@ -423,7 +424,7 @@ def _conflict_mutants() -> list[Mutant]:
         return Mutant(f"claim: {name}", CLAIMS, old, new, ("tests/conflicts/decisions/test_claims.py",))
 
     def status_mutant(name: str, file: str, old: str, new: str) -> Mutant:
-        return Mutant(f"status: {name}", file, old, new, (DEFENCE_TESTS,))
+        return Mutant(f"status: {name}", file, old, new, (DEFENCE_TESTS, OPEN_GROUP_TESTS))
 
     def decision_query_mutant(name: str, old: str, new: str) -> Mutant:
         return Mutant(f"decision queries: {name}", DECISION_QUERIES, old, new, (DEFENCE_TESTS,))
