@@ -1,6 +1,9 @@
 """The repository's documents: what code, tests and documents cite is there."""
 
+import ast
 import re
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -8,6 +11,7 @@ FOLDERS = ("memoryhub", "inspector", "templates", "static", "tests", "docs")
 SUFFIXES = {".py", ".html", ".js", ".css", ".md"}
 THREAT_ID = re.compile(r"\b(?:AU|AZ|BI|CC|DB|FW|MG|TM|UN|XS)-\d\d\b")
 THREAT_MODEL = ROOT / "docs/security/threat-model.md"
+ARCHITECTURE = (ROOT / "docs/architecture.md").read_text()
 # Files of other projects, from which measured data was taken.
 FOREIGN_DOCUMENTS = {"AGENTS.md", "CLAUDE.md"}
 DOCUMENT = re.compile(r"(?<![\w/])[\w./-]+\.md\b")
@@ -36,3 +40,36 @@ def test_every_document_that_is_cited_is_in_the_repository():
     }
 
     assert missing == set()
+
+
+def iter_definitions(body: list[ast.stmt], prefix: str = "") -> Iterator[str]:
+    """The functions, classes, methods and constants of a module, with the names of their classes."""
+    for node in body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield prefix + node.name
+        elif isinstance(node, ast.ClassDef):
+            yield prefix + node.name
+            yield from iter_definitions(node.body, f"{prefix}{node.name}.")
+        elif isinstance(node, ast.Assign):
+            yield from (prefix + target.id for target in node.targets if isinstance(target, ast.Name))
+
+
+def test_every_function_that_the_architecture_names_exists():
+    pairs = re.findall(r"`([\w/]+\.py):\s+([\w.]+)`", ARCHITECTURE)
+    missing = [
+        f"{path}: {name}"
+        for path, name in pairs
+        if not (ROOT / path).is_file() or name not in set(iter_definitions(ast.parse((ROOT / path).read_text()).body))
+    ]
+
+    assert missing == []
+    assert len(pairs) == ARCHITECTURE.count(".py: ") > 80
+
+
+def test_the_architecture_lists_every_room_in_the_order_of_imports():
+    contract = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]
+    rooms = [name.strip(" ()").replace(".", "/") for layer in contract["layers"] for name in layer.split("|")]
+
+    assert re.findall(r"^\| `([\w/]+)/` \|", ARCHITECTURE, re.MULTILINE) == [
+        room for room in rooms if (ROOT / room).is_dir()
+    ]

@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 ROWS = [
     re.findall(r"`([\w/]+\.py)`", line)
-    for line in (ROOT / "docs" / "guarantees.md").read_text().splitlines()
+    for line in (ROOT / "docs/guarantees.md").read_text().splitlines()
     if "`memoryhub/" in line
 ]
 
