@@ -73,3 +73,34 @@ def test_the_architecture_lists_every_room_in_the_order_of_imports():
     assert re.findall(r"^\| `([\w/]+)/` \|", ARCHITECTURE, re.MULTILINE) == [
         room for room in rooms if (ROOT / room).is_dir()
     ]
+
+
+def iter_relative_links() -> Iterator[tuple[Path, str, str]]:
+    """The links of the documents that name a file or a heading of the repository: document, path and heading."""
+    for document in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
+        for path, heading in re.findall(r"\]\(([^)#\s]*)(?:#([\w-]+))?\)", document.read_text()):
+            if not path.startswith("http"):
+                yield document, path, heading
+
+
+def list_anchors(document: Path) -> list[str]:
+    headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
+    return [re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings]
+
+
+def test_every_relative_link_leads_to_a_file_and_a_heading():
+    broken = [
+        f"{document.relative_to(ROOT)}: {path}#{heading}"
+        for document, path, heading in iter_relative_links()
+        if not (target := document.parent / path if path else document).exists()
+        or (heading and heading not in list_anchors(target))
+    ]
+
+    assert broken == []
+
+
+def test_the_list_of_decisions_names_every_record_once():
+    folder = ROOT / "docs/adr"
+    records = sorted(path.name for path in folder.glob("0*.md"))
+
+    assert re.findall(r"^\| \[\d+\]\((.+?)\) \|", (folder / "README.md").read_text(), re.MULTILINE) == records
