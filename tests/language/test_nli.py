@@ -14,7 +14,7 @@ import pytest
 from django.conf import settings
 from django.http import QueryDict
 
-from memoryhub.conflicts import comparison
+from memoryhub.conflicts.comparison_model import MODEL_COST, current_comparison_model
 from memoryhub.conflicts.detector.compare import ComparedValue, PairVerdict, classify_group, compare
 from memoryhub.conflicts.detector.weights import WEIGHTS
 from memoryhub.conflicts.groups import class_counts, groups
@@ -234,7 +234,7 @@ def test_a_pair_that_is_certain_and_bare_values_it_is_not_asked_about(
     verdict = compare_texts(text_a, text_b)
 
     assert (verdict.conflict_class, model_calls) == (conflict_class, [])
-    assert verdict.version == comparison.current_model().version
+    assert verdict.version == current_comparison_model().version
 
 
 def test_the_order_of_the_values_makes_no_difference(tmp_path, set_model, monkeypatch):
@@ -261,14 +261,14 @@ def test_the_order_of_the_values_makes_no_difference(tmp_path, set_model, monkey
 
 def test_a_version_names_the_model(model, set_model):
     assert (
-        comparison.current_model().version
+        current_comparison_model().version
         == compare_texts(WORKS, QUIT).version
         == f"{WEIGHTS.version}+nli-{model.digest[:12]}"
     )
-    assert len(comparison.current_model().version) <= (GroupClassCache._meta.get_field("model_version").max_length or 0)
+    assert len(current_comparison_model().version) <= (GroupClassCache._meta.get_field("model_version").max_length or 0)
 
     set_model(None)
-    assert comparison.current_model().version == compare_texts(WORKS, QUIT).version == WEIGHTS.version
+    assert current_comparison_model().version == compare_texts(WORKS, QUIT).version == WEIGHTS.version
 
 
 def test_without_the_setting_nothing_is_imported(tmp_path):
@@ -312,7 +312,7 @@ def test_a_model_that_fails_is_passed_over_and_the_log_says_so_once(model, caplo
     assert "the language model is passed over" in log_text
     assert "InvalidArgument" in log_text
     assert not {word for word in ("Ada", "bank", "quit", BOOM_WORD) if word in log_text}
-    assert compare_texts(WORKS, QUIT).version == comparison.current_model().version
+    assert compare_texts(WORKS, QUIT).version == current_comparison_model().version
 
 
 def test_a_model_that_answers_with_no_number_is_passed_over(tmp_path, set_model, caplog):
@@ -382,7 +382,7 @@ def test_another_model_is_another_version_and_classes_are_computed_anew(model, t
 
     set_model(save_model(tmp_path / "other", {"quit": {"entailment": 4.0}}))
     assert [group.conflict_class for group in list_all_groups()] == ["paraphrase"]
-    assert cached_classes() == {comparison.current_model().version: "paraphrase"}
+    assert cached_classes() == {current_comparison_model().version: "paraphrase"}
 
 
 @with_database
@@ -408,14 +408,14 @@ def test_a_class_that_does_not_hang_on_the_model_is_kept_while_it_fails(failing_
     make_values(ROSES, AND_TULIPS)
 
     assert [group.conflict_class for group in list_all_groups()] == ["paraphrase"]
-    assert cached_classes() == {comparison.current_model().version: "paraphrase"}
+    assert cached_classes() == {current_comparison_model().version: "paraphrase"}
 
 
 @with_database
 def test_what_was_kept_is_not_held_against_a_model_that_fails_since(model, monkeypatch):
     make_values(WORKS, QUIT)
     assert verify_conflicts([unrestricted_clearance()]).findings == []
-    assert cached_classes() == {comparison.current_model().version: "contradiction"}
+    assert cached_classes() == {current_comparison_model().version: "contradiction"}
 
     def raise_error(*_: str) -> NliScores:
         raise ModelUnavailableError("it is out of order")
@@ -428,7 +428,7 @@ def test_what_was_kept_is_not_held_against_a_model_that_fails_since(model, monke
 def test_a_list_of_one_class_looks_at_fewer_groups_where_each_may_be_asked_about(model, set_model, monkeypatch):
     for index in range(3):
         make_values(WORKS, QUIT, subject=f"user:{index}")
-    monkeypatch.setattr(class_counts, "MAX_PAIRS_COMPARED", 2 * comparison.MODEL_COST)
+    monkeypatch.setattr(class_counts, "MAX_PAIRS_COMPARED", 2 * MODEL_COST)
 
     def count_groups() -> tuple[int, bool]:
         counts = class_counts.count_by_class(GroupFilterSet(QueryDict(), clearance=unrestricted_clearance()))
@@ -443,7 +443,7 @@ def test_a_list_of_one_class_looks_at_fewer_groups_where_each_may_be_asked_about
 def test_a_page_ends_before_its_limit_where_each_group_may_be_asked_about(model, set_model, monkeypatch):
     for index in range(3):
         make_values(WORKS, QUIT, subject=f"user:{index}")
-    monkeypatch.setattr(groups, "MAX_PAIRS_PER_PAGE", 2 * comparison.MODEL_COST)
+    monkeypatch.setattr(groups, "MAX_PAIRS_PER_PAGE", 2 * MODEL_COST)
 
     def first_page() -> groups.GroupPage:
         filters = GroupFilterSet(QueryDict(), clearance=unrestricted_clearance())
@@ -460,7 +460,7 @@ def test_a_policy_looks_at_fewer_groups_at_once_where_each_may_be_asked_about(mo
     for index in range(3):
         make_group(f"user:{index}", WORKS, QUIT)
 
-    steps = list(dry_runs.iter_dry_run(make_policy(), principal=ADMIN, batch_size=2 * comparison.MODEL_COST))
+    steps = list(dry_runs.iter_dry_run(make_policy(), principal=ADMIN, batch_size=2 * MODEL_COST))
 
     assert [[group_evaluation.conflict_class for group_evaluation in step] for step in steps] == [
         ["update"] * 2,
@@ -487,7 +487,7 @@ def test_the_waterfall_shows_the_scores_of_the_model(model, api):
     (pair,) = reader.get(f"/api/conflicts/{encode_id('user:ada', 'facts')}").json()["pairs"]
     page = clients.response_text(clients.client_for_new_user().get(f"/conflicts/{encode_id('user:ada', 'facts')}"))
 
-    assert (pair["class"], pair["version"]) == ("contradiction", comparison.current_model().version)
+    assert (pair["class"], pair["version"]) == ("contradiction", current_comparison_model().version)
     (bar,) = [feature for feature in pair["features"] if feature["name"] == "nli_contradiction"]
     assert (bar["question"], bar["explanation"]) == ("contradicts", explanation)
     assert bar["contribution"] == pytest.approx(bar["value"] * bar["weight"], abs=1e-3)

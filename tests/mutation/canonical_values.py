@@ -38,7 +38,7 @@ MUTANTS = [
     _canonical_mutant("a factorial", "if token[-1] in _CLOSING_QUOTES or _is_alphabetic_word(token) else text", ""),
     _canonical_mutant("piles of marks", "if any(_TOO_MANY_MARKS.search(run.group()) for run in _POSSIBLE_MARKS.finditer(text)):", "if False:"),
     Mutant("canonical values: two secrets", VALUES, "if holds_secret(content) else canonicalize_text(content)", "if False else canonicalize_text(content)", (f"{VALUE_TESTS}::test_a_text_that_holds_a_secret_has_a_form_of_its_own",)),
-    Mutant("canonical values: spellings crowd a group", "memoryhub/conflicts/detector/compare.py", "list({_cached_value_form(value.content): value", "list({value.content: value", (f"{DETECTOR_TESTS}::test_many_spellings_of_one_value_crowd_out_no_other_value",)),
+    Mutant("canonical values: spellings crowd a group", "memoryhub/conflicts/detector/compare.py", "list({_canonical_value(value.content): value", "list({value.content: value", (f"{DETECTOR_TESTS}::test_many_spellings_of_one_value_crowd_out_no_other_value",)),
     Mutant("canonical values: spellings crowd a list", "memoryhub/conflicts/groups/group_queries.py", "ORDER BY spelling > 1, rank,", "ORDER BY rank,", (f"{POLICY_RUN_TESTS}::test_many_spellings_of_one_value_do_not_hide_another_value",)),
     _rejected_mutant("somebody else's secret", REJECTED_VALUES, "None if holds_secret(draft.envelope.content) else digest for", "digest for", "test_a_receipt_does_not_reveal_that_somebody_elses_secret_is_the_same"),
     _rejected_mutant("what is kept", REJECTED_VALUES, "text_matches = Q(is_spelling_rejection=False) | Q(content_sha256=", "text_matches = ~Q(content_sha256=None) | Q(content_sha256=", "test_a_value_that_is_kept_is_not_rejected_with_its_other_spellings"),

@@ -5,10 +5,10 @@ same topic; are they incompatible; does the later one supersede the earlier one.
 `unrelated`; if the second one is no, it is a `paraphrase`; the third one separates `update` from `contradiction`. The
 terms are those of natural language inference and of record linkage; the weights are data, in `weights.py`.
 
-Nothing is learned, downloaded or read from a database, and `compare` never raises. The detector reads English; of other
-languages it uses the features that need no vocabulary: duplicates, numbers, dates, short values, shared words, actor
-and time. If a question is in doubt, and the operator has configured a language model, the model is called
-(`comparison.py`).
+By these rules nothing is learned, downloaded or read from a database, and `compare` never raises. The detector reads
+English; of other languages it uses the features that need no vocabulary: duplicates, numbers, dates, short values,
+shared words, actor and time. If a question is in doubt, and the operator has configured a language model, the model is
+called (`comparison_model.py`).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,8 +19,7 @@ from itertools import chain, combinations
 from math import exp
 from typing import Literal, get_args
 
-from memoryhub.conflicts import comparison
-from memoryhub.conflicts.comparison import ComparisonModel, NliAdvice
+from memoryhub.conflicts.comparison_model import ComparisonModel, NliAdvice, current_comparison_model
 from memoryhub.conflicts.detector import features, lexicon
 from memoryhub.conflicts.detector.parse import parse_text, stem
 from memoryhub.conflicts.detector.weights import Question, Weights
@@ -42,7 +41,7 @@ SIMULTANEOUS_SECONDS = 1.0
 
 _CONTEXT_CHARACTERS = 500
 _BIAS_EXPLANATIONS: dict[Question, str] = {
-    "same_topic": "two values of one key are taken for unrelated until enough speaks against it",
+    "same_topic": "values are unrelated unless the features show one topic",
     "contradicts": "both can be true until something shows that they cannot",
     "supersedes": "neither takes the place of the other until order and actor say so",
 }
@@ -83,14 +82,14 @@ class PairVerdict:
     """The probability of the answers that led to the class, by the model's own odds: 0-1."""
     features: tuple[FeatureContribution, ...]
     version: str
-    """Version of the method; of the weights alone if the language model was needed and gave no answer."""
+    """Method version; without the `+nli-` part if the model failed to answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupVerdict:
     conflict_class: ConflictClass
     version: str
-    """As in `PairVerdict`: of the weights alone if an answer of the language model might have changed the class."""
+    """As in `PairVerdict`: without the `+nli-` part if an answer of the model might have changed the class."""
 
 
 def compare(a: ComparedValue, b: ComparedValue, *, comparison_model: ComparisonModel | None = None) -> PairVerdict:
@@ -98,9 +97,9 @@ def compare(a: ComparedValue, b: ComparedValue, *, comparison_model: ComparisonM
 
     `comparison_model` defaults to the current one.
     """
-    comparison_model = comparison_model or comparison.current_model()
+    comparison_model = comparison_model or current_comparison_model()
     weights = comparison_model.weights
-    if a.content == b.content or _cached_value_form(a.content) == _cached_value_form(b.content):
+    if a.content == b.content or _canonical_value(a.content) == _canonical_value(b.content):
         explanation = "the same apart from Unicode composition, white space, closing punctuation and the case of words"
         feature = FeatureContribution(
             question="same_topic", name="same_text", value=1.0, weight=1.0, contribution=1.0, explanation=explanation
@@ -148,13 +147,11 @@ def classify_group(values: Iterable[ComparedValue]) -> GroupVerdict:
 
     A group is `duplicate` only if all of its members are. Many spellings of one value do not crowd out another value.
     """
-    newest_values = sorted(
+    values_newest_first = sorted(
         values, key=lambda value: (_aware_timestamp(value), mask_secrets(value.content)), reverse=True
     )
-    distinct_values = list({_cached_value_form(value.content): value for value in reversed(newest_values)}.values())[
-        ::-1
-    ][:MAX_VALUES]
-    comparison_model = comparison.current_model()
+    distinct_values = _newest_spelling_of_each(values_newest_first)[:MAX_VALUES]
+    comparison_model = current_comparison_model()
     classes: set[ConflictClass] = set()
     version = comparison_model.version
     for a, b in combinations(distinct_values, 2):
@@ -171,10 +168,16 @@ def classify_group(values: Iterable[ComparedValue]) -> GroupVerdict:
     )
 
 
+def _newest_spelling_of_each(values_newest_first: Sequence[ComparedValue]) -> list[ComparedValue]:
+    """The newest spelling of each distinct value; the value whose first spelling is the newest comes first."""
+    # A later entry of a dict replaces the value of an earlier one, but stays at its place.
+    return list({_canonical_value(value.content): value for value in reversed(values_newest_first)}.values())[::-1]
+
+
 def _measure_same_topic(pair: features.TextPair, a: ComparedValue, b: ComparedValue) -> Iterator[features.Measurement]:
     yield from pair.measure_same_topic()
-    key = a.collection if a.collection == b.collection else ""
-    if not _is_multi_valued(key):
+    collection = a.collection if a.collection == b.collection else ""
+    if not _is_multi_valued(collection):
         yield "specific_key", 1.0, "the key names one thing"
     elif pair.are_disjoint:
         yield "multi_valued_key", 1.0, "several values may stand under this key beside each other"
@@ -211,13 +214,13 @@ def _is_same_actor(a: ComparedValue, b: ComparedValue) -> bool:
 
 
 @lru_cache(maxsize=1_024)
-def _is_multi_valued(key: str) -> bool:
-    key_words = key[:200].casefold().replace("_", " ").replace("-", " ").split()
-    if not key_words:
+def _is_multi_valued(collection: str) -> bool:
+    words = collection[:200].casefold().replace("_", " ").replace("-", " ").split()
+    if not words:
         return True
-    last_word = key_words[-1]
+    last_word = words[-1]
     is_plural = last_word.endswith("s") and not last_word.endswith(("ss", "us", "is", "news"))
-    return is_plural or bool(lexicon.MULTI_VALUED_KEYS & {last_word, stem(last_word), *key_words})
+    return is_plural or bool(lexicon.MULTI_VALUED_KEYS & {last_word, stem(last_word), *words})
 
 
 def _weigh_features(
@@ -270,5 +273,5 @@ def _common_prefix_length(left_text: str, right_text: str) -> int:
 
 # A small cache, because the texts may be long: enough for the pairs of one group.
 @lru_cache(maxsize=32)
-def _cached_value_form(text: str) -> str:
+def _canonical_value(text: str) -> str:
     return canonicalize_value(text)

@@ -20,7 +20,7 @@ from contextlib import suppress
 
 from django.db import DatabaseError, transaction
 
-from memoryhub.conflicts import comparison
+from memoryhub.conflicts.comparison_model import current_comparison_model
 from memoryhub.conflicts.detector.compare import GroupVerdict
 from memoryhub.conflicts.models import GroupClassCache
 
@@ -30,7 +30,7 @@ def store_classes(verdicts: Mapping[bytes, GroupVerdict]) -> None:
 
     A class for which the language model was needed and gave no answer is not stored, so that it is computed again.
     """
-    version = comparison.current_model().version
+    version = current_comparison_model().version
     rows = [
         GroupClassCache(
             members_hash=members_hash, conflict_class=verdicts[members_hash].conflict_class, model_version=version

@@ -12,7 +12,7 @@ from django.contrib.postgres.aggregates import ArrayAgg
 from django.db.models import Count
 from django.http import QueryDict
 
-from memoryhub.conflicts import comparison
+from memoryhub.conflicts.comparison_model import current_comparison_model
 from memoryhub.conflicts.detector import compare
 from memoryhub.conflicts.detector.compare import ConflictClass
 from memoryhub.conflicts.groups import groups
@@ -143,7 +143,7 @@ class _Recount:
                 yield (
                     group,
                     verdict.conflict_class
-                    if verdict.version == comparison.current_model().version
+                    if verdict.version == current_comparison_model().version
                     else group.conflict_class,
                 )
             if page.next_cursor is None:

@@ -15,13 +15,13 @@ from uuid import UUID
 from django.db.models import Case, Exists, F, OuterRef, Q, Value, When
 from pgvector.django import VectorField
 
-from memoryhub.conflicts import comparison
+from memoryhub.conflicts.comparison_model import current_comparison_model
 from memoryhub.conflicts.decisions.querysets import DecisionQuerySet
 from memoryhub.conflicts.detector import compare
 from memoryhub.conflicts.detector.compare import ConflictClass
 from memoryhub.conflicts.groups import class_cache
 from memoryhub.conflicts.groups.group_keys import GroupKey
-from memoryhub.conflicts.groups.open_groups import SqlWithParams, filter_by_scope, open_condition_sql
+from memoryhub.conflicts.groups.open_groups import SqlWithParams, filter_by_key_columns, open_condition_sql
 from memoryhub.core.sql import RowComparison, compile_sql, fetch_dicts, match_columns
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class GroupQuery:
         candidates = list(
             summaries
             if max_pairs is None
-            else summaries[: _count_affordable(summaries, max_pairs // comparison.current_model().cost)]
+            else summaries[: _count_affordable(summaries, max_pairs // current_comparison_model().cost)]
         )
         unclassified = [summary for summary in candidates if summary.conflict_class is None]
         if not unclassified:
@@ -161,7 +161,7 @@ class GroupQuery:
 
     @property
     def _scope_decisions(self) -> DecisionQuerySet:
-        return filter_by_scope(self.filters.decisions, self.key_columns)
+        return filter_by_key_columns(self.filters.decisions, self.key_columns)
 
     @property
     def _key_decisions(self) -> DecisionQuerySet:
@@ -192,7 +192,7 @@ class GroupQuery:
             members=members_sql,
         )
         params = [param for _, params in subqueries for param in params]
-        rows = fetch_dicts(sql, [*params, limit, *members_params, comparison.current_model().version])
+        rows = fetch_dicts(sql, [*params, limit, *members_params, current_comparison_model().version])
         return [GroupSummary(key=tuple(row.pop(name) for name in self.key_columns), **row) for row in rows]
 
     def _open_groups_sql(self, key_condition: Q, limit: int, status: str) -> SqlWithParams:

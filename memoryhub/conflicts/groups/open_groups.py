@@ -4,7 +4,8 @@ A group is open, for a clearance at a point in time, if
 
 1. the active memories of its key that the clearance sees then have two contents at least, and
 2. no decision accepts all of these contents. The decisions are those about this very key that are in force then and
-   visible to the clearance. A decision about a subject and collection is not one about a single namespace of it.
+   visible to the clearance. A decision on (subject, collection) does not close (subject, collection, namespace), nor
+   the reverse.
 
 Each read computes this anew. A retirement removes a content, an undo or the end of a snooze takes a decision out of
 force, and a new value is accepted by no earlier decision. Claims make no difference. A group with a decision in force
@@ -34,25 +35,27 @@ SqlWithParams = tuple[str, list[Any]]
 def open_condition_sql(
     active_members: MemoryQuerySet, decisions: DecisionQuerySet, key_columns: Sequence[str]
 ) -> SqlWithParams:
-    """The condition that the group of a key is open, for a row of `keys` with `key_columns`.
+    """The condition that the group of a key is open.
 
-    `active_members` and `decisions` are those that the caller sees at the point in time; the decisions are in force.
+    The SQL must be placed where an alias `keys` has `key_columns`. `active_members` and `decisions` are those that the
+    caller sees at the point in time; the decisions are in force.
     """
     members = active_members.filter(**match_columns("keys", key_columns))
     unaccepted_members = members.exclude(EqualsAny(F("content_sha256"), OuterRef("accepted_hashes")))
-    key_decisions = filter_by_scope(decisions, key_columns).filter(**match_columns("keys", key_columns))
+    key_decisions = filter_by_key_columns(decisions, key_columns).filter(**match_columns("keys", key_columns))
+    # In the order of the template: PostgreSQL matches the parameters by position.
     subqueries = {
         "sample": members.values("content_sha256")[:1],
-        "greater": members.filter(content_sha256__gt=LateralColumn("sample", "content_sha256")).values("id")[:1],
-        "smaller": members.filter(content_sha256__lt=LateralColumn("sample", "content_sha256")).values("id")[:1],
-        "accepting": key_decisions.filter(~Exists(unaccepted_members)).values("id")[:1],
+        "greater_member": members.filter(content_sha256__gt=LateralColumn("sample", "content_sha256")).values("id")[:1],
+        "smaller_member": members.filter(content_sha256__lt=LateralColumn("sample", "content_sha256")).values("id")[:1],
+        "accepting_decision": key_decisions.filter(~Exists(unaccepted_members)).values("id")[:1],
     }
     compiled_queries = {name: compile_sql(subquery) for name, subquery in subqueries.items()}
     sql = _OPEN_CONDITION_SQL.format(**{name: subquery for name, (subquery, _) in compiled_queries.items()})
     return sql, [param for _, params in compiled_queries.values() for param in params]
 
 
-def filter_by_scope(decisions: DecisionQuerySet, key_columns: Sequence[str]) -> DecisionQuerySet:
+def filter_by_key_columns(decisions: DecisionQuerySet, key_columns: Sequence[str]) -> DecisionQuerySet:
     """The decisions about groups with these key columns."""
     return decisions.filter(namespace__isnull="namespace" not in key_columns)
 
@@ -95,8 +98,8 @@ def find_disputed_group_ids(
 # A different content is greater or smaller than the sample. Each of these comparisons is one step in the index that
 # orders the contents of a key; `<>` could not use that index.
 _OPEN_CONDITION_SQL = """
-EXISTS (SELECT FROM ({sample}) AS sample WHERE ({greater}) IS NOT NULL OR ({smaller}) IS NOT NULL)
-AND ({accepting}) IS NULL
+EXISTS (SELECT FROM ({sample}) AS sample WHERE ({greater_member}) IS NOT NULL OR ({smaller_member}) IS NOT NULL)
+AND ({accepting_decision}) IS NULL
 """
 _OPEN_KEYS_SQL = """
 SELECT keys.position::integer

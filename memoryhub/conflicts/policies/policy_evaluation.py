@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any
 from uuid import UUID
 
-from memoryhub.conflicts import comparison
+from memoryhub.conflicts.comparison_model import current_comparison_model
 from memoryhub.conflicts.decisions import claims
 from memoryhub.conflicts.detector import compare
 from memoryhub.conflicts.groups import class_cache
@@ -139,7 +139,7 @@ def evaluate_batch(policy: Policy, *, principal: Principal, after_key: GroupKey 
 
     With a language model `limit` is divided by the model's cost, because the transaction waits for its answers.
     """
-    limit = max(1, limit // comparison.current_model().cost)
+    limit = max(1, limit // current_comparison_model().cost)
     with rls.as_reader(principal.clearance):
         keys = _load_keys(policy, principal.clearance, after_key, limit)
         open_groups = _load_groups(find_open_keys(keys, clearance=principal.clearance), principal.clearance)
@@ -202,7 +202,7 @@ def _load_classes(
     """The class of each group, cached or computed from the newest memory of each of its contents."""
     hash_by_key = {group.key: bytes.fromhex(evaluations[group.key].evidence) for group in groups}
     cached_rows = GroupClassCache.objects.filter(
-        members_hash__in=hash_by_key.values(), model_version=comparison.current_model().version
+        members_hash__in=hash_by_key.values(), model_version=current_comparison_model().version
     )
     class_by_hash = {
         bytes(members_hash): conflict_class
@@ -253,7 +253,7 @@ def _retires_paraphrase(group: _OpenGroup, kept_id: UUID | None, texts: Mapping[
         if newest_member["memory_id"] in texts:
             is_kept = any(member["memory_id"] == kept_id for member in (newest_member, *older_members))
             (kept_values if is_kept else retired_values).append(_compared_value(group, newest_member, texts))
-    comparison_model = comparison.current_model()
+    comparison_model = current_comparison_model()
     return any(
         compare.compare(kept_value, retired_value, comparison_model=comparison_model).conflict_class
         in policies.MANUAL_CLASSES

@@ -28,7 +28,7 @@ class ComparisonModel:
         return MODEL_COST if self.nli_model else 1
 
 
-def current_model() -> ComparisonModel:
+def current_comparison_model() -> ComparisonModel:
     return ComparisonModel(nli_model=nli.configured_model())
 
 
