@@ -24,7 +24,7 @@ def generate_envelopes(*, seed: int = 7, end_time: datetime) -> Iterator[dict[st
     """Yield about 12,000 envelopes in the order of their event time, the last one not after `end_time` (aware).
 
     Write them in this order with `OnConflict.REPLACE`: a payload_id that is repeated with other content is a new
-    version, one with the same content is a replay. The same arguments give the same envelopes.
+    version, one with the same content is a repeated write. The same arguments give the same envelopes.
     """
     generator = DemoGenerator(seed, end_time)
     for note in sorted(map(truncate_to_source_precision, generator.generate_notes()), key=lambda note: note.timestamp):

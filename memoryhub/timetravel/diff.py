@@ -32,7 +32,7 @@ from memoryhub.memories.records import (
 from memoryhub.memories.sql.tiers import MAX_INSTANT
 from memoryhub.timetravel import text_diff
 from memoryhub.timetravel.diff_sql import (
-    KINDS,
+    CHANGE_KINDS,
     ChangeQuery,
     Keyset,
     build_candidate_condition,
@@ -56,7 +56,7 @@ class DiffFilterSet(MemoryFilterSet):
     since = InstantFilter(method="defer_to_point_in_time")
     until = InstantFilter(method="defer_to_point_in_time")
     axis = choice_filter(lambda: AXES, method="defer_to_point_in_time")
-    change = choice_filter(lambda: KINDS, method="defer_to_point_in_time")
+    change = choice_filter(lambda: CHANGE_KINDS, method="defer_to_point_in_time")
 
     def __init__(self, data: QueryDict, *, clearance: Clearance, extra_params: tuple[str, ...] = PAGE_PARAMS) -> None:
         missing_since_error = InvalidQueryError(
@@ -139,7 +139,7 @@ class ChangeDocument(TypedDict):
     memory_id: UUID
     subject: str
     collection: str
-    kinds: list[Annotated[str, one_value_of(KINDS)]]
+    kinds: list[Annotated[str, one_value_of(CHANGE_KINDS)]]
     changed_at: Annotated[
         datetime, Field(description="Record time of the change; on the event axis, event time of the value.")
     ]
@@ -235,7 +235,7 @@ class DiffQuery:
         return DiffCounts(
             total=sum(count for _, count in counts_by_dimension["total"]),
             is_capped=is_capped,
-            kinds={kind: kinds[kind] for kind in KINDS if kind in kinds},
+            kinds={kind: kinds[kind] for kind in CHANGE_KINDS if kind in kinds},
             subjects=[FacetValue(*value_count) for value_count in counts_by_dimension["subjects"]],
             sources=[FacetValue(*value_count) for value_count in counts_by_dimension["sources"]],
         )

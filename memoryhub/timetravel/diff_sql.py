@@ -22,14 +22,15 @@ from memoryhub.memories.sql.search_conditions import SearchTerms
 from memoryhub.memories.sql.tiers import ID_INDEX_GUARD, LOOKUP_INDEX_GUARD, TIER_PLACEHOLDER
 from memoryhub.memories.text_search import RARE_LABEL_HITS, RARE_TEXT_HITS, SAMPLE_SIZE
 
-KINDS = ("added", "removed", "changed", "reclassified", "resolved", "retired", "quarantined", "restored", "erased")
+CHANGE_KINDS = (
+    "added", "removed", "changed", "reclassified", "resolved", "retired", "quarantined", "restored", "erased",
+)  # fmt: skip
 MAX_COUNTED = 20_000
 """Only the newest changes up to this number are counted."""
 MAX_TOP_VALUES = 20
 INITIAL_ROWS_PER_CHANGE, GROWTH_FACTOR = 2, 8
 """Rows that are read first for each requested change, and the factor by which each further range grows."""
 
-CLASSIFICATION_FIELDS = ("classification_tier", "sensitivity_labels")
 _COMPARED_FIELDS = tuple(field.name for field in FIELDS if field.is_compared and field.name != "content")
 _COLUMNS = (
     "id",
@@ -63,8 +64,8 @@ class DiffSide:
     """Versions that may be one end of a change, and the query for the other end."""
 
     side: str
-    """"a" if the versions are the end after the change, "b" if they are the end before it and nothing came after."""
-    sources: Sequence[tuple[MemoryQuerySet, str]]
+    """"a" if each version is the row after a change, "b" if it is the row before a removal, which has no row after."""
+    row_sets: Sequence[tuple[MemoryQuerySet, str]]
     """Querysets, each with the name of the column that holds the time of the change."""
     other_end: MemoryQuerySet
     superseding: MemoryQuerySet | None = None
@@ -81,8 +82,8 @@ class DiffSide:
     ) -> list[MemoryQuerySet]:
         """The rows of a range with their `change_time`: from `floor` or `last_keyset` up to `before_keyset`."""
         querysets = []
-        for source, time_column in self.sources:
-            rows = source if floor is None else source.filter(**{f"{time_column}__gte": floor})
+        for row_set, time_column in self.row_sets:
+            rows = row_set if floor is None else row_set.filter(**{f"{time_column}__gte": floor})
             for keyset, sign, bound in ((before_keyset, "<", "lte"), (last_keyset, ">=", "gte")):
                 if keyset:
                     rows = rows.filter(
@@ -95,7 +96,7 @@ class DiffSide:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeQuery:
-    """The changes between two instants, if `matching_rows` has either end and `kind` is one of the kinds."""
+    """The changes between two instants, limited to those with an end in `matching_rows` and of the kind `kind`."""
 
     sides: Sequence[DiffSide]
     """The first side is read first; the others only as far back as the changes of the first one."""
@@ -145,7 +146,7 @@ class ChangeQuery:
         while len(changes) < limit:
             last_keyset = self._find_range_end(side, row_count, before_keyset, floor)
             sql, sql_params = self._changes_sql(side, *_union_sql(side.rows_between(floor, before_keyset, last_keyset)))
-            changes += fetch_dicts(_PAGE_SQL.format(changes=sql), [*sql_params, limit - len(changes)])
+            changes += fetch_dicts(_NEWEST_CHANGES_SQL.format(changes=sql), [*sql_params, limit - len(changes)])
             if last_keyset is None:
                 break
             before_keyset, row_count = last_keyset, row_count * GROWTH_FACTOR
@@ -175,11 +176,11 @@ class ChangeQuery:
                 [is_future_dated for _, is_future_dated in tier_variants],
                 *params,
             ]
-        end_rows = fetch_dicts(_LAST_SQL.format(parts=" UNION ALL ".join(parts)), [*sql_params, row_count - 1])
+        end_rows = fetch_dicts(_RANGE_END_SQL.format(parts=" UNION ALL ".join(parts)), [*sql_params, row_count - 1])
         return (end_rows[0]["change_time"], end_rows[0]["memory_id"]) if end_rows else None
 
     def _newest_rows_sql(self, side: DiffSide, floor: Any) -> tuple[str, list[Any]]:
-        """The newest MAX_COUNTED rows, merged over the tiers, so that no tier has to be read so far."""
+        """The newest MAX_COUNTED rows, merged over the tiers so that no tier is read beyond what the merge needs."""
         parts: list[str] = []
         sql_params: list[Any] = []
         for rows in side.rows_between(floor, None):
@@ -192,7 +193,7 @@ class ChangeQuery:
                 for tier in self.tiers or [""]:
                     parts.append(f"({sql})")
                     sql_params += [tier if param == TIER_PLACEHOLDER else param for param in params]
-        return _MERGED_SQL.format(parts=" UNION ALL ".join(parts), limit=MAX_COUNTED), sql_params
+        return _NEWEST_ROWS_SQL.format(parts=" UNION ALL ".join(parts), limit=MAX_COUNTED), sql_params
 
     def _changes_sql(self, side: DiffSide, rows_sql: str, params: Sequence[Any]) -> tuple[str, list[Any]]:
         """The changes one end of which is a row of `rows_sql`."""
@@ -230,7 +231,7 @@ class ChangeQuery:
         ordering = [F("timestamp").desc(), *(Coalesce(*pair).desc() for pair in ASSERTED_COLUMNS.items())]
         latest_rows = side.other_end.filter(classification_tier=LateralColumn("tiers", "tier")).order_by(*ordering)
         sql, params = compile_sql(latest_rows.values(*_COLUMNS)[:1])
-        return _LATEST_SQL.format(part=sql), [list(self.tiers), *params]
+        return _LATEST_PER_TIER_SQL.format(part=sql), [list(self.tiers), *params]
 
 
 def record_time_sides(
@@ -245,14 +246,14 @@ def record_time_sides(
     return [
         DiffSide(
             side="a",
-            sources=[
+            row_sets=[
                 (rows_after.filter(LOOKUP_INDEX_GUARD, candidate_condition, recorded_at__gt=since), "recorded_at")
             ],
             other_end=rows_before.with_id(LateralColumn("a", "memory_id")).filter(_HAS_EARLIER_VERSION),
         ),
         DiffSide(
             side="b",
-            sources=[
+            row_sets=[
                 (superseded_rows, "superseded_at"),
                 (expired_rows.filter(superseded_at__isnull=True), "expires_at"),
                 # It expired first, and was superseded only after `until`.
@@ -274,7 +275,7 @@ def event_time_sides(known_rows: MemoryQuerySet, since: datetime, until: datetim
     return [
         DiffSide(
             side="a",
-            sources=[(known_rows.filter(timestamp__gt=since, timestamp__lte=until), "timestamp")],
+            row_sets=[(known_rows.filter(timestamp__gt=since, timestamp__lte=until), "timestamp")],
             other_end=same_key_rows.filter(timestamp__lte=since),
             superseding=same_key_rows.filter(
                 is_superseding, timestamp__gte=LateralColumn("a", "change_time"), timestamp__lte=until
@@ -320,14 +321,14 @@ _PER_TIER_SQL = """
 SELECT part.* FROM unnest(%s::varchar[], %s::boolean[]) AS parts(tier, is_future_dated)
 CROSS JOIN LATERAL ({part}) AS part
 """
-_LATEST_SQL = """
-SELECT part.* FROM unnest(%s::varchar[]) AS tiers(tier) CROSS JOIN LATERAL ({part}) AS part
-ORDER BY timestamp DESC, coalesce(asserted_at, recorded_at) DESC, coalesce(asserted_version_id, id) DESC
+_LATEST_PER_TIER_SQL = f"""
+SELECT part.* FROM unnest(%s::varchar[]) AS tiers(tier) CROSS JOIN LATERAL ({{part}}) AS part
+ORDER BY {", ".join(f"{expression} DESC" for expression in VALUE_ORDER)}
 LIMIT 1
-"""
-_LAST_SQL = "SELECT * FROM ({parts}) AS ends ORDER BY change_time DESC, memory_id DESC LIMIT 1 OFFSET %s"
-_PAGE_SQL = "SELECT * FROM ({changes}) AS change ORDER BY change_time DESC, memory_id DESC LIMIT %s"
-_MERGED_SQL = "SELECT * FROM ({parts}) AS part ORDER BY change_time DESC, memory_id DESC LIMIT {limit:d}"
+"""  # noqa: S608 - constants
+_RANGE_END_SQL = "SELECT * FROM ({parts}) AS ends ORDER BY change_time DESC, memory_id DESC LIMIT 1 OFFSET %s"
+_NEWEST_CHANGES_SQL = "SELECT * FROM ({changes}) AS change ORDER BY change_time DESC, memory_id DESC LIMIT %s"
+_NEWEST_ROWS_SQL = "SELECT * FROM ({parts}) AS part ORDER BY change_time DESC, memory_id DESC LIMIT {limit:d}"
 _CHANGED_FIELDS_SQL = ", ".join(
     f"CASE WHEN a.{name}{cast} IS DISTINCT FROM b.{name}{cast} THEN '{field}' END"
     for field, name, cast in (
@@ -336,11 +337,12 @@ _CHANGED_FIELDS_SQL = ", ".join(
     )
 )
 _END_KINDS_SQL = "CASE WHEN b.id IS NULL THEN 'added' END, CASE WHEN a.id IS NULL THEN 'removed' END"
-_RECLASSIFIED_SQL = "CASE WHEN fields && ARRAY['classification_tier', 'sensitivity_labels'] THEN 'reclassified' END"
+_CLASSIFICATION_FIELDS_SQL = "'classification_tier', 'sensitivity_labels'"
+_RECLASSIFIED_SQL = f"CASE WHEN fields && ARRAY[{_CLASSIFICATION_FIELDS_SQL}] THEN 'reclassified' END"
 _EVENT_KINDS_SQL = f"{_END_KINDS_SQL}, CASE WHEN a.id <> b.id THEN 'changed' END, {_RECLASSIFIED_SQL}"
 _VERSION_KINDS_SQL = f"""
     {_END_KINDS_SQL},
-    CASE WHEN NOT fields <@ ARRAY['classification_tier', 'sensitivity_labels', 'status'] THEN 'changed' END,
+    CASE WHEN NOT fields <@ ARRAY[{_CLASSIFICATION_FIELDS_SQL}, 'status'] THEN 'changed' END,
     {_RECLASSIFIED_SQL},
     CASE WHEN a.decision_id IS DISTINCT FROM b.decision_id AND a.decision_id IS NOT NULL THEN 'resolved' END,
     CASE WHEN a.status <> b.status AND a.status = 'retired' THEN 'retired' END,

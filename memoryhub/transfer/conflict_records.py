@@ -33,7 +33,6 @@ from memoryhub.memories.writes.write import WriteOutcome, WriteReceipt
 from memoryhub.transfer.conflict_lines import DecisionLine, ExportItem, MemoryReference, PolicyLine, PolicyRunLine
 
 BATCH_SIZE = 500
-Line = dict[str, Any]
 MemoryIdFilter = Callable[[set[UUID]], set[UUID]]
 """Returns those of the given memories that are in an export."""
 
@@ -51,12 +50,12 @@ _CLASSIFICATION_FIELDS = ("tiers", "any_labels", "common_labels", "namespaces")
 class ExportedDecision:
     """A decision that a reader may see, as a line."""
 
-    line: Line
+    line: dict[str, Any]
     is_complete: bool
     """Whether all memories of the decision are in the export."""
 
 
-def iter_policy_lines(clearance: Clearance, known_at: datetime | None = None) -> Iterator[Line]:
+def iter_policy_lines(clearance: Clearance, known_at: datetime | None = None) -> Iterator[dict[str, Any]]:
     """All versions of the policies that `clearance` may see, in the order of creation, and then their runs."""
     policy_condition = Q() if known_at is None else Q(created_at__lte=known_at)
     visible_policies = Policy.objects.filter(policy_condition, policy_id__in=policies.visible_policy_ids(clearance))
@@ -85,11 +84,11 @@ def iter_policy_lines(clearance: Clearance, known_at: datetime | None = None) ->
 
 
 def iter_decision_lines(
-    clearance: Clearance, select_exported: MemoryIdFilter | None = None, known_at: datetime | None = None
+    clearance: Clearance, filter_exported_ids: MemoryIdFilter | None = None, known_at: datetime | None = None
 ) -> Iterator[ExportedDecision]:
     """The decisions that `clearance` may see, in the order in which they were stored.
 
-    `select_exported` returns the memories that are in the export; without it the export has all memories.
+    `filter_exported_ids` returns the memories that are in the export; without it the export has all memories.
     """
     condition, last_id = Q() if known_at is None else Q(recorded_at__lte=known_at), 0
     while True:
@@ -98,7 +97,7 @@ def iter_decision_lines(
                 Decision.objects.visible_to(clearance).filter(condition, id__gt=last_id).with_undo().order_by("id")
             )
             rows: list[Decision] = list(visible_decisions[:BATCH_SIZE])
-            exported = list(_export_decisions(rows, clearance, select_exported))
+            exported = list(_export_decisions(rows, clearance, filter_exported_ids))
         yield from exported
         if len(rows) < BATCH_SIZE:
             return
@@ -127,16 +126,16 @@ def restore_items(items: Sequence[ExportItem], *, principal: Principal) -> list[
 
 
 def _export_decisions(
-    rows: Sequence[Decision], clearance: Clearance, select_exported: MemoryIdFilter | None
+    rows: Sequence[Decision], clearance: Clearance, filter_exported_ids: MemoryIdFilter | None
 ) -> Iterator[ExportedDecision]:
     ids_by_row = {row.pk: {*row.memory_ids, *([row.merged_id] if row.merged_id else [])} for row in rows}
     all_ids = set().union(*ids_by_row.values())
-    exported_ids = all_ids if select_exported is None else select_exported(all_ids)
+    exported_ids = all_ids if filter_exported_ids is None else filter_exported_ids(all_ids)
     latest_versions = Memory.objects.visible_to(clearance).with_ids(sorted(all_ids)).filter(superseded_at__isnull=True)
     reference_by_id = {
         references[0]: references for references in latest_versions.values_list("memory_id", "source", "payload_id")
     }
-    # The record that a reader gets, with the columns that decide about its visibility in another hub.
+    # What the API shows, plus the columns from which another hub computes visibility.
     for row, record in zip(rows, decision_queries.to_records(rows, clearance), strict=True):
         references = [
             dict(zip(MemoryReference.model_fields, reference_by_id[id_], strict=True))
@@ -207,11 +206,11 @@ def _restore_run(line: PolicyRunLine) -> WriteReceipt:
 
 def _restore_decisions(lines: Sequence[DecisionLine], principal: Principal) -> list[WriteReceipt]:
     ids = [line.decision_id for line in lines]
-    undone_decision_ids = [line.undoes_id for line in lines if line.undoes_id]
-    existing_rows = {row["decision_id"]: row for row in fetch_dicts(_EXISTING_SQL, [[*ids, *undone_decision_ids]])}
-    undone_ids = {row["undoes_id"] for row in fetch_dicts(_UNDONE_SQL, [undone_decision_ids])}
+    undo_target_ids = [line.undoes_id for line in lines if line.undoes_id]
+    existing_rows = {row["decision_id"]: row for row in fetch_dicts(_EXISTING_SQL, [[*ids, *undo_target_ids]])}
+    already_undone_ids = {row["undoes_id"] for row in fetch_dicts(_UNDONE_SQL, [undo_target_ids])}
     id_by_reference = find_memory_ids({reference.identity for line in lines for reference in line.memories})
-    new_rows: dict[UUID, Line] = {}
+    new_rows: dict[UUID, dict[str, Any]] = {}
     receipts = []
     for line in lines:
         existing_row = new_rows.get(line.decision_id) or existing_rows.get(line.decision_id)
@@ -220,13 +219,13 @@ def _restore_decisions(lines: Sequence[DecisionLine], principal: Principal) -> l
             receipts.append(_existing_receipt(is_same, "decision_id"))
             continue
         local_ids = {reference.memory_id: id_by_reference[reference.identity] for reference in line.memories}
-        if errors := _find_errors(line, local_ids, existing_rows.keys() | new_rows.keys(), undone_ids):
+        if errors := _find_errors(line, local_ids, existing_rows.keys() | new_rows.keys(), already_undone_ids):
             receipts.append(_refusal_receipt(WriteOutcome.CONFLICT, errors))
             continue
         new_rows[line.decision_id] = _decision_row(
             line, {id_: local_id for id_, local_id in local_ids.items() if local_id}
         )
-        undone_ids |= {line.undoes_id} if line.undoes_id else set()
+        already_undone_ids |= {line.undoes_id} if line.undoes_id else set()
         receipts.append(WriteReceipt(payload_id=None, outcome=WriteOutcome.CREATED))
     if new_rows:
         insert_decisions(list(new_rows.values()))
@@ -236,7 +235,10 @@ def _restore_decisions(lines: Sequence[DecisionLine], principal: Principal) -> l
 
 
 def _find_errors(
-    line: DecisionLine, local_ids: Mapping[UUID, UUID | None], known_ids: Collection[UUID], undone_ids: Collection[UUID]
+    line: DecisionLine,
+    local_ids: Mapping[UUID, UUID | None],
+    known_decision_ids: Collection[UUID],
+    already_undone_ids: Collection[UUID],
 ) -> dict[str, list[str]]:
     if not {*line.memory_ids, *line.kept_ids, *line.retired_ids, *line.still_active_ids} <= local_ids.keys():
         return {"memories": ["must name each memory of the decision by source and payload_id."]}
@@ -244,21 +246,21 @@ def _find_errors(
         return {"memories": ["have the memory_id of another memory here."]}
     if (line.outcome == "undo") != (line.undoes_id is not None):
         return {"undoes_id": ["is given with an undo, and with nothing else."]}
-    if line.undoes_id and line.undoes_id not in known_ids:
+    if line.undoes_id and line.undoes_id not in known_decision_ids:
         return {"undoes_id": ["is no decision that is stored."]}
-    if line.undoes_id in undone_ids:
+    if line.undoes_id in already_undone_ids:
         return {"undoes_id": ["was undone here already."]}
     return {}
 
 
-def _decision_row(line: DecisionLine, local_ids: Mapping[UUID, UUID]) -> Line:
+def _decision_row(line: DecisionLine, local_ids: Mapping[UUID, UUID]) -> dict[str, Any]:
     def to_local_ids(memory_ids: Iterable[UUID]) -> list[UUID]:
         return [local_ids.get(memory_id, memory_id) for memory_id in memory_ids]
 
     return {
         **line.model_dump(exclude={"type", "memories"}),
         **{name: to_local_ids(getattr(line, name)) for name in _MEMORY_ID_FIELDS},
-        "merged_id": next(iter(to_local_ids([line.merged_id] if line.merged_id else [])), None),
+        "merged_id": line.merged_id and local_ids.get(line.merged_id, line.merged_id),
         "accepted_hashes": [bytes.fromhex(value) for value in line.accepted_hashes],
         "evidence": bytes.fromhex(line.evidence),
         "validity": orjson.dumps(
@@ -281,4 +283,4 @@ _MEMORY_ID_FIELDS = ("memory_ids", "kept_ids", "retired_ids", "still_active_ids"
 _COMPARED_FIELDS = ("decided_at", "outcome", "subject", "collection", "namespace", "reason", "principal", "undoes_id")
 _EXISTING_COLUMNS = ", ".join(("decision_id", *_COMPARED_FIELDS))
 _EXISTING_SQL = f"SELECT {_EXISTING_COLUMNS} FROM decisions WHERE decision_id = ANY (%s::uuid[])"  # noqa: S608 - constants
-_UNDONE_SQL = "SELECT decision_id, undoes_id FROM decisions WHERE undoes_id = ANY (%s::uuid[])"
+_UNDONE_SQL = "SELECT undoes_id FROM decisions WHERE undoes_id = ANY (%s::uuid[])"

@@ -88,8 +88,8 @@ class _Export:
             for line in conflict_records.iter_policy_lines(clearance, known_at):
                 self.summary.other_line_counts[line["type"]] += 1
                 yield line
-        filter_ids = self._filter_exported_ids if self._is_partial else None
-        for decision in conflict_records.iter_decision_lines(clearance, filter_ids, known_at):
+        filter_exported_ids = self._filter_exported_ids if self._is_partial else None
+        for decision in conflict_records.iter_decision_lines(clearance, filter_exported_ids, known_at):
             self._collect_decision(decision.line)
             if decision.is_complete:
                 self.summary.other_line_counts["decision"] += 1

@@ -210,7 +210,7 @@ def _failure_reason(receipt: WriteReceipt) -> str:
 def _parse_item(document: Any, import_context: _ImportContext) -> RestorableItem:
     """The draft or item in a line. Raises OperationRejectedError."""
     if not isinstance(document, dict):
-        return write.prepare_authorized_draft(
+        return write.prepare_draft_for_principal(
             document, principal=import_context.principal, now=import_context.imported_at
         )
     if "type" in document and "payload_id" not in document:
@@ -219,7 +219,7 @@ def _parse_item(document: Any, import_context: _ImportContext) -> RestorableItem
             import_context.restore_progress.decision_ids.add(item.decision_id)
         return item
     if exported.EXPORT_FIELD_NAMES.isdisjoint(document):
-        return write.prepare_authorized_draft(
+        return write.prepare_draft_for_principal(
             document, principal=import_context.principal, now=import_context.imported_at
         )
     return _restore_export_fields(document, import_context)
@@ -260,7 +260,7 @@ def _prepare_exported_memory(
     if isinstance(labels, list) and extra_labels:
         envelope["sensitivity_labels"] = labels[:MAX_LABELS]
         parse_envelope({"payload_id": "labels", "content": "labels", "sensitivity_labels": extra_labels})
-    prepared = write.prepare_authorized_draft(
+    prepared = write.prepare_draft_for_principal(
         envelope, principal=import_context.principal, now=import_context.imported_at, allow_partial=is_erased
     )
     if not extra_labels:

@@ -85,7 +85,7 @@ class BrowsingSession:
             self.request_pages()
         with monkeypatch.context() as patch_context:
             patch_context.setattr(
-                write, "prepare_authorized_draft", make_raiser(RuntimeError(f"{self.key} {CONTENT_CANARY}"))
+                write, "prepare_draft_for_principal", make_raiser(RuntimeError(f"{self.key} {CONTENT_CANARY}"))
             )
             self.write(content=SENT_CANARY)
 

@@ -157,21 +157,21 @@ def next_version(
     principal: Principal,
     clearance: Clearance,
     on_conflict: OnConflict,
-    merge_base: CurrentEnvelope | None = None,
+    current_envelope: CurrentEnvelope | None = None,
 ) -> NewVersion | None:
     """Return the version that `draft` adds; None if it adds nothing.
 
-    `clearance` is the source's clearance for writing. An update needs the stored envelope `merge_base`. Raises
+    `clearance` is the source's clearance for writing. An update needs `current_envelope`, the stored one. Raises
     OperationRejectedError: `payload_id_conflict`, `above_clearance`, `actor_mismatch`, `declassification`, or
     `invalid_value` if content is missing.
     """
     if stored_version is None:
         return _first_version(draft, principal, clearance)
     sent_parts = _CLASSIFICATION_FIELDS
-    if merge_base is not None:
+    if current_envelope is not None:
         sent_parts = _CLASSIFICATION_FIELDS & ({*FIELDS} - {*draft.defaulted_fields} | draft.cleared_fields)
         draft = merge_draft(
-            draft, merge_base, stored_version.current if principal.is_operator else stored_version.last_sent
+            draft, current_envelope, stored_version.current if principal.is_operator else stored_version.last_sent
         )
     check_clearance(draft, principal, clearance)
     if stored_version.is_same_write(draft, principal):

@@ -42,7 +42,7 @@ from memoryhub.memories.writes.write import (
     audit_writes,
     build_receipt,
     build_rejection_receipt,
-    split_by_identity,
+    split_into_distinct_batches,
 )
 
 STATUSES_BY_VISIBILITY = ("erased", "quarantined", "retired", "active")
@@ -74,7 +74,7 @@ def restore_drafts(
     with write_transaction(None if principal.is_operator else sources):
         clearances = dict.fromkeys(sources, principal.clearance) | Source.objects.get_clearances(sources)
         receipts: dict[int, WriteReceipt] = {}
-        for batch in split_by_identity(drafts):
+        for batch in split_into_distinct_batches(drafts):
             receipts |= _restore_batch(batch, _ImportContext(principal, clearances, on_conflict, progress))
         ordered_receipts = [receipts[position] for position in range(len(drafts))]
         if any(receipt.outcome is WriteOutcome.CREATED for receipt in ordered_receipts):

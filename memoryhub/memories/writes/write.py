@@ -9,7 +9,7 @@ connection breaks at COMMIT does not know the outcome: sent again, its write mus
 
 - A write is identified by (source, payload_id). The unique index `memories_identity` over the current rows allows one.
 - A writer takes the lock of the record clock (`memories/clock.py`) before it reads the current versions on which it
-  decides, and holds it until COMMIT. Only replays, which change nothing, are answered without it.
+  decides, and holds it until COMMIT. Only repeated writes, which change nothing, are answered without it.
 - A version stores the fingerprint of the write that made it. The same write sent again is a success without a new row,
   even if the memory was reclassified since.
 - A connection that is lost after COMMIT was sent raises CommitOutcomeUnknownError: the answer is 503 `outcome_unknown`,
@@ -62,7 +62,7 @@ class WriteOutcome(StrEnum):
 
 
 _STORED_OUTCOMES = (WriteOutcome.CREATED, WriteOutcome.UPDATED)
-EXPIRED_WARNING = "has come already: the memory is expired, and found with status=expired alone."
+EXPIRED_WARNING = "has passed: the memory is stored, but expired, and only listed with status=expired."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +78,7 @@ class WriteReceipt:
     decision_id: uuid.UUID | None = None
     """The decision that had rejected this value, so that it was stored as retired."""
     is_expired: bool = False
-    """Whether `expires_at` had passed on arrival. It depends on the written envelope alone."""
+    """Whether `expires_at` had passed on arrival. It depends on the written envelope and the clock alone."""
     code: str = ""
     errors: Errors | None = None
     warnings: Errors | None = None
@@ -95,7 +95,7 @@ class WriteReceipt:
         return 1 if self.outcome is WriteOutcome.CREATED else None
 
 
-def prepare_authorized_draft(
+def prepare_draft_for_principal(
     raw: Any, *, principal: Principal, now: datetime | None = None, allow_partial: bool = False
 ) -> MemoryDraft:
     """Return the draft in `raw` that `principal` may send.
@@ -131,7 +131,7 @@ def write_memories(
     receipts: dict[int, WriteReceipt] = {}
     for position, raw in enumerate(raw_memories):
         try:
-            drafts[position] = prepare_authorized_draft(
+            drafts[position] = prepare_draft_for_principal(
                 raw, principal=principal, now=now, allow_partial=on_conflict is OnConflict.UPDATE
             )
         except OperationRejectedError as rejection:
@@ -156,8 +156,8 @@ def store_drafts(
 ) -> list[WriteReceipt]:
     """Store `drafts` in one transaction with one audit entry; return a receipt for each, in order.
 
-    Replays are answered without a lock. All other writes wait for the record clock, which lets one writer at a time
-    through until it has committed: rows that are read from then on are up to date, and no write is lost or doubled.
+    Repeated writes are answered without a lock. All other writes wait for the record clock, which lets one writer at a
+    time through until it has committed: rows that are read from then on are up to date, no write is lost or doubled.
     """
     sources = {draft.source for draft in drafts}
     with write_transaction(sources):
@@ -165,7 +165,7 @@ def store_drafts(
         clearances = dict.fromkeys(sources, principal.clearance) | Source.objects.get_clearances(sources)
         stored_versions = find_current_versions(_identities(drafts), principal)
         if all(
-            _is_replay(draft, stored_versions.get(identity_of(draft)), principal, clearances[draft.source])
+            _is_repeated_write(draft, stored_versions.get(identity_of(draft)), principal, clearances[draft.source])
             for draft in drafts
         ):
             return [
@@ -173,7 +173,7 @@ def store_drafts(
                 for draft in drafts
             ]
         receipts: dict[int, WriteReceipt] = {}
-        for batch in split_by_identity(drafts):
+        for batch in split_into_distinct_batches(drafts):
             receipts |= _store_batch(batch, on_conflict, principal, clearances)
         ordered_receipts = [receipts[position] for position in range(len(drafts))]
         if any(receipt.outcome is WriteOutcome.CREATED for receipt in ordered_receipts):
@@ -182,7 +182,7 @@ def store_drafts(
     return ordered_receipts
 
 
-def _is_replay(
+def _is_repeated_write(
     draft: MemoryDraft, stored_version: StoredVersion | None, principal: Principal, clearance: Clearance
 ) -> bool:
     return (
@@ -193,7 +193,7 @@ def _is_replay(
 
 
 def audit_writes(receipts: Sequence[WriteReceipt], principal: Principal, request_id: str) -> None:
-    """Append one audit entry for the stored memories. A replay or a rejection changes nothing and is not recorded."""
+    """Append one audit entry for the stored memories. Repeated writes and rejections change nothing: no entry."""
     memory_ids = [
         receipt.memory_id for receipt in receipts if receipt.outcome in _STORED_OUTCOMES and receipt.memory_id
     ]
@@ -203,7 +203,7 @@ def audit_writes(receipts: Sequence[WriteReceipt], principal: Principal, request
         )
 
 
-def split_by_identity(drafts: Sequence[MemoryDraft]) -> list[dict[int, MemoryDraft]]:
+def split_into_distinct_batches(drafts: Sequence[MemoryDraft]) -> list[dict[int, MemoryDraft]]:
     """Split `drafts`, by position, into batches with each identity at most once: later batches see the earlier ones."""
     batches: list[dict[int, MemoryDraft]] = []
     batch_indexes: dict[Identity, int] = {}
@@ -236,7 +236,7 @@ def _store_batch(
                 principal=principal,
                 clearance=clearances[draft.source],
                 on_conflict=on_conflict,
-                merge_base=current_envelopes.get(stored_version.id) if stored_version else None,
+                current_envelope=current_envelopes.get(stored_version.id) if stored_version else None,
             )
         except OperationRejectedError as rejection:
             receipts[position] = build_rejection_receipt(draft.envelope.payload_id, rejection)
@@ -245,7 +245,7 @@ def _store_batch(
             new_versions[position] = version
         elif stored_version is not None:
             receipts[position] = build_receipt(draft, WriteOutcome.DUPLICATE, stored_version.memory_id)
-    # Whether a value was rejected before is decided by what its source wrote, not by how others reclassified it.
+    # Look up rejections by the draft as sent, so that others' reclassifications do not show.
     decision_ids = (
         rejected_values.find_rejecting_decisions(
             [version.sent_draft for version in new_versions.values()], principal.clearance
