@@ -24,7 +24,7 @@ APP_ROLE, OWNER_ROLE, SUPERUSER_ROLE = "memoryhub_app", "memoryhub", "postgres"
 MAX_IDLE_SECONDS = 30
 """How long a connection may be idle, and how long a client may take to send its headers."""
 MIN_KEY_LENGTH = 32
-SERVER_LOCK = "serve.lock"
+SERVER_LOCK_FILE = "serve.lock"
 MAX_SOCKET_PATH = 90  # sun_path holds 107 bytes; PostgreSQL appends /.s.PGSQL.5432 and a lock suffix
 
 

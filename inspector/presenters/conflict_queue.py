@@ -15,7 +15,8 @@ from inspector.presenters.memory_search import (
     FILTER_PHRASES,
     ActiveFilter,
     FilterField,
-    list_empty_params,
+    format_error_messages,
+    list_params_matching_empty,
     parse_params,
 )
 from memoryhub.conflicts.detector.compare import CLASSES
@@ -142,7 +143,7 @@ class ConflictQueue:
 
     @property
     def error_messages(self) -> list[str]:
-        return [f"{name} {' '.join(field_messages)}" for name, field_messages in self.errors.items()]
+        return format_error_messages(self.errors)
 
     @property
     def fields(self) -> list[FilterField]:
@@ -152,7 +153,7 @@ class ConflictQueue:
                 name=name,
                 label=QUEUE_FIELD_LABELS.get(name, name.capitalize()),
                 value=self.params.get(name, ""),
-                hint=EMPTY_VALUE_LABEL if name in self.empty_params else "any",
+                hint=EMPTY_VALUE_LABEL if name in self.params_matching_empty else "any",
                 empty_option_label=QUEUE_EMPTY_OPTION_LABELS.get(name, "any"),
                 options=_get_field_options(name),
                 error=" ".join(self.errors.get(name, ())),
@@ -170,9 +171,9 @@ class ConflictQueue:
         ]
 
     @property
-    def empty_params(self) -> list[str]:
+    def params_matching_empty(self) -> list[str]:
         """Names of the filters for empty values."""
-        return list_empty_params(self.params)
+        return list_params_matching_empty(self.params)
 
     @property
     def is_later_page(self) -> bool:

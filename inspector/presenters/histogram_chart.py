@@ -100,7 +100,7 @@ def build_histogram_chart(
         range_label=_format_range(start, end) + (" (the newest only)" if histogram.is_capped else ""),
         axis_labels=format_axis_labels(start, end),
         wider_url=_build_wider_url(start, end, search) if has_time_filter else None,
-        all_url=search.url_without_time() if has_time_filter else None,
+        all_url=search.without_time_url if has_time_filter else None,
     )
 
 
@@ -144,7 +144,7 @@ def _build_links(
                     url=search.url_replacing(from_=format_date_or_instant(start), to=format_date_or_instant(end)),
                     as_of="" if is_last else time_context.format_iso_instant(last_instant),
                     as_of_label="the latest" if is_last else time_context.format_instant(last_instant),
-                    as_of_url=search.url_as_of("" if is_last else time_context.format_iso_instant(last_instant)),
+                    as_of_url=search.as_of_url("" if is_last else time_context.format_iso_instant(last_instant)),
                     is_active=as_of == last_instant or (is_last and as_of is None),
                 )
             )
@@ -170,7 +170,7 @@ def _build_wider_url(start: datetime, end: datetime, search: MemorySearch) -> st
     try:
         start, end = start - (end - start), end + (end - start)
     except OverflowError:
-        return search.url_without_time()
+        return search.without_time_url
     return search.url_replacing(from_=format_date_or_instant(start), to=format_date_or_instant(end))
 
 

@@ -17,9 +17,8 @@ from memoryhub.memories.filters import FORM_PARAM, POINT_IN_TIME_PARAMS, MemoryF
 from memoryhub.memories.pagination import PAGE_PARAMS
 
 MAX_FACET_LINKS = 8
-NON_EMPTY_PARAMS = ("q", "subject_contains", "min_values", "include_keyless", *PAGE_PARAMS)
+PARAMS_DROPPED_IF_EMPTY = ("q", "subject_contains", "min_values", "include_keyless", *PAGE_PARAMS)
 EMPTY_VALUE_LABEL = "none"
-"""The label of an empty value."""
 FIELD_LABELS = {
     "actor_type": "Actor type",
     "actor_id": "Actor",
@@ -78,7 +77,7 @@ class FacetLink:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facet:
+class FacetView:
     name: str
     title: str
     top_links: list[FacetLink]
@@ -124,9 +123,9 @@ class MemorySearch:
         return parse_instants(self.params)
 
     @property
-    def empty_params(self) -> list[str]:
+    def params_matching_empty(self) -> list[str]:
         """Names of the filters for empty values."""
-        return list_empty_params(self.params)
+        return list_params_matching_empty(self.params)
 
     @property
     def title(self) -> str:
@@ -140,8 +139,7 @@ class MemorySearch:
 
     @property
     def error_messages(self) -> list[str]:
-        """One sentence per error in the query."""
-        return [f"{name} {' '.join(field_messages)}" for name, field_messages in self.errors.items()]
+        return format_error_messages(self.errors)
 
     def build_fields(self, suggestions: Mapping[str, Iterable[str]], statuses: Sequence[str]) -> list[FilterField]:
         """Return one input per filter with its value, and for labels an empty one to add another.
@@ -160,7 +158,7 @@ class MemorySearch:
                         name=name,
                         label=FIELD_LABELS.get(name, name.capitalize()),
                         value=value,
-                        hint=EMPTY_VALUE_LABEL if name in self.empty_params else HINTS.get(name, ""),
+                        hint=EMPTY_VALUE_LABEL if name in self.params_matching_empty else HINTS.get(name, ""),
                         empty_option_label=EMPTY_OPTION_LABELS.get(name, "any"),
                         options=options,
                         suggestions=() if options else tuple(suggestions.get(name, ())),
@@ -169,7 +167,7 @@ class MemorySearch:
                 )
         return [field for field in fields if field.name not in ("q", *POINT_IN_TIME_PARAMS)]
 
-    def build_facets(self, counts: Facets) -> list[Facet]:
+    def build_facets(self, counts: Facets) -> list[FacetView]:
         """Return the facet values as links that add a filter, or remove it if it is active."""
         facets = []
         for name, values in counts.dimensions.items():
@@ -177,7 +175,9 @@ class MemorySearch:
             if links and (links[0].value or len(links) > 1):
                 title = FIELD_LABELS.get(name, name.capitalize())
                 facets.append(
-                    Facet(name=name, title=title, top_links=links[:MAX_FACET_LINKS], more_links=links[MAX_FACET_LINKS:])
+                    FacetView(
+                        name=name, title=title, top_links=links[:MAX_FACET_LINKS], more_links=links[MAX_FACET_LINKS:]
+                    )
                 )
         return facets
 
@@ -193,14 +193,17 @@ class MemorySearch:
     # Addresses. All of them drop the cursor, which is only valid for the same filters.
 
     def url_replacing(self, **values: str) -> str:
-        """Return the list with `values` in place of the current values of these parameters."""
+        """Return the address of the list with `values` in place of the current values of these parameters.
+
+        A trailing _ of a name is ignored, so that `from_` can stand for `from`.
+        """
         params = self._get_first_page_params()
         for name, value in values.items():
             params[name.rstrip("_")] = value
         return build_list_url(params)
 
     def url_adding(self, name: str, value: str) -> str:
-        """Return the list with one more value for `label`; any other filter is replaced."""
+        """Return the address of the list with one more value for `label`; any other filter is replaced."""
         if name != "label":
             return self.url_replacing(**{name: value})
         params = self._get_first_page_params()
@@ -208,19 +211,20 @@ class MemorySearch:
         return build_list_url(params)
 
     def url_removing(self, name: str, value: str) -> str:
-        """Return the list without one value of a filter."""
+        """Return the address of the list without one value of a filter."""
         params = self._get_first_page_params()
         params.setlist(name, [other_value for other_value in params.getlist(name) if other_value != value])
         return build_list_url(params)
 
-    def url_without_time(self) -> str:
+    @property
+    def without_time_url(self) -> str:
         params = self._get_first_page_params()
         for name in ("from", "to"):
             params.pop(name, None)
         return build_list_url(params)
 
-    def url_as_of(self, instant: str) -> str:
-        """Return the list as of another instant of event time; "" removes `as_of`."""
+    def as_of_url(self, instant: str) -> str:
+        """Return the address of the list as of another instant of event time; "" removes `as_of`."""
         params = self._get_first_page_params()
         params.pop("as_of", None)
         if instant:
@@ -251,7 +255,7 @@ class MemorySearch:
 
     @property
     def json_url(self) -> str:
-        return "/api/memories" + (f"?{self.params.urlencode()}" if self.params else "")
+        return reverse("api:memory-list") + (f"?{self.params.urlencode()}" if self.params else "")
 
     @property
     def replay_url(self) -> str:
@@ -284,13 +288,13 @@ def parse_params(data: QueryDict) -> QueryDict:
     """Return the parameters of an address or a form, without empty ones that have no meaning."""
     params = normalize_form_query(data)
     for name in [
-        name for name, values in params.lists() if not values or (name in NON_EMPTY_PARAMS and not any(values))
+        name for name, values in params.lists() if not values or (name in PARAMS_DROPPED_IF_EMPTY and not any(values))
     ]:
         del params[name]
     return params
 
 
-def list_empty_params(params: QueryDict) -> list[str]:
+def list_params_matching_empty(params: QueryDict) -> list[str]:
     """Return the names of the filters for empty values, which a form must keep."""
     return [name for name, values in params.lists() if "" in values]
 
@@ -305,6 +309,11 @@ def parse_list_params(data: QueryDict) -> QueryDict:
     for name in [name for name in params if name not in names]:
         del params[name]
     return params
+
+
+def format_error_messages(errors: Mapping[str, list[str]]) -> list[str]:
+    """Return one sentence per invalid parameter of a query."""
+    return [f"{name} {' '.join(field_messages)}" for name, field_messages in errors.items()]
 
 
 def build_list_url(params: QueryDict) -> str:

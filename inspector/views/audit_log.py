@@ -11,7 +11,12 @@ from django.views.decorators.http import require_safe
 
 from inspector.auth import InspectorRequest, reader_required
 from inspector.presenters import audit
-from inspector.presenters.memory_search import EMPTY_VALUE_LABEL, list_empty_params, parse_params
+from inspector.presenters.memory_search import (
+    EMPTY_VALUE_LABEL,
+    format_error_messages,
+    list_params_matching_empty,
+    parse_params,
+)
 from memoryhub.access_log import audit_filters, audit_queries, read_log
 from memoryhub.audit.actions import AuditAction
 from memoryhub.core.errors import InvalidQueryError
@@ -43,7 +48,7 @@ def audit_log(request: InspectorRequest) -> HttpResponse:
     context: dict[str, Any] = {
         "section": "audit",
         "params": params,
-        "empty_params": list_empty_params(params),
+        "params_matching_empty": list_params_matching_empty(params),
         "is_later_page": "cursor" in params,
     }
     try:
@@ -55,7 +60,7 @@ def audit_log(request: InspectorRequest) -> HttpResponse:
         context |= _build_page_context(audit_page, params, "inspector:audit-log")
     context |= {
         "fields": [_build_field(name, params, errors) for name in FIELD_LABELS],
-        "errors": [f"{name} {' '.join(field_messages)}" for name, field_messages in errors.items()],
+        "errors": format_error_messages(errors),
         "is_narrowed": any(name in params for name in audit_filters.FILTER_PARAMS),
         "request_id": params.get("request_id", ""),
         "json_url": _build_url("api:audit-log", params=params),
@@ -130,7 +135,7 @@ def _build_field(name: str, params: QueryDict, errors: dict[str, list[str]]) -> 
         "name": name,
         "label": FIELD_LABELS[name],
         "value": params.get(name, ""),
-        "hint": EMPTY_VALUE_LABEL if name in list_empty_params(params) else HINTS.get(name, ""),
+        "hint": EMPTY_VALUE_LABEL if name in list_params_matching_empty(params) else HINTS.get(name, ""),
         "options": [(action, f"{action.label} ({action})") for action in AuditAction] if name == "action" else [],
         "error": " ".join(errors.get(name, [])),
     }

@@ -17,7 +17,12 @@ from inspector.auth import InspectorRequest, reader_required
 from inspector.forms.resolve_form import OUTCOME_LABELS, UNDO_REASON, map_memory_roles
 from inspector.presenters import memory_fields
 from inspector.presenters.conflict_queue import ConflictQueue, build_group_filters
-from inspector.presenters.memory_search import EMPTY_VALUE_LABEL, list_empty_params, parse_params
+from inspector.presenters.memory_search import (
+    EMPTY_VALUE_LABEL,
+    format_error_messages,
+    list_params_matching_empty,
+    parse_params,
+)
 from inspector.time_context import format_iso_instant
 from memoryhub.access_log import read_log
 from memoryhub.conflicts.decisions import decision_queries, resolve
@@ -70,8 +75,8 @@ def decision_list(request: InspectorRequest) -> HttpResponse:
     context |= {
         "fields": [_build_field(name, params, errors) for name in FILTER_FIELDS],
         "hidden": [(name, value) for name, value in params.items() if value and name not in (*FILTER_FIELDS, "cursor")],
-        "empty_params": list_empty_params(params),
-        "errors": [f"{name} {' '.join(field_messages)}" for name, field_messages in errors.items()],
+        "params_matching_empty": list_params_matching_empty(params),
+        "errors": format_error_messages(errors),
         "is_narrowed": any(name in params for name in decision_queries.FILTERS),
         "json_url": _build_url(params, view="api:decision-list"),
     }
@@ -232,7 +237,7 @@ def _build_field(name: str, params: QueryDict, errors: dict[str, list[str]]) -> 
         "name": name,
         "label": FIELD_LABELS.get(name, name.capitalize()),
         "value": params.get(name, ""),
-        "hint": EMPTY_VALUE_LABEL if name in list_empty_params(params) else HINTS.get(name, ""),
+        "hint": EMPTY_VALUE_LABEL if name in list_params_matching_empty(params) else HINTS.get(name, ""),
         "options": FIELD_OPTIONS.get(name, []),
         "error": " ".join(errors.get(name, [])),
     }

@@ -17,7 +17,8 @@ from inspector.presenters.memory_search import (
     EMPTY_VALUE_LABEL,
     FIELD_LABELS,
     FILTER_PHRASES,
-    list_empty_params,
+    format_error_messages,
+    list_params_matching_empty,
     parse_params,
 )
 from memoryhub.access_log import read_log
@@ -67,7 +68,7 @@ def _render_page(request: InspectorRequest, params: QueryDict, context: dict[str
     context = {
         "section": "diff",
         "params": params,
-        "empty_params": list_empty_params(params),
+        "params_matching_empty": list_params_matching_empty(params),
         "is_later_page": "cursor" in params,
         "newest_url": _build_url(params),
         "json_url": _build_url(params, "api:diff"),
@@ -78,7 +79,7 @@ def _render_page(request: InspectorRequest, params: QueryDict, context: dict[str
         ],
         "presets": _build_presets(params),
         "active_filters": _list_active_filters(params),
-        "error_messages": [f"{name} {' '.join(field_messages)}" for name, field_messages in errors.items()],
+        "error_messages": format_error_messages(errors),
         **context,
     }
     is_full_page = not request.htmx or request.htmx.history_restore_request
@@ -203,7 +204,7 @@ def _build_input(name: str, params: QueryDict, errors: Mapping[str, list[str]]) 
         "name": name,
         "label": DIFF_FIELD_LABELS.get(name) or FIELD_LABELS.get(name, name.capitalize()),
         "value": params.get(name, ""),
-        "hint": EMPTY_VALUE_LABEL if name in list_empty_params(params) else HINTS.get(name, ""),
+        "hint": EMPTY_VALUE_LABEL if name in list_params_matching_empty(params) else HINTS.get(name, ""),
         "error": " ".join(errors.get(name, [])),
     }
 

@@ -15,8 +15,8 @@ from memoryhub.memories import clock
 from memoryhub.memories.filters import POINT_IN_TIME_PARAMS
 
 PRESETS = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(weeks=1)}
-AXES = (*POINT_IN_TIME_PARAMS, time_context.BOTH_AXES)
-UNREADABLE_MESSAGE = "That is no instant. Write it as 2026-03-01T12:30, which is UTC, or with a zone of its own."
+TIME_PARAM_CHOICES = (*POINT_IN_TIME_PARAMS, time_context.BOTH_AXES)
+UNREADABLE_MESSAGE = "That is no instant. Write it as 2026-03-01T12:30, which is UTC, or add an offset, such as +02:00."
 
 
 @require_safe
@@ -26,20 +26,20 @@ def choose_time(request: InspectorRequest) -> HttpResponse:
     if "now" in request.GET:
         return HttpResponseRedirect(time_context.replace_instants(return_url, {}))
     is_submitted = bool(request.GET.get("instant") or request.GET.get("preset"))
-    axis = request.GET.get("axis", "known_at")
-    instant = _parse_requested_instant(request.GET) if axis in AXES else None
+    time_param = request.GET.get("axis", "known_at")
+    instant = _parse_requested_instant(request.GET) if time_param in TIME_PARAM_CHOICES else None
     if instant is None:
         context = {
             "section": "time",
-            "back": return_url,
-            "axis": axis,
+            "return_url": return_url,
+            "axis": time_param,
             "rejected_input": request.GET.get("instant", ""),
             "error": UNREADABLE_MESSAGE if is_submitted else "",
         }
         return render(
             request, "time/page.html", context, status=HTTPStatus.BAD_REQUEST if is_submitted else HTTPStatus.OK
         )
-    names = POINT_IN_TIME_PARAMS if axis == time_context.BOTH_AXES else (axis,)
+    names = POINT_IN_TIME_PARAMS if time_param == time_context.BOTH_AXES else (time_param,)
     return HttpResponseRedirect(
         time_context.replace_instants(return_url, dict.fromkeys(names, time_context.format_iso_instant(instant)))
     )
@@ -56,8 +56,8 @@ def _parse_requested_instant(data: QueryDict) -> datetime | None:
         input_instant = input_instant.astimezone(UTC)
     except (ValueError, OverflowError):
         return None
-    # The input has a precision of seconds. If it was not changed, keep the exact instant.
-    previous_instant = time_context.parse_instant(data.get("previous_value", ""))
+    # The input drops microseconds; if the user left it alone, keep the exact previous instant.
+    previous_instant = time_context.parse_instant(data.get("previous_instant", ""))
     return (
         previous_instant
         if previous_instant and previous_instant.replace(microsecond=0) == input_instant

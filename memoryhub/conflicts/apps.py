@@ -6,8 +6,6 @@ from memoryhub.language.checks import check_nli_model
 
 class ConflictsConfig(AppConfig):
     name = "memoryhub.conflicts"
-    label = "conflicts"
-    verbose_name = "Conflicts"
 
     def ready(self) -> None:
         checks.register(check_nli_model, "memoryhub")

@@ -3,5 +3,3 @@ from django.apps import AppConfig
 
 class MemoriesConfig(AppConfig):
     name = "memoryhub.memories"
-    label = "memories"
-    verbose_name = "Memories"

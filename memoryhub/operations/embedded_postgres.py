@@ -24,7 +24,7 @@ from typing import NoReturn
 import psycopg
 from psycopg import sql
 
-from memoryhub.config import APP_ROLE, OWNER_ROLE, SERVER_LOCK, SUPERUSER_ROLE, Config
+from memoryhub.config import APP_ROLE, OWNER_ROLE, SERVER_LOCK_FILE, SUPERUSER_ROLE, Config
 from memoryhub.operations import machine_resources
 from memoryhub.operations.server_account import ServerAccount, choose_server_account
 
@@ -36,7 +36,9 @@ START_TIMEOUT_SECONDS, STOP_TIMEOUT_SECONDS = 120, 60
 MAX_LOG_BYTES = 16 * 2**20
 LIBC_LOCALE = "UTF-8" if sys.platform == "darwin" else "C.UTF-8"
 # Files that memoryhub may leave in a home before a server has ever run there.
-HOME_FILES = {USERS_LOCK, SERVER_LOCK, "credentials.json", "logs", "lost+found", "secret_key", "static", "static.stamp"}
+HOME_FILES = {
+    USERS_LOCK, SERVER_LOCK_FILE, "credentials.json", "logs", "lost+found", "secret_key", "static", "static.stamp",
+}  # fmt: skip
 # `vector` is not a trusted extension: only a superuser can create it. From template1 it is copied into the test
 # databases, which the unprivileged owner creates.
 BOOTSTRAP_SQL = f"""\

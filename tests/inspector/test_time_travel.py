@@ -194,10 +194,10 @@ def test_the_form_leads_to_the_same_page_at_the_instant_in_utc(client):
     # What an input cannot hold is kept where it was not touched.
     instant_text = "2026-03-03T12:30:15.123456Z"
     assert instants_in_url(
-        submit_form(next="/", instant="2026-03-03T12:30:15", previous_value=instant_text, axis="as_of")
+        submit_form(next="/", instant="2026-03-03T12:30:15", previous_instant=instant_text, axis="as_of")
     ) == {"as_of": instant_text}
     assert instants_in_url(
-        submit_form(next="/", instant="2026-03-03T12:30:16", previous_value=instant_text, axis="as_of")
+        submit_form(next="/", instant="2026-03-03T12:30:16", previous_instant=instant_text, axis="as_of")
     ) == {"as_of": "2026-03-03T12:30:16Z"}
     parsed_instant = time_context.parse_instant(instants_in_url(submit_form(next="/", preset="hour"))["known_at"])
     assert parsed_instant is not None

@@ -79,7 +79,7 @@ def test_what_a_form_left_empty_asks_for_nothing_unless_it_says_so(query: str, e
 def test_the_form_keeps_what_asks_for_empty() -> None:
     memory_search = make_search("collection=&source=a")
 
-    assert memory_search.empty_params == ["collection"]
+    assert memory_search.params_matching_empty == ["collection"]
     assert [field.hint for field in memory_search.build_fields({}, ()) if field.name == "collection"] == ["none"]
 
 

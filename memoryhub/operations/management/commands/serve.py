@@ -24,11 +24,11 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import Server
 
-from memoryhub.config import MAX_IDLE_SECONDS, SERVER_LOCK, Config
+from memoryhub.config import MAX_IDLE_SECONDS, SERVER_LOCK_FILE, Config
 from memoryhub.operations import bootstrap, database_roles, embedded_postgres, process, schema
 from memoryhub.version import VERSION
 
-START_LOCK_ID = 0x6D656D68  # "memh": any number that all starts share
+START_LOCK_ID = 0x6D656D68  # advisory lock id: arbitrary, but the same in every process
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STOP_TIMEOUT_SECONDS = 5
 """How long a request may still run after the server was told to stop; then its connection is closed."""
@@ -36,7 +36,7 @@ STOP_TIMEOUT_SECONDS = 5
 
 class Command(BaseCommand):
     help = "Migrate, collect the static files and serve on MEMORYHUB_BIND and MEMORYHUB_PORT."
-    # Only the checks of what a setting can break; the others would just slow down the start.
+    # Run only memoryhub's own checks, which test settings. Django's others would slow down the start.
     requires_system_checks: list[str] = ["memoryhub"]
 
     def handle(self, *_args: Any, **_options: Any) -> None:
@@ -45,24 +45,24 @@ class Command(BaseCommand):
         for signal_number in STOP_SIGNALS:
             signal.signal(signal_number, lambda *_: sys.exit(0))
         config: Config = settings.APP_CONFIG
-        host, port = resolve_listen_address(config.bind, config.port)
+        host, port = _resolve_listen_address(config.bind, config.port)
         url = f"http://{_format_url_host(host)}:{port}"
         # Workers are forks and report this port in /api/status.
         config.port = port
-        with hold_home_lock(config, url):
+        with _hold_home_lock(config, url):
             self._prepare_database(config, url)
             # A worker is a fork: it must not use the parent's connection.
             connections.close_all()
             self._print_welcome(config, url)
             with embedded_postgres.supervise(config) if config.is_embedded else nullcontext():
-                run_http_server(config, host, port)
+                _run_http_server(config, host, port)
 
     def _prepare_database(self, config: Config, url: str) -> None:
         try:
             with _hold_startup_lock():
                 self._run_migrations()
                 with config.exit_on_home_errors():
-                    collect_static_files(config.home / "static.stamp")
+                    _collect_static_files(config.home / "static.stamp")
                     bootstrap.initialize_hub(config, url)
         except OperationalError as error:
             raise CommandError(f"The database cannot be used: {error}") from None
@@ -80,7 +80,7 @@ class Command(BaseCommand):
 
     def _print_welcome(self, config: Config, url: str) -> None:
         credentials = config.home / bootstrap.CREDENTIALS_FILE
-        # Without a credentials file users exist nevertheless: the first start created them.
+        # The file may be missing on a later start (it was deleted, or the database has another home); the users exist.
         sign_in_hint = "with an account of this database (`manage.py changepassword NAME` sets a forgotten password)"
         self._print(
             f"memoryhub {VERSION} is at {url}\nSign-in: {credentials if credentials.exists() else sign_in_hint}"
@@ -91,7 +91,7 @@ class Command(BaseCommand):
         self.stdout.flush()
 
 
-def run_http_server(config: Config, host: str, port: int) -> None:
+def _run_http_server(config: Config, host: str, port: int) -> None:
     """Serve until SIGINT, SIGTERM or SIGHUP; requests under way are finished first, for STOP_TIMEOUT_SECONDS."""
     server = Server(
         "memoryhub.rsgi:application",
@@ -110,7 +110,7 @@ def run_http_server(config: Config, host: str, port: int) -> None:
         # granian's records go to memoryhub's log handlers.
         log_level=LogLevels.warning,
         log_dictconfig={
-            "filters": {"stop": {"()": StopMessageFilter}},
+            "filters": {"stop": {"()": RewordStopMessageFilter}},
             "loggers": {"_granian": {"propagate": True, "filters": ["stop"]}},
         },
     )
@@ -125,7 +125,7 @@ def run_http_server(config: Config, host: str, port: int) -> None:
             raise
 
 
-class StopMessageFilter(logging.Filter):
+class RewordStopMessageFilter(logging.Filter):
     """Reword granian's message about a worker that was ended with open connections: that is no refusal to stop."""
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -141,7 +141,7 @@ def _reset_signal_handlers() -> None:
         signal.signal(signal_number, signal.SIG_DFL)
 
 
-def resolve_listen_address(bind: str, port: int) -> tuple[str, int]:
+def _resolve_listen_address(bind: str, port: int) -> tuple[str, int]:
     """Return the numeric address and the port to listen on; for port 0 a free port.
 
     Checked here because granian would share a port with another process that allows it. Raises CommandError.
@@ -166,7 +166,7 @@ def resolve_listen_address(bind: str, port: int) -> tuple[str, int]:
         time.sleep(0.1)
 
 
-def collect_static_files(stamp_file: Path) -> None:
+def _collect_static_files(stamp_file: Path) -> None:
     """Collect the static files if they have changed since the last collection."""
     fingerprint = _fingerprint_static_files()
     if stamp_file.exists() and stamp_file.read_text() == fingerprint and Path(settings.STATIC_ROOT).exists():
@@ -184,14 +184,14 @@ def _fingerprint_static_files() -> str:
 
 
 @contextmanager
-def hold_home_lock(config: Config, url: str) -> Iterator[None]:
+def _hold_home_lock(config: Config, url: str) -> Iterator[None]:
     """Hold the lock of the home, which only one server may use: its credentials file names one address.
 
     It is a POSIX lock, which forks do not inherit, so the workers of a killed server do not hold it. Raises
     CommandError if another server has it.
     """
     with config.exit_on_home_errors():
-        descriptor = os.open(config.ensure_home() / SERVER_LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = os.open(config.ensure_home() / SERVER_LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
     with os.fdopen(descriptor, "r+") as file:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
