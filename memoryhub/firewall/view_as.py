@@ -19,8 +19,10 @@ from memoryhub.firewall.principal_lookup import principal_for_user
 KINDS = ("clearance", "user", "key")
 MAX_TARGETS = 50
 _SESSION_KEY = "view_as"
-# Besides the clearance, these scopes decide what a principal may read. Viewing as a target must not add to them.
-_READ_SCOPES = (Scope.READ, Scope.CURATE, Scope.AUDIT, Scope.ADMIN)
+# Besides the clearance, scopes decide what a principal may read. Viewing as a target must not add to them. A new scope
+# counts as one that lets its holder read something, until it is listed here.
+_SCOPES_WITHOUT_READING = (Scope.WRITE, Scope.DECLASSIFY, Scope.VIEW_AS)
+_READ_SCOPES = tuple(scope for scope in Scope if scope not in _SCOPES_WITHOUT_READING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -115,6 +115,9 @@ class ChangeQuery:
 
     def count_changes(self) -> tuple[bool, dict[str, list[tuple[str, int]]]]:
         """Whether only the newest changes are counted, and the counts: total, by kind, by subject and by source."""
+        counts: dict[str, list[tuple[str, int]]] = {"total": [], "kinds": [], "subjects": [], "sources": []}
+        if not self._possible_sides:
+            return False, counts
         first_side, *other_sides = self._possible_sides
         rows, params = self._newest_rows_sql(first_side, None)
         changes_sql, changes_params = self._changes_sql(first_side, "SELECT * FROM newest", [])
@@ -125,7 +128,6 @@ class ChangeQuery:
             parts.append(changes_sql)
             sql_params += changes_params
         sql = _COUNTS_SQL.format(rows=rows, changes=" UNION ALL ".join(f"({part})" for part in parts))
-        counts: dict[str, list[tuple[str, int]]] = {"total": [], "kinds": [], "subjects": [], "sources": []}
         is_capped = False
         for row in fetch_dicts(sql, [*sql_params, MAX_COUNTED, MAX_COUNTED, MAX_TOP_VALUES]):
             counts[row["dimension"]].append((row["value"], int(row["change_count"])))
@@ -134,7 +136,7 @@ class ChangeQuery:
 
     @property
     def _possible_sides(self) -> Sequence[DiffSide]:
-        """The sides that can have changes of the requested kind."""
+        """The sides that can have changes of the requested kind: none for `removed` on the event axis."""
         return [side for side in self.sides if not self.kind or (side.side == "b") == (self.kind == "removed")]
 
     def _scan_side(

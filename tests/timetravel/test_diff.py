@@ -18,6 +18,7 @@ from memoryhub.memories.models import Memory
 from memoryhub.memories.writes import apply_decisions, classify
 from memoryhub.memories.writes.classification_plan import ClassificationChange
 from memoryhub.memories.writes.envelope import parse_body
+from memoryhub.timetravel import diff_sql
 from tests.api.responses import assert_problem
 from tests.factories import make_key, make_memory, make_user, utc
 from tests.memories.raw_rows import execute
@@ -228,6 +229,16 @@ class TestInstants:
         assert change_kinds(reader, until=before.isoformat()) == []
         assert change_kinds(reader, since=instant.isoformat()) == []
         assert change_kinds(reader, since=before.isoformat(), until=instant.isoformat()) == [["added"]]
+
+    @pytest.mark.parametrize("axis", ["record", "event"])
+    @pytest.mark.parametrize("kind", diff_sql.KINDS)
+    def test_every_kind_can_be_asked_for_on_each_axis(self, reader, kind, axis):
+        make_memory(payload_id="p", subject="user:ada", timestamp=utc("2026-03-01 12:00"))
+
+        diff_response = get_diff(reader, axis=axis, change=kind)
+
+        assert [change["kinds"][0] for change in diff_response["changes"]] == (["added"] if kind == "added" else [])
+        assert diff_response["counts"]["total"] == len(diff_response["changes"])
 
     @pytest.mark.parametrize("axis", ["record", "event"])
     def test_nothing_differs_from_itself(self, reader, axis):
