@@ -23,7 +23,8 @@ from memoryhub.api.native import memories
 from memoryhub.api.problems import ProblemError
 from memoryhub.conflicts.decisions.querysets import DecisionQuerySet
 from memoryhub.conflicts.models import Decision, Policy, PolicyRun
-from memoryhub.memories import pagination, querysets
+from memoryhub.firewall import querysets as firewall_querysets
+from memoryhub.memories import pagination
 from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.models import Memory
 from memoryhub.memories.writes import classify
@@ -100,7 +101,7 @@ def row_security(request, monkeypatch) -> bool:
     """Whether row security is on; where the query filter shall be off, it is taken out."""
     has_query_filter, has_row_security = PROTECTION_LAYERS[request.param]
     if not has_query_filter:
-        monkeypatch.setattr(querysets, "visible_rows_q", lambda _: Q())
+        monkeypatch.setattr(firewall_querysets, "visible_rows_q", lambda _: Q())
         monkeypatch.setattr(DecisionQuerySet, "visible_to", lambda decisions, _: decisions)
     return has_row_security
 

