@@ -231,7 +231,7 @@ class TestInstants:
         assert change_kinds(reader, since=before.isoformat(), until=instant.isoformat()) == [["added"]]
 
     @pytest.mark.parametrize("axis", ["record", "event"])
-    @pytest.mark.parametrize("kind", diff_sql.KINDS)
+    @pytest.mark.parametrize("kind", diff_sql.CHANGE_KINDS)
     def test_every_kind_can_be_asked_for_on_each_axis(self, reader, kind, axis):
         make_memory(payload_id="p", subject="user:ada", timestamp=utc("2026-03-01 12:00"))
 
