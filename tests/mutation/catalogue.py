@@ -161,7 +161,7 @@ def _clearance_rule_mutants() -> list[Mutant]:
         Mutant("quarantine: seen despite row security", MEMORY_RLS_MIGRATION, "status <> 'quarantined' OR", "true OR", (QUARANTINED_ROLLUPS_TEST,)),
         Mutant("quarantine: a status that everybody knows", FILTERS, "if status != QUARANTINED or clearance.sees_quarantined", "if True", (QUARANTINE_TESTS,)),
         Mutant("quarantine: seen by who only reads", PRINCIPAL_TYPE, "sees_quarantined=self.has_scope(Scope.CURATE)", "sees_quarantined=self.has_scope(Scope.READ)", (QUARANTINE_TESTS,)),
-        Mutant("quarantine: seen through view-as", "memoryhub/firewall/view_as.py", "(Scope.READ, Scope.CURATE, ", "(Scope.READ, ", (QUARANTINE_TESTS,)),
+        Mutant("quarantine: seen through view-as", "memoryhub/firewall/view_as.py", "(Scope.WRITE, Scope.DECLASSIFY, ", "(Scope.WRITE, Scope.CURATE, Scope.DECLASSIFY, ", (QUARANTINE_TESTS,)),
         Mutant("quarantine: cursors of before are used with other scopes", CURSOR_BINDING, "            clearance.sees_quarantined,\n", "", (QUARANTINE_TESTS,)),
         covered_mutant("tiers", "conditions = {\"tiers__contained_by\": snapshot.tiers}", "conditions = {\"tiers__isnull\": False}"),
         covered_mutant("blocked labels", "conditions[\"blocked_labels__contains\"] = snapshot.blocked_labels", "pass"),
