@@ -149,6 +149,8 @@ def test_the_keyboard_alone_is_enough(open_page: OpenPage, reader: User) -> None
     expect(page.get_by_role("heading", name="Content")).to_be_visible()
     page.keyboard.press("u")
     expect(page.locator(".row")).to_have_count(2)
+    # The rows are there before the script that listens to keys.
+    page.wait_for_load_state()
 
     page.keyboard.press("?")
     expect(page.get_by_role("dialog")).to_be_visible()
