@@ -1,4 +1,4 @@
-"""Who may see an entry: the rule in Python, in the query filter and in PostgreSQL itself, compared."""
+"""Which readers see an entry: the rule in Python, in the query filter and in PostgreSQL itself, compared."""
 
 from collections.abc import Iterator
 from dataclasses import replace

@@ -264,7 +264,7 @@ def test_the_endpoints_do_answer(worlds):
     for endpoint in [*ENDPOINTS, *RARE_ENDPOINTS]:
         statuses = {response.status for path, response in responses.items() if path.startswith(f"{endpoint.route} ")}
         expected = {"": {404}, "inspector:sign-in": {302}, "inspector:memory-classify": {302}}
-        # Of what is asked for by its name, some is there.
+        # Of the objects that are requested by name, some exist.
         expected |= {
             "api:conflict-detail": {200, 404},
             "api:conflict-claim": {200, 404},

@@ -166,7 +166,7 @@ def send_request(client: Client, path: str, body: dict[str, Any] | None = None) 
 def without_piece(response: RecordedResponse, piece: str) -> tuple[Any, ...]:
     """What an answer reveals besides the piece itself, which it may repeat, and what is signed together with it."""
     body = response.body.decode()
-    # JSON repeats nothing of what is asked; to a key it holds what was written, and pieces of that.
+    # JSON repeats no parameter; for a key it has the stored texts, and pieces of them.
     body = body if body.startswith("{") else re.sub(re.escape(piece), "<piece>", body, flags=re.IGNORECASE)
     headers = [pair for pair in response.headers if pair[0] not in ("ETag", "Set-Cookie")]
     # An instant that lies ahead is clipped to now, which is another one each time.

@@ -112,7 +112,7 @@ def write_and_map_instants(history: History) -> Callable[[datetime], dict[str, d
 
 
 def without_early_checks(history: History) -> History:
-    """Without what is asked before the first change: there is no instant of record time for it."""
+    """The queries after the first change; before it there is no instant of record time."""
     first = datetime.fromisoformat(history.changes[0]["timestamp"])
     return History(changes=history.changes, checks=[check for check in history.checks if check.as_of >= first])
 

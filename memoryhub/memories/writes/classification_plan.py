@@ -151,7 +151,7 @@ class PlannedChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassificationPlan:
-    """What a change would do to each memory, in the order of their ids, for a principal who may see them all."""
+    """What a change would do to each memory, in the order of their ids, for a principal that sees all of them."""
 
     principal: Principal
     requested_fields: dict[str, Any]

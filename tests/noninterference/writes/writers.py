@@ -103,7 +103,7 @@ def import_rows(lines: Iterable[Mapping[str, Any]], on_conflict: OnConflict = On
     import_lines(io.BytesIO(text.encode()), on_conflict=on_conflict)
 
 
-# Before any writer writes, one value of this subject and collection was rejected. A reader who may see one of these
+# Before any writer writes, one value of this subject and collection was rejected. A reader who sees one of these
 # memories may see all of them, and the decision.
 DECIDED_ROWS: tuple[Mapping[str, Any], ...] = tuple(
     {
