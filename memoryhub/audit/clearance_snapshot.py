@@ -10,7 +10,7 @@ SNAPSHOT_COLUMNS = ("clearance_tiers", "clearance_blocked_labels", "clearance_re
 class ClearanceSnapshot:
     """What an actor could see when it acted, with normalized labels.
 
-    A reader with a lower clearance must not see the row that holds it, because the row was computed from what the actor saw.
+    A reader with a lower clearance must not see the row that holds it: the row was computed from what the actor saw.
     By default the actor could see everything in `tiers`, so that no reader who sees less sees the row.
     """
 

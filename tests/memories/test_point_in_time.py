@@ -1,4 +1,4 @@
-"""The versions at an instant of event time, of record time, or of both, for readers who see them under both classifications.
+"""The versions at an instant of event time, of record time, or of both, for readers who see both classifications.
 
 Threats FW-13, FW-14, TM-01, TM-02, TM-03, TM-05, TM-07.
 """

@@ -1,4 +1,4 @@
-"""The history of a subject: every version, in order, page by page, for readers who see it under both classifications."""
+"""The history of a subject: every version, in order, page by page, for readers who see both classifications."""
 
 from collections.abc import Callable
 from datetime import timedelta

@@ -46,8 +46,8 @@ def find_rejecting_decisions(drafts: Sequence[MemoryDraft], clearance: Clearance
     """Return, for each draft, the decision that rejected its value for its subject and collection, or None.
 
     A decision counts only if every clearance that can see the draft can see the rejected memory, so that a rejection
-    reveals no hidden memory. The search covers the rows that the writer sees, its own draft among them. A draft whose actor
-    is trusted more than that of any rejected memory is new evidence: it has no such decision.
+    reveals no hidden memory. The search covers the rows that the writer sees, its own draft among them. A draft whose
+    actor is trusted more than that of any rejected memory is new evidence: it has no such decision.
 
     Memories of the draft's own source are judged by the classification that the source last sent, and do not count if
     the decision was based on memories that the source may not see: the answer to a write must not reveal that somebody

@@ -1,4 +1,4 @@
-"""Memories with a time to live: active until it has passed, and expired from then on, for readers whose clearance shows them."""
+"""Memories with a time to live: active until it has passed, and expired from then on, for readers who see them."""
 
 from datetime import timedelta
 from typing import Any

@@ -186,7 +186,7 @@ class StoryRun:
         if "{}" in step.path and not self.written_ids:
             return
         clearance = WRITERS[step.writer].source_clearance
-        # Rows that are in one world alone, or classified otherwise there, may differ for readers whose clearance shows them.
+        # Rows that are in one world alone, or classified otherwise there, may differ for readers who see them.
         differing = self._hidden_ids() | self.floors.keys()
         if any(hub.tables.is_any_visible(clearance, differing) for hub in (self.plain, self.crowded)):
             return
