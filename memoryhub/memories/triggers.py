@@ -2,6 +2,7 @@
 
 import pgtrigger
 
+from memoryhub.core.append_only import forbid_statements
 from memoryhub.memories.fields import FIELDS
 
 STAMP_RECORD_TIME = pgtrigger.Trigger(
@@ -59,26 +60,9 @@ APPEND_ONLY = pgtrigger.Trigger(
 )
 """A version may be closed once, or erased. Any other update would change history and is refused."""
 
-_REFUSE_DELETE = """
-    RAISE EXCEPTION 'memories are append-only: a version is never deleted'
-        USING ERRCODE = 'integrity_constraint_violation';
-"""
-FORBID_DELETE = pgtrigger.Trigger(
-    name="forbid_delete",
-    when=pgtrigger.Before,
-    operation=pgtrigger.Delete,
-    level=pgtrigger.Statement,
-    func=_REFUSE_DELETE,
-)
-# A separate trigger: a distributed engine creates no trigger on its shards that combines TRUNCATE with another
-# operation.
-FORBID_TRUNCATE = pgtrigger.Trigger(
-    name="forbid_truncate",
-    when=pgtrigger.Before,
-    operation=pgtrigger.Truncate,
-    level=pgtrigger.Statement,
-    func=_REFUSE_DELETE,
-)
+_DELETE_MESSAGE = "memories are append-only: a version is never deleted"
+FORBID_DELETE = forbid_statements("forbid_delete", pgtrigger.Delete, _DELETE_MESSAGE)
+FORBID_TRUNCATE = forbid_statements("forbid_truncate", pgtrigger.Truncate, _DELETE_MESSAGE)
 
 
 def _rollup_sql(table: str, columns: dict[str, str], rows: str) -> str:
