@@ -9,7 +9,6 @@ import pgtrigger
 import psycopg
 import pytest
 from django.conf import settings as django_settings
-from django.core.management import call_command
 from django.core.signals import request_finished, request_started
 from django.db import connection
 from django.test import Client, TransactionTestCase
@@ -17,6 +16,7 @@ from hypothesis import HealthCheck, settings
 from psycopg.pq import TransactionStatus
 
 from memoryhub.access_log import read_log
+from tests.postgres_plugin import start_server
 
 # Nothing collects static files for tests, so there is no manifest to read their hashed names from.
 django_settings.STORAGES["staticfiles"]["BACKEND"] = "django.contrib.staticfiles.storage.StaticFilesStorage"
@@ -35,27 +35,43 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings: None) -> None:
+    """What pytest-django does before it makes the test database, which needs a server."""
+    start_server()
+
+
 @pytest.fixture(autouse=True, scope="session")
-def _allow_flush_of_memories() -> Iterator[None]:
-    """Between transactional tests the tables are truncated, which the append-only trigger would refuse."""
+def _empty_tables_quickly() -> Iterator[None]:
+    """After a transactional test the tables that hold rows are truncated, with the append-only triggers off.
+
+    Django truncates every table, writes new files for a hundred indexes and makes the permissions anew, which takes
+    longer than most tests.
+    """
     teardown = TransactionTestCase._fixture_teardown  # type: ignore[attr-defined]
-
-    def flush_with_triggers_ignored(_: TransactionTestCase) -> None:
-        # A request that the browser did not wait for may still hold what is to be emptied, and hold out for longer.
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()"
-            )
-        # CASCADE, because knox's migrations make a table that refers to the users and has no model here.
-        with pgtrigger.ignore(
-            "memories.Memory:forbid_truncate", "audit.AuditEntry:forbid_truncate", "conflicts.Decision:forbid_truncate"
-        ):
-            call_command("flush", verbosity=0, interactive=False, allow_cascade=True)
-
-    TransactionTestCase._fixture_teardown = flush_with_triggers_ignored  # type: ignore[attr-defined]
+    TransactionTestCase._fixture_teardown = lambda _: _empty_tables()  # type: ignore[attr-defined]
     yield
     TransactionTestCase._fixture_teardown = teardown  # type: ignore[attr-defined]
+
+
+def _empty_tables() -> None:
+    # Migrations fill these, and no test changes them.
+    kept_tables = {"django_migrations", "django_content_type", "auth_permission"}
+    with connection.cursor() as cursor:
+        # A request that the browser did not wait for may still hold what is to be emptied, and hold out for longer.
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()"
+        )
+        tables = set(connection.introspection.table_names(cursor)) - kept_tables
+        cursor.execute(" UNION ALL ".join(f"SELECT '{table}' WHERE EXISTS (SELECT FROM {table})" for table in tables))
+        if filled_tables := [table for (table,) in cursor.fetchall()]:
+            with pgtrigger.ignore(
+                "memories.Memory:forbid_truncate",
+                "audit.AuditEntry:forbid_truncate",
+                "conflicts.Decision:forbid_truncate",
+            ):
+                cursor.execute(f"TRUNCATE {', '.join(filled_tables)} CASCADE")
 
 
 @pytest.fixture(autouse=True)

@@ -14,12 +14,14 @@ from psycopg.conninfo import make_conninfo
 
 from memoryhub.config import APP_ROLE, OWNER_ROLE, SUPERUSER_ROLE
 from memoryhub.operations.database_roles import mark_leakproof
+from tests.postgres_plugin import start_server
 
 _sequence = itertools.count(1)
 
 
 def database_dsn(name: str, role: str = OWNER_ROLE) -> str:
     """The libpq address of a database on the test's server, for one of its roles."""
+    start_server()
     return make_conninfo(os.environ["MEMORYHUB_TEST_DSN"], dbname=name, user=role)
 
 
@@ -46,7 +48,7 @@ def _create_database(template: str) -> str:
 
 
 def _execute_as_superuser(statement: sql.Composed) -> None:
-    with psycopg.connect(os.environ["MEMORYHUB_TEST_DSN"], user=SUPERUSER_ROLE, autocommit=True) as server:
+    with psycopg.connect(database_dsn("postgres", SUPERUSER_ROLE), autocommit=True) as server:
         server.execute(statement)
 
 
@@ -104,8 +106,7 @@ def as_unrestricted_reader() -> Iterator[None]:
 
 def mark_leakproof_functions() -> None:
     """What the embedded server's superuser says of functions that indexes need, said in the test's database."""
-    superuser = make_conninfo(os.environ["MEMORYHUB_TEST_DSN"], user=SUPERUSER_ROLE)
-    mark_leakproof(superuser, str(connections["default"].settings_dict["NAME"]))
+    mark_leakproof(database_dsn("postgres", SUPERUSER_ROLE), str(connections["default"].settings_dict["NAME"]))
 
 
 @contextmanager
