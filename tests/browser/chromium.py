@@ -4,7 +4,8 @@ import os
 import shutil
 from typing import Any
 
-EXECUTABLE_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+# The headless shell, where it is installed, draws the same pages in less time than a Chromium with windows.
+EXECUTABLE_NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 def launch_options() -> dict[str, Any]:
