@@ -1,1 +1,3 @@
-VERSION = "0.1.0"
+"""The version, which the package, `/health` and OpenAPI report."""
+
+VERSION = "0.2.0"

@@ -14,6 +14,7 @@ from memoryhub.config import Config
 from memoryhub.language import nli
 from memoryhub.language.nli import ModelUnavailableError, NliModel
 from memoryhub.operations.database_roles import LEAKPROOF_FUNCTIONS
+from memoryhub.operations.program import PROGRAM_NAME
 
 RLS_TABLES = ("audit_entries", "decisions", "memories", "memory_rollups", "memory_day_rollups", "memory_total_rollups")
 DURABILITY_SETTINGS = ("fsync", "full_page_writes", "synchronous_commit")
@@ -86,7 +87,7 @@ def _check_rls_forced() -> CheckResult:
         failure_message=f"Row-level security is not forced on {_join_names(unprotected_tables)}."
         if unprotected_tables
         else "",
-        hint="Run `manage.py migrate`. If that does not help, row-level security was disabled by hand.",
+        hint=f"Run `{PROGRAM_NAME} migrate`. If that does not help, row-level security was disabled by hand.",
     )
 
 
@@ -102,7 +103,7 @@ def _check_history_privileges() -> CheckResult:
         failure_message="Only triggers prevent the application from changing versions and audit entries."
         if excess_privileges
         else "",
-        hint="Use two roles, and run `manage.py migrate` as the owner (docs/operations/postgresql.md).",
+        hint=f"Use two roles, and run `{PROGRAM_NAME} migrate` as the owner (docs/operations/postgresql.md).",
         level=Level.WARN,
     )
 

@@ -5,12 +5,14 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
 
+from memoryhub.operations.program import PROGRAM_NAME
+
 MAX_NAMED_MIGRATIONS = 3
 """At most this many migrations are named in an error."""
 
 
 _PRERELEASE_MIGRATION = ("memories", "0001_functions")
-"""The first migration of hubs from before the first release, when the migrations were squashed."""
+"""The first migration of hubs from before version 0.2.0, when the migrations were squashed."""
 
 
 def list_pending_migrations() -> list[str]:
@@ -49,12 +51,12 @@ def reject_newer_schema() -> None:
 
 
 def reject_prerelease_schema() -> None:
-    """Raise CommandError if the database was made by a version from before the first release."""
+    """Raise CommandError if the database was made by a version before 0.2.0."""
     if _PRERELEASE_MIGRATION in (MigrationLoader(connection).applied_migrations or ()):
         raise CommandError(
-            "This hub was made by a version from before the first release, whose tables are not carried over. "
-            "Write its memories with `manage.py export_memories --history` of that version, and import them into a "
-            "new hub (another MEMORYHUB_HOME or another database)."
+            "This hub was made by a version before 0.2.0, whose tables are not carried over. Write its memories with "
+            f"`{PROGRAM_NAME} export_memories --history` of that version, and import them into a new hub (another "
+            "MEMORYHUB_HOME or another database)."
         )
 
 

@@ -11,6 +11,7 @@ from django.http import QueryDict
 from memoryhub.core.errors import InvalidQueryError, classify_error
 from memoryhub.firewall.clearance import Clearance, unrestricted_clearance
 from memoryhub.firewall.models import ClearanceProfile
+from memoryhub.operations.program import PROGRAM_NAME
 
 
 def add_filter_arguments(parser: CommandParser, filters: Iterable[str]) -> None:
@@ -56,6 +57,6 @@ def errors_as_command_errors() -> Iterator[None]:
     except InvalidQueryError as error:
         raise CommandError(str(error)) from None
     except ProgrammingError:
-        raise CommandError("The database's schema is not up to date: run `manage.py migrate` first.") from None
+        raise CommandError(f"The database's schema is not up to date: run `{PROGRAM_NAME} migrate` first.") from None
     except DatabaseError as error:
         raise CommandError(f"The database cannot be queried: {classify_error(error).detail}") from None

@@ -26,6 +26,7 @@ from granian.server import Server
 
 from memoryhub.config import MAX_IDLE_SECONDS, SERVER_LOCK_FILE, Config
 from memoryhub.operations import bootstrap, database_roles, embedded_postgres, process, schema
+from memoryhub.operations.program import PROGRAM_NAME
 from memoryhub.version import VERSION
 
 START_LOCK_ID = 0x6D656D68  # advisory lock id: arbitrary, but the same in every process
@@ -81,7 +82,9 @@ class Command(BaseCommand):
     def _print_welcome(self, config: Config, url: str) -> None:
         credentials = config.home / bootstrap.CREDENTIALS_FILE
         # The file may be missing on a later start (it was deleted, or the database has another home); the users exist.
-        sign_in_hint = "with an account of this database (`manage.py changepassword NAME` sets a forgotten password)"
+        sign_in_hint = (
+            f"with an account of this database (`{PROGRAM_NAME} changepassword NAME` sets a forgotten password)"
+        )
         self._print(
             f"memoryhub {VERSION} is at {url}\nSign-in: {credentials if credentials.exists() else sign_in_hint}"
         )
