@@ -10,6 +10,9 @@ LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 -
 RUN := $(VENV)/run.stamp
 DEV := $(VENV)/dev.stamp
 
+# Tests start hundreds of Python processes. Where modules are compiled anew each time, that takes half of their time.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: run test check bench soak mutants browser format lock screenshots
 .DEFAULT_GOAL := run
 

@@ -21,9 +21,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tests import postgres_plugin  # noqa: F401 - one PostgreSQL for all of them
 from tests.mutation.catalogue import MUTANTS
 from tests.mutation.mutant import Mutant
+from tests.postgres_plugin import start_server
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKER_COUNT = 2
@@ -127,6 +127,8 @@ def main(patterns: list[str]) -> int:
         mutant for mutant in MUTANTS if not patterns or any(pattern in mutant.name for pattern in patterns)
     ]
     tests = sorted({test for mutant in chosen_mutants for test in mutant.tests})
+    # One PostgreSQL for all of them: the tests are children of this process and find its address.
+    start_server()
     with tempfile.TemporaryDirectory(prefix="memoryhub-mutants-") as folder, ThreadPoolExecutor(WORKER_COUNT) as pool:
         workers = [Worker(Path(folder) / f"worker{index}") for index in range(WORKER_COUNT)]
         failing_tests = []
