@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from typing import Any
 from unittest.mock import patch
@@ -16,7 +16,9 @@ from memoryhub.core.secrets import MASK
 from memoryhub.memories.models import Memory
 from tests.browser import hostile_texts
 from tests.factories import make_key, make_memory, make_user
+from tests.harness.strategies import SOAK
 from tests.inspector.clients import client_for_new_user, logged_in_client, response_text
+from tests.shared_world import shared_world
 
 pytestmark = pytest.mark.django_db
 URL_ATTRIBUTES = (
@@ -87,48 +89,61 @@ def make_hostile_memory(value: str) -> Memory:
     return make_memory(payload_id=value, **{**all_fields, "content": f"Changed {value}", "labels": [f"x {value}"]})
 
 
-class TestTextContexts:
-    @pytest.mark.parametrize("value", hostile_texts.ALL_TEXTS)
-    def test_it_is_no_element_no_script_no_style_and_no_address(self, client: Client, value: str) -> None:
-        """XS-01, XS-03: each context in which a text may act, on every page that shows memories."""
-        memory = make_hostile_memory(value)
+def assert_inert(page: Page, origin: Any) -> None:
+    """XS-01, XS-03: no element, no script, no style and no address comes from what was written."""
+    for tag, attributes in page.elements:
+        assert tag not in ("iframe", "object", "embed", "base", "math", "style"), (origin, tag)
+        assert tag != "script" or (attributes.get("src") or "").startswith("/static/"), (origin, attributes)
+        assert not [name for name in attributes if name.startswith(("on", "hx-on", "data-hx")) or name == "style"], (
+            origin,
+            attributes,
+        )
+    for url in page.values("href", "src", "action", "hx-get", "hx-post"):
+        assert url.startswith(("/", "#", "?")), (origin, url)
+        assert not url.startswith("//"), (origin, url)
+    assert not [
+        text_node
+        for text_node, ancestors in page.texts
+        if ancestors and ancestors[-1][0] == "script" and text_node.strip()
+    ], origin
 
-        for path, data in (
-            ("/", {}),
-            ("/", {"q": value}),
-            ("/", {"subject": value}),
-            (f"/memories/{memory.memory_id}", {}),
-        ):
-            page = Page(response_text(client.get(path, data)))
-            for tag, attributes in page.elements:
-                assert tag not in ("iframe", "object", "embed", "base", "math", "style"), tag
-                assert tag != "script" or (attributes.get("src") or "").startswith("/static/")
-                assert not [
-                    name for name in attributes if name.startswith(("on", "hx-on", "data-hx")) or name == "style"
-                ]
-            for url in page.values("href", "src", "action", "hx-get", "hx-post"):
-                assert url.startswith(("/", "#", "?")), url
-                assert not url.startswith("//"), url
-            assert not [
-                text_node
-                for text_node, ancestors in page.texts
-                if ancestors and ancestors[-1][0] == "script" and text_node.strip()
-            ]
 
-    @pytest.mark.parametrize("value", [*hostile_texts.ALL_TEXTS, "a\r\nb\rc\u2028d\u2029\"'&amp;<>`"])
-    def test_an_attribute_holds_exactly_what_was_written(self, client: Client, value: str) -> None:
-        """XS-03: the copy buttons and the inputs of forms."""
-        memory = make_hostile_memory(value)
+WRITTEN_TEXTS = (*hostile_texts.ALL_TEXTS, "a\r\nb\rc\u2028d\u2029\"'&amp;<>`")
 
-        page = response_text(client.get(f"/memories/{memory.memory_id}"))
-        copy_values = Page(page).values("data-copy")
-        search_values = Page(response_text(client.get("/", {"q": value}))).values("value")
 
-        assert value in copy_values
+@pytest.fixture(scope="class")
+def hostile_memories(request: pytest.FixtureRequest) -> Iterator[dict[str, Memory]]:
+    with shared_world(request):
+        yield {value: make_hostile_memory(value) for value in WRITTEN_TEXTS}
+
+
+class TestHostileTexts:
+    """XS-01, XS-03: each context in which a text may act, on every page that shows memories."""
+
+    def test_are_inert_side_by_side(self, hostile_memories: dict[str, Memory], client: Client) -> None:
+        page = response_text(client.get("/?limit=100"))
+
+        assert_inert(Page(page), "the list")
+        assert page.count('class="row"') > len(hostile_memories)
+
+    @pytest.mark.parametrize("value", WRITTEN_TEXTS)
+    def test_are_inert_and_kept_in_attributes(
+        self, hostile_memories: dict[str, Memory], client: Client, value: str
+    ) -> None:
+        """An attribute holds exactly what was written: the copy buttons and the inputs of forms."""
+        memory_page = response_text(client.get(f"/memories/{hostile_memories[value].memory_id}"))
+        list_page = response_text(client.get("/", {"q": value, "subject": value}))
+
+        assert 'class="row"' in list_page
+        for page in (memory_page, list_page):
+            assert_inert(Page(page), value)
+        assert value in Page(memory_page).values("data-copy")
         # A browser takes CR for LF unless it is written as a reference; Python's parser does not.
-        assert "\r" not in "".join(re.findall(r'data-copy="([^"]*)"', page))
-        assert value in search_values
+        assert "\r" not in "".join(re.findall(r'data-copy="([^"]*)"', memory_page))
+        assert value in Page(list_page).values("value")
 
+
+class TestTextContexts:
     def test_htmx_looks_at_nothing_in_it_and_runs_no_script(self, client: Client) -> None:
         """XS-02: whatever an agent wrote stands in an element that htmx leaves alone."""
         memory = make_hostile_memory("planted")
@@ -386,14 +401,17 @@ def audit_rows(action: str) -> list[tuple[str, list[Any], str]]:
         return list(cursor.fetchall())
 
 
+REPEATS = 100_000 if SOAK else 40_000
+
+
 class TestSize:
     """XS-08: however long a memory is, its row is short and its page collapsed."""
 
     @pytest.mark.parametrize(
         "content",
         [
-            "x" * 2**20, "Z" + "\u0301" * 100_000, "\U0001f469\u200d" * 100_000, "\u202e\u2066a" * 100_000,
-            "\u05d0b " * 100_000, "p\u0430 " * 100_000, "<b>&" * 100_000,
+            "x" * 2**20, "Z" + "\u0301" * REPEATS, "\U0001f469\u200d" * REPEATS, "\u202e\u2066a" * REPEATS,
+            "\u05d0b " * REPEATS, "p\u0430 " * REPEATS, "<b>&" * REPEATS,
         ],
     )  # fmt: skip
     def test_of_a_row_and_of_a_page_is_bounded(self, client: Client, content: str) -> None:
@@ -413,6 +431,8 @@ class TestSize:
 
     def test_of_a_difference_is_bounded(self, client: Client) -> None:
         for letter in "abc":
-            memory = make_memory(payload_id="p", content=f"{letter} " * 200_000, metadata={letter: letter * 100_000})
+            memory = make_memory(
+                payload_id="p", content=f"{letter} " * 2 * REPEATS, metadata={letter: letter * 100_000}
+            )
 
         assert len(client.get(f"/memories/{memory.memory_id}").content) < 250_000
