@@ -49,11 +49,14 @@ def hidden_fields(response: Any, action: str) -> dict[str, str]:
 
 def post_decision(client: Client, *key: str, **form_data: Any) -> Any:
     """Send the form of a group's page, as it stands now, with what is typed."""
+    return send_group_form(client, client.get(group_url(*key)), *key, **form_data)
+
+
+def send_group_form(client: Client, page: Any, *key: str, **form_data: Any) -> Any:
+    """Send the form of `page`, which shows a group, with what is typed."""
     form_data.setdefault("reason", "Checked.")
-    return client.post(
-        group_url(*key, view="/resolve"),
-        {**hidden_fields(client.get(group_url(*key)), group_url(*key, view="/resolve")), **form_data},
-    )
+    url = group_url(*key, view="/resolve")
+    return client.post(url, {**hidden_fields(page, url), **form_data})
 
 
 def current_version(memory: Memory) -> Memory:
