@@ -13,7 +13,7 @@ DEV := $(VENV)/dev.stamp
 # Tests start hundreds of Python processes. Where modules are compiled anew each time, that takes half of their time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test check bench soak mutants browser format lock screenshots
+.PHONY: run test unit check bench soak mutants browser format lock screenshots
 .DEFAULT_GOAL := run
 
 run: $(RUN)
@@ -22,6 +22,10 @@ run: $(RUN)
 # `make test T=tests/core` runs those tests alone, without checks; T takes whatever pytest takes.
 test: $(DEV) $(if $(T),,browser check)
 	$(BIN)/python -m pytest $(if $(T),$(T),-n 2 --dist worksteal)
+
+# The tests that need neither a database nor another process: seconds, to run after every change.
+unit: $(DEV)
+	@exec $(BIN)/python -m pytest -q -m unit
 
 bench: $(DEV)
 	@exec $(BIN)/python -m tests.benchmarks

@@ -3,6 +3,7 @@
 import gc
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pgtrigger
@@ -27,6 +28,13 @@ django_settings.WHITENOISE_AUTOREFRESH = True
 django_settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 settings.register_profile("memoryhub", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 settings.load_profile("memoryhub")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With `-m unit`, modules without such a test are not even imported: that would take longer than the tests."""
+    if config.getoption("markexpr") == "unit" and collection_path.name.startswith("test_"):
+        return "mark.unit" not in collection_path.read_text()
+    return None
 
 
 def pytest_collection_finish() -> None:

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from memoryhub.core.canonical import COMBINING_MARKS, MAX_MARKS, canonicalize_text, compute_canonical_digest
 
+pytestmark = pytest.mark.unit
+
 SAME_VALUES = [
     ("Lead is Tom", variant)
     for variant in (

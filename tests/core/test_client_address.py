@@ -4,6 +4,8 @@ import pytest
 
 from memoryhub.core.client_address import MAX_PROXIES, TrustedProxies
 
+pytestmark = pytest.mark.unit
+
 ADDRESS_CASES = [
     # trusted, the connection's address, X-Forwarded-For, where the request comes from
     ("", "192.0.2.1", "10.0.0.1", "192.0.2.1"),

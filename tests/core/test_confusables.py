@@ -5,6 +5,8 @@ import pytest
 from memoryhub.core.confusables import describe_confusable_text
 from tests.core.label_evasions import EVASIONS, LABEL
 
+pytestmark = pytest.mark.unit
+
 
 @pytest.mark.parametrize(
     ("text", "expected_warning"),

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from memoryhub.core.cursors import CursorCodec
 from memoryhub.core.errors import InvalidQueryError
 
+pytestmark = pytest.mark.unit
+
 CODEC = CursorCodec(("key:reader", "memories"))
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 CURSOR = CODEC.encode(NOON, UUID(int=7), 3)

@@ -12,6 +12,8 @@ from memoryhub.core.storable_text import INVISIBLE_CHARACTERS as NOT_SEARCHED
 from tests.core.label_evasions import EVASIONS, LABEL, evasion_strategy
 from tests.harness.strategies import example_settings
 
+pytestmark = pytest.mark.unit
+
 CHARACTERS = [chr(code) for code in range(sys.maxunicode + 1)]
 # Default_Ignorable_Code_Point, as Unicode's DerivedCoreProperties lists it.
 DEFAULT_IGNORABLE = (

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from memoryhub.core.secrets import MASK, mask_secrets
 from tests.core.slow_texts import SLOW_TEXTS, assert_linear_time
 
+pytestmark = pytest.mark.unit
+
 ENCODED = b64encode(hashlib.sha512(b"x").digest() * 3).decode()
 
 

@@ -7,6 +7,8 @@ import pytest
 
 from memoryhub.core.strict_json import InvalidJsonError, decode_json
 
+pytestmark = pytest.mark.unit
+
 DOCUMENT_BYTES = 16 * 2**20
 
 

@@ -11,6 +11,8 @@ from memoryhub.front import application, bodies
 from memoryhub.front.gateway import GatewayResponse
 from tests.front.event_loops import run_in_new_loop
 
+pytestmark = pytest.mark.unit
+
 
 class FakeClient:
     """A protocol of granian's whose client takes some seconds for each part."""

@@ -9,6 +9,8 @@ from memoryhub.front import bodies
 from memoryhub.front.bodies import IncompleteError, TooLargeError, TooSlowError
 from tests.front.event_loops import run_in_new_loop
 
+pytestmark = pytest.mark.unit
+
 
 async def arriving_chunks(*chunks: bytes | float) -> AsyncIterator[bytes]:
     """Chunks as they arrive; a number is a pause in seconds."""

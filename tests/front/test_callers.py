@@ -8,6 +8,8 @@ from memoryhub.core.client_address import TrustedProxies
 from memoryhub.front import callers
 from memoryhub.front.callers import UNVERIFIED_GROUP, CallerRegistry
 
+pytestmark = pytest.mark.unit
+
 
 def make_environ(url: str = "192.0.2.1", **headers: Any) -> dict[str, Any]:
     return {"REMOTE_ADDR": url, **headers}

@@ -10,6 +10,8 @@ import pytest
 from memoryhub.front.turns import BusyError, Caller, FairSemaphore
 from tests.front.event_loops import run_in_new_loop
 
+pytestmark = pytest.mark.unit
+
 ADA, BOB, EVE = (Caller(name=name, group=name) for name in ("ada", "bob", "eve"))
 
 

@@ -1,5 +1,6 @@
 """The table of fields agrees with the columns, the envelope and the lines of an export, and with the wire contract."""
 
+import pytest
 from django.db import connection
 
 from memoryhub.memories.fields import FIELDS
@@ -7,6 +8,8 @@ from memoryhub.memories.models import Memory
 from memoryhub.memories.records import DETAIL_FIELDS, LIST_FIELDS
 from memoryhub.memories.writes.envelope import Envelope
 from memoryhub.memories.writes.exported import ExportFields
+
+pytestmark = pytest.mark.unit
 
 # Columns that never leave the process, and that the database computes.
 COMPUTED_COLUMNS = {"id", "content_sha256", "is_future_dated"}

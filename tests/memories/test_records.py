@@ -4,8 +4,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
+import pytest
 
 from memoryhub.memories.records import mask_record
+
+pytestmark = pytest.mark.unit
 
 SECRET = "ghp_" + "a1B2c3D4e5" * 4
 

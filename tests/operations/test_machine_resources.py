@@ -7,6 +7,8 @@ import pytest
 
 from memoryhub.operations.machine_resources import build_server_settings, get_free_disk_bytes, get_memory_bytes
 
+pytestmark = pytest.mark.unit
+
 HOST_BYTES = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 GIGABYTE = 2**30
 

@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from memoryhub.timetravel.text_diff import DiffSegment, diff_for_display
 
+pytestmark = pytest.mark.unit
+
 
 def format_diff(before: str, after: str) -> str:
     """A diff as `[-deleted-]{+inserted+}`."""

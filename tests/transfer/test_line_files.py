@@ -6,6 +6,8 @@ import json
 import time
 from pathlib import Path
 
+import pytest
+
 from memoryhub.transfer import line_files
 from memoryhub.transfer.line_files import (
     MAX_BLANK_LINES,
@@ -15,6 +17,8 @@ from memoryhub.transfer.line_files import (
     LineFile,
     open_lines,
 )
+
+pytestmark = pytest.mark.unit
 
 
 def read_lines(path: Path) -> tuple[int, str]:

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from memoryhub.conflicts.detector.compare import CLASSES, MAX_VALUES, ComparedValue, classify_group, compare
 from memoryhub.conflicts.detector.weights import WEIGHTS
 
+pytestmark = pytest.mark.unit
+
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 

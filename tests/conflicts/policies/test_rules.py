@@ -11,6 +11,8 @@ from pydantic import ValidationError
 from memoryhub.conflicts.policies.rules import RULES, Assertion, CandidateValue, Rule, apply_rules
 from memoryhub.firewall.principal import ACTOR_TYPES
 
+pytestmark = pytest.mark.unit
+
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LATER_INSTANT = NOON + timedelta(days=1)
 SOURCES = ("crm", "mail", "chat")

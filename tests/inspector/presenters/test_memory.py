@@ -7,6 +7,8 @@ from inspector.presenters import memory_fields
 from memoryhub.memories.records import DETAIL_FIELDS
 from tests.factories import utc
 
+pytestmark = pytest.mark.unit
+
 
 def make_record(**fields_given: Any) -> dict[str, Any]:
     empty: dict[str, Any] = dict.fromkeys(DETAIL_FIELDS, "")

@@ -9,6 +9,8 @@ from memoryhub.memories.facets import Facets, FacetValue
 from memoryhub.memories.histogram import Bucket, Histogram
 from tests.factories import utc
 
+pytestmark = pytest.mark.unit
+
 
 def make_search(query: str) -> MemorySearch:
     return MemorySearch(QueryDict(query))

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from inspector.presenters import safe_text
 
+pytestmark = pytest.mark.unit
+
 # Format characters that do draw something: signs that stand before a number or a word.
 VISIBLE_FORMAT = {*range(0x600, 0x606), 0x6DD, 0x70F, 0x890, 0x891, 0x8E2, 0x110BD, 0x110CD}
 FAMILY = "\U0001f469\u200d\U0001f469\u200d\U0001f467"
