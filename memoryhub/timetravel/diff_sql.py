@@ -53,9 +53,9 @@ Keyset = tuple[datetime, Any]
 
 # The time of the last change that is counted.
 _COUNT_FLOOR = Func(template="(SELECT change_time FROM count_floor)", output_field=DateTimeField())
-_HAS_EARLIER_VERSION = GreaterThan(LateralColumn("a", "version"), 1)
+_HAS_EARLIER_VERSION = GreaterThan(LateralColumn("after", "version"), 1)
 _IS_EITHER_END = EqualsAny(
-    F("id"), Func(LateralColumn("a", "id"), LateralColumn("b", "id"), template="ARRAY[%(expressions)s]")
+    F("id"), Func(LateralColumn("after", "id"), LateralColumn("before", "id"), template="ARRAY[%(expressions)s]")
 )
 
 
@@ -64,7 +64,7 @@ class DiffSide:
     """Versions that may be one end of a change, and the query for the other end."""
 
     side: str
-    """"a" if each version is the row after a change, "b" if it is the row before a removal, which has no row after."""
+    """"after" if each version is the row after a change, "before" if it is that before a removal, with none after."""
     row_sets: Sequence[tuple[MemoryQuerySet, str]]
     """Querysets, each with the name of the column that holds the time of the change."""
     other_end: MemoryQuerySet
@@ -137,7 +137,7 @@ class ChangeQuery:
     @property
     def _possible_sides(self) -> Sequence[DiffSide]:
         """The sides that can have changes of the requested kind: none for `removed` on the event axis."""
-        return [side for side in self.sides if not self.kind or (side.side == "b") == (self.kind == "removed")]
+        return [side for side in self.sides if not self.kind or (side.side == "before") == (self.kind == "removed")]
 
     def _scan_side(
         self, side: DiffSide, limit: int, before_keyset: Keyset | None, floor: datetime | None
@@ -202,8 +202,8 @@ class ChangeQuery:
         other_end_sql, other_params = self._other_end_sql(side)
         sql_params = [*params, *other_params]
         conditions = ["cardinality(kinds) > 0"]
-        if side.side == "b":
-            conditions.append("a.id IS NULL")
+        if side.side == "before":
+            conditions.append("after.id IS NULL")
         if side.superseding is not None:
             superseding_sql, superseding_params = compile_sql(side.superseding.values("id")[:1])
             conditions.append(f"({superseding_sql}) IS NULL")
@@ -218,7 +218,7 @@ class ChangeQuery:
         sql = _CHANGES_SQL.format(
             rows=rows_sql,
             own_side=side.side,
-            other_side="b" if side.side == "a" else "a",
+            other_side="before" if side.side == "after" else "after",
             other=other_end_sql,
             fields=_CHANGED_FIELDS_SQL,
             kinds=_EVENT_KINDS_SQL if side.is_event_axis else _VERSION_KINDS_SQL,
@@ -239,7 +239,7 @@ class ChangeQuery:
 def record_time_sides(
     visible_rows: MemoryQuerySet, since: datetime, until: datetime, candidate_condition: Q
 ) -> list[DiffSide]:
-    """Side `a`: current at `until`, not at `since`. Side `b`: current at `since`, not any more at `until`."""
+    """Side `after`: current at `until`, not at `since`. Side `before`: current at `since`, not any more at `until`."""
     rows_after, rows_before = (
         visible_rows.known_at(instant).with_valid_at(instant).without_expired() for instant in (until, since)
     )
@@ -247,40 +247,40 @@ def record_time_sides(
     expired_rows = rows_before.filter(candidate_condition, status=ACTIVE, expires_at__gt=since, expires_at__lte=until)
     return [
         DiffSide(
-            side="a",
+            side="after",
             row_sets=[
                 (rows_after.filter(LOOKUP_INDEX_GUARD, candidate_condition, recorded_at__gt=since), "recorded_at")
             ],
-            other_end=rows_before.with_id(LateralColumn("a", "memory_id")).filter(_HAS_EARLIER_VERSION),
+            other_end=rows_before.with_id(LateralColumn("after", "memory_id")).filter(_HAS_EARLIER_VERSION),
         ),
         DiffSide(
-            side="b",
+            side="before",
             row_sets=[
                 (superseded_rows, "superseded_at"),
                 (expired_rows.filter(superseded_at__isnull=True), "expires_at"),
                 # It expired first, and was superseded only after `until`.
                 (expired_rows.filter(superseded_at__gt=until), "expires_at"),
             ],
-            other_end=rows_after.with_id(LateralColumn("b", "memory_id")),
+            other_end=rows_after.with_id(LateralColumn("before", "memory_id")),
         ),
     ]
 
 
 def event_time_sides(known_rows: MemoryQuerySet, since: datetime, until: datetime) -> list[DiffSide]:
     """The values at `until` whose event is later than `since`. A memory without a subject has no rivals."""
-    same_key_rows = known_rows.exclude(subject="").filter(**match_columns("a", ("subject", "collection")))
+    same_key_rows = known_rows.exclude(subject="").filter(**match_columns("after", ("subject", "collection")))
     assertion_columns = [
-        Coalesce(*(LateralColumn("a", name) for name in pair), output_field=Field())
+        Coalesce(*(LateralColumn("after", name) for name in pair), output_field=Field())
         for pair in ASSERTED_COLUMNS.items()
     ]
-    is_superseding = RowComparison(VALUE_ORDER, ">", [LateralColumn("a", "change_time"), *assertion_columns])
+    is_superseding = RowComparison(VALUE_ORDER, ">", [LateralColumn("after", "change_time"), *assertion_columns])
     return [
         DiffSide(
-            side="a",
+            side="after",
             row_sets=[(known_rows.filter(timestamp__gt=since, timestamp__lte=until), "timestamp")],
             other_end=same_key_rows.filter(timestamp__lte=since),
             superseding=same_key_rows.filter(
-                is_superseding, timestamp__gte=LateralColumn("a", "change_time"), timestamp__lte=until
+                is_superseding, timestamp__gte=LateralColumn("after", "change_time"), timestamp__lte=until
             ),
             is_event_axis=True,
         )
@@ -332,39 +332,40 @@ _RANGE_END_SQL = "SELECT * FROM ({parts}) AS ends ORDER BY change_time DESC, mem
 _NEWEST_CHANGES_SQL = "SELECT * FROM ({changes}) AS change ORDER BY change_time DESC, memory_id DESC LIMIT %s"
 _NEWEST_ROWS_SQL = "SELECT * FROM ({parts}) AS part ORDER BY change_time DESC, memory_id DESC LIMIT {limit:d}"
 _CHANGED_FIELDS_SQL = ", ".join(
-    f"CASE WHEN a.{name}{cast} IS DISTINCT FROM b.{name}{cast} THEN '{field}' END"
+    f"CASE WHEN after.{name}{cast} IS DISTINCT FROM before.{name}{cast} THEN '{field}' END"
     for field, name, cast in (
         ("content", "content_sha256", ""),
         *((name, name, "::text" if name in _FIELDS_COMPARED_AS_TEXT else "") for name in _COMPARED_FIELDS),
     )
 )
-_END_KINDS_SQL = "CASE WHEN b.id IS NULL THEN 'added' END, CASE WHEN a.id IS NULL THEN 'removed' END"
+_END_KINDS_SQL = "CASE WHEN before.id IS NULL THEN 'added' END, CASE WHEN after.id IS NULL THEN 'removed' END"
 _CLASSIFICATION_FIELDS_SQL = "'classification_tier', 'sensitivity_labels'"
 _RECLASSIFIED_SQL = f"CASE WHEN fields && ARRAY[{_CLASSIFICATION_FIELDS_SQL}] THEN 'reclassified' END"
-_EVENT_KINDS_SQL = f"{_END_KINDS_SQL}, CASE WHEN a.id <> b.id THEN 'changed' END, {_RECLASSIFIED_SQL}"
+_EVENT_KINDS_SQL = f"{_END_KINDS_SQL}, CASE WHEN after.id <> before.id THEN 'changed' END, {_RECLASSIFIED_SQL}"
 _VERSION_KINDS_SQL = f"""
     {_END_KINDS_SQL},
     CASE WHEN NOT fields <@ ARRAY[{_CLASSIFICATION_FIELDS_SQL}, 'status'] THEN 'changed' END,
     {_RECLASSIFIED_SQL},
-    CASE WHEN a.decision_id IS DISTINCT FROM b.decision_id AND a.decision_id IS NOT NULL THEN 'resolved' END,
-    CASE WHEN a.status <> b.status AND a.status = 'retired' THEN 'retired' END,
-    CASE WHEN a.status <> b.status AND a.status = 'quarantined' THEN 'quarantined' END,
-    CASE WHEN a.status <> b.status AND a.status = 'active' THEN 'restored' END,
-    CASE WHEN a.id <> b.id AND a.status = 'erased' AND a.superseded_at IS NULL THEN 'erased' END
+    CASE WHEN after.decision_id IS DISTINCT FROM before.decision_id AND after.decision_id IS NOT NULL
+         THEN 'resolved' END,
+    CASE WHEN after.status <> before.status AND after.status = 'retired' THEN 'retired' END,
+    CASE WHEN after.status <> before.status AND after.status = 'quarantined' THEN 'quarantined' END,
+    CASE WHEN after.status <> before.status AND after.status = 'active' THEN 'restored' END,
+    CASE WHEN after.id <> before.id AND after.status = 'erased' AND after.superseded_at IS NULL THEN 'erased' END
 """
 # OFFSET 0 keeps PostgreSQL from flattening a subquery: its expressions are computed once, and its lookups run row by
 # row.
 _CHANGES_SQL = """
 SELECT {own_side}.change_time, {own_side}.memory_id,
-       CASE WHEN a.id IS NULL THEN b.subject ELSE a.subject END AS subject,
-       CASE WHEN a.id IS NULL THEN b.collection ELSE a.collection END AS collection,
-       CASE WHEN a.id IS NULL THEN b.source ELSE a.source END AS source,
-       kinds, fields, a.id AS after_id, b.id AS before_id
+       CASE WHEN after.id IS NULL THEN before.subject ELSE after.subject END AS subject,
+       CASE WHEN after.id IS NULL THEN before.collection ELSE after.collection END AS collection,
+       CASE WHEN after.id IS NULL THEN before.source ELSE after.source END AS source,
+       kinds, fields, after.id AS after_id, before.id AS before_id
 FROM ({rows}) AS {own_side}
 LEFT JOIN LATERAL ({other}) AS {other_side} ON true
 CROSS JOIN LATERAL (
-    SELECT CASE WHEN a.id IS NULL OR b.id IS NULL THEN ARRAY[]::text[] ELSE array_remove(ARRAY[{fields}], NULL) END
-           AS fields
+    SELECT CASE WHEN after.id IS NULL OR before.id IS NULL THEN ARRAY[]::text[]
+                ELSE array_remove(ARRAY[{fields}], NULL) END AS fields
     OFFSET 0
 ) AS changed_fields
 CROSS JOIN LATERAL (SELECT array_remove(ARRAY[{kinds}], NULL) AS kinds OFFSET 0) AS change_kinds
