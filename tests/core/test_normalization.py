@@ -1,6 +1,5 @@
 """The compared form of a label: what it takes for the same, and what it keeps apart."""
 
-import sys
 import unicodedata
 
 import pytest
@@ -10,11 +9,11 @@ from hypothesis import strategies as st
 from memoryhub.core.normalization import BRAILLE_BLANK, HYPHENS, INVISIBLE_CHARACTERS, MAX_KEY_BYTES, normalize_text
 from memoryhub.core.storable_text import INVISIBLE_CHARACTERS as NOT_SEARCHED
 from tests.core.label_evasions import EVASIONS, LABEL, evasion_strategy
+from tests.harness.characters import CHARACTERS, characters_to_try
 from tests.harness.strategies import example_settings
 
 pytestmark = pytest.mark.unit
 
-CHARACTERS = [chr(code) for code in range(sys.maxunicode + 1)]
 # Default_Ignorable_Code_Point, as Unicode's DerivedCoreProperties lists it.
 DEFAULT_IGNORABLE = (
     "00AD 034F 061C 115F-1160 17B4-17B5 180B-180D 180E 180F 200B-200F 202A-202E 2060-2064 2065 2066-206F 3164 "
@@ -51,7 +50,9 @@ def test_an_invisible_character_makes_no_difference_anywhere(text, ignored_chara
 
 
 @given(text=TEXTS)
-@example_settings(500)
+# Folded to ss, whose last letter then takes the accent.
+@example(text="\u00df\u0301")
+@example_settings(200)
 def test_a_key_is_its_own_key(text):
     key = normalize_text(text)
 
@@ -61,7 +62,7 @@ def test_a_key_is_its_own_key(text):
 
 
 def test_the_key_of_every_character_is_its_own_key():
-    keys = {normalize_text(character) for character in CHARACTERS}
+    keys = {normalize_text(character) for character in characters_to_try()}
 
     assert {key for key in keys if normalize_text(key) != key} == set()
     assert not set("".join(keys)) & {*INVISIBLE_CHARACTERS, *HYPHENS[1:], BRAILLE_BLANK}
@@ -70,15 +71,15 @@ def test_the_key_of_every_character_is_its_own_key():
 def test_what_unicode_ignores_is_invisible():
     bounds = [part.partition("-")[::2] for part in DEFAULT_IGNORABLE.split()]
     ignorable = {chr(code) for first, last in bounds for code in range(int(first, 16), int(last or first, 16) + 1)}
-    formats = {c for c in CHARACTERS if unicodedata.category(c) == "Cf"}
-    controls = {c for c in CHARACTERS if unicodedata.category(c) == "Cc" and not c.isspace()}
+    formats = {c for c in characters_to_try() if unicodedata.category(c) == "Cf"}
+    controls = {c for c in characters_to_try() if unicodedata.category(c) == "Cc" and not c.isspace()}
 
     assert ignorable | formats | controls | set(NOT_SEARCHED) <= set(INVISIBLE_CHARACTERS)
     assert not any(c.isspace() or unicodedata.category(c)[0] in "LN" for c in set(INVISIBLE_CHARACTERS) - ignorable)
 
 
 def test_every_dash_is_a_hyphen():
-    assert {c for c in CHARACTERS if unicodedata.category(c) == "Pd"} <= set(HYPHENS)
+    assert {c for c in characters_to_try() if unicodedata.category(c) == "Pd"} <= set(HYPHENS)
 
 
 @pytest.mark.parametrize(
