@@ -3,7 +3,7 @@ tests/test_authorization.py.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -19,6 +19,7 @@ from memoryhub.middleware import CHECK_CREDENTIAL_ONLY, IS_AUTHENTICATED
 from tests.api.responses import assert_any_problem, assert_problem, comparable_response
 from tests.authorization_matrix import CALLERS
 from tests.factories import envelope, make_key, make_memory, make_user
+from tests.shared_world import shared_world
 from tests.test_authorization import LISTED_CELLS, matrix_row
 
 pytestmark = pytest.mark.django_db
@@ -88,14 +89,23 @@ INVALID_KEYS: dict[str, Callable[[], str]] = {
 }
 
 
-@pytest.mark.parametrize("reason", INVALID_KEYS)
-@pytest.mark.parametrize(("method", "path", "expected"), ROUTES, ids=str)
-def test_a_key_that_is_none_or_none_any_more_opens_nothing(method, path, expected, reason):
-    response = send_request(Client(), method, path, **auth_header(INVALID_KEYS[reason]()))
+@pytest.fixture(scope="class")
+def invalid_secrets(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
+    with shared_world(request):
+        yield {reason: make_invalid_key() for reason, make_invalid_key in INVALID_KEYS.items()}
 
-    assert response.status_code == expected
-    if expected == 401:
-        assert response["WWW-Authenticate"] == "Bearer"
+
+class TestInvalidKeys:
+    @pytest.mark.parametrize(("method", "path", "expected"), ROUTES, ids=str)
+    def test_open_nothing(self, invalid_secrets, method, path, expected):
+        responses = {
+            reason: send_request(Client(), method, path, **auth_header(secret))
+            for reason, secret in invalid_secrets.items()
+        }
+
+        assert {reason: r.status_code for reason, r in responses.items() if r.status_code != expected} == {}
+        if expected == 401:
+            assert {response["WWW-Authenticate"] for response in responses.values()} == {"Bearer"}
 
 
 @pytest.mark.parametrize(("method", "path", "expected"), ROUTES, ids=str)

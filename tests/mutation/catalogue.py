@@ -282,7 +282,7 @@ def _access_mutants() -> list[Mutant]:
     lowered_cursor_test = (
         "tests/memories/test_pagination.py::test_a_cursor_ends_with_the_clearance_that_it_was_made_under"
     )
-    invalid_key_test = f"{AUTHENTICATION_TESTS}::test_a_key_that_is_none_or_none_any_more_opens_nothing"
+    invalid_key_test = f"{AUTHENTICATION_TESTS}::TestInvalidKeys"
     return [
         Mutant("cursor: anybody's", CURSOR_BINDING, "            principal.name,\n", "", (same_list,)),
         Mutant("cursor: of any tier", CURSOR_BINDING, "            clearance.max_tier,\n", "", (lowered_cursor_test,)),
