@@ -294,7 +294,7 @@ def _access_mutants() -> list[Mutant]:
         Mutant("scopes: every principal has all", PERMISSIONS, "principal.require_scopes(view.scopes[method])", "pass", (AUTHORIZATION_TEST,)),
         Mutant("keys: revoked ones open", AUTHENTICATION, "if key.revoked_at is not None:", "if False:", (invalid_key_test,)),
         Mutant("keys: expired ones open", AUTHENTICATION, "if key.expiry is not None and key.expiry <= timezone.now():", "if False:", (invalid_key_test,)),
-        Mutant("keys: of disabled users open", AUTHENTICATION, '    """knox\'s check of a hashed key, for keys that stay on record after they expire or are revoked."""\n', "    def validate_user(self, key: Any) -> Any:\n        return key.user, key\n", (invalid_key_test,)),
+        Mutant("keys: of disabled users open", AUTHENTICATION, "super().validate_user(key)", "(key.user, key)", (invalid_key_test,)),
         Mutant("sessions: no CSRF", AUTHENTICATION, '    """DRF\'s own; the challenge of the first class makes a missing sign-in a 401."""\n', "    def enforce_csrf(self, request: Any) -> None: ...\n", (f"{AUTHENTICATION_TESTS}::TestSessions",)),
         Mutant("users: disabled ones see", PRINCIPAL_LOOKUP, "if not user.is_authenticated or not user.is_active:", "if not user.is_authenticated:", ("tests/firewall/test_principals.py",)),
         Mutant("reclassify: every reader", CLASSIFY, "plan.principal.require_scopes(Scope.CURATE)", "pass", (f"{CLASSIFY_TESTS}::TestPermissions",)),
