@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, settings
 from psycopg.pq import TransactionStatus
 
 from memoryhub.access_log import read_log
+from tests.harness.databases import migrated_database_name
 from tests.postgres_plugin import start_server
 
 # Nothing collects static files for tests, so there is no manifest to read their hashed names from.
@@ -116,6 +117,13 @@ def _set_writer_sources(writer_sources: str) -> None:
         # A connection that a test has cut is Django's to notice.
         with suppress(psycopg.OperationalError):
             raw_connection.execute("SELECT set_config('memoryhub.writer_sources', %s, false)", [writer_sources])
+
+
+@pytest.fixture(scope="session")
+def migrated_database(django_db_blocker: Any) -> str:
+    """The name of a database with all migrations and no rows, for copies."""
+    with django_db_blocker.unblock():
+        return migrated_database_name()
 
 
 class ApiClient:

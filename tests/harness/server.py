@@ -54,9 +54,9 @@ def postgres_socket_path() -> str:
 
 
 @contextmanager
-def run_server(home: Path, **variables: str) -> Iterator[RunningServer]:
-    """The product on an empty database behind a proxy, ready to answer."""
-    with temporary_database_name() as name, run_proxy(postgres_socket_path()) as proxy:
+def run_server(home: Path, template: str, **variables: str) -> Iterator[RunningServer]:
+    """The product on a copy of the database `template` behind a proxy, ready to answer."""
+    with temporary_database_name(template) as name, run_proxy(postgres_socket_path()) as proxy:
         dsn = f"postgresql://{APP_ROLE}@127.0.0.1:{proxy.port}/{name}?sslmode=disable&gssencmode=disable"
         settings = {
             "DATABASE_URL": dsn,

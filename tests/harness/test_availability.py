@@ -37,8 +37,8 @@ MAX_HONEST_SECONDS = 1.0 * LATENCY_FACTOR
 
 
 @pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    with run_server(tmp_path_factory.mktemp("hub") / "home") as server:
+def hub(tmp_path_factory: pytest.TempPathFactory, migrated_database: str) -> Iterator[RunningServer]:
+    with run_server(tmp_path_factory.mktemp("hub") / "home", migrated_database) as server:
         yield server
 
 
@@ -77,39 +77,33 @@ def assert_honest_served(samples: dict[str, LatencySample]) -> None:
         assert samples[name].quantile(0.95) <= MAX_HONEST_SECONDS, name
 
 
-@pytest.mark.parametrize("kind", ["anonymous", "with a key"])
-def test_two_hundred_uploads_that_crawl_hold_nobody_up(hub, kind):
+def test_uploads_that_crawl_and_questions_of_one_key_that_take_long_hold_nobody_up(hub):
+    """Two hundred uploads and sixteen questions at the same time: each has to be waited for ten seconds.
+
+    The questions wait for a lock; for the threads that they hold they are as good as any that take long.
+    """
     key = get_key(hub, "admin")
-    head = SIGN_IN_HEAD if kind == "anonymous" else f"{WRITE_HEAD}Authorization: Bearer {key}\r\n"
-    attack = Attack(server_port(hub))
-    run_probes(honest_probes(hub), server_port(hub), 0.1)
-
-    with run_attack(attack, [slow_upload_client(attack, head) for _ in range(200)]):
-        time.sleep(0.5)
-        assert_honest_served(run_probes(honest_probes(hub), server_port(hub), max(ATTACK_SECONDS, 11)))
-        deadline = time.monotonic() + 10
-        while sum(attack.status_counts.values()) < 200 and time.monotonic() < deadline:
-            time.sleep(0.1)
-
-    assert attack.status_counts.keys() == {"HTTP/1.1 408 Request Timeout"}
-    assert attack.status_counts.total() >= 200
-
-
-def test_sixteen_questions_of_one_key_that_take_long_leave_threads_to_others(hub):
-    """They wait for a lock; for the threads that they hold they are as good as any that take long."""
-    attack = Attack(server_port(hub))
+    upload_heads = (SIGN_IN_HEAD, f"{WRITE_HEAD}Authorization: Bearer {key}\r\n")
+    uploads, questions = Attack(server_port(hub)), Attack(server_port(hub))
     run_probes(honest_probes(hub), server_port(hub), 0.1)
 
     with (
+        run_attack(uploads, [slow_upload_client(uploads, head) for head in upload_heads for _ in range(100)]),
+        run_attack(questions, [repeated_request_client(questions, "/api/policies", key)] * 16),
+        # Given back first: then nobody waits any longer.
         lock_table(hub, "policies"),
-        run_attack(attack, [repeated_request_client(attack, "/api/policies", get_key(hub, "admin"))] * 16),
     ):
         time.sleep(0.5)
         assert_honest_served(run_probes(honest_probes(hub), server_port(hub), max(ATTACK_SECONDS, 12)))
+        deadline = time.monotonic() + 10
+        while uploads.status_counts.total() < 200 and time.monotonic() < deadline:
+            time.sleep(0.1)
 
-    assert attack.status_counts["HTTP/1.1 503 Service Unavailable"] > 0, "the lock was waited for"
-    assert attack.status_counts["HTTP/1.1 429 Too Many Requests"] > 0, "the others had no turn"
-    assert set(attack.status_counts) <= {
+    assert uploads.status_counts.keys() == {"HTTP/1.1 408 Request Timeout"}
+    assert uploads.status_counts.total() >= 200
+    assert questions.status_counts["HTTP/1.1 503 Service Unavailable"] > 0, "the lock was waited for"
+    assert questions.status_counts["HTTP/1.1 429 Too Many Requests"] > 0, "the others had no turn"
+    assert set(questions.status_counts) <= {
         "HTTP/1.1 200 OK", "HTTP/1.1 503 Service Unavailable", "HTTP/1.1 429 Too Many Requests",
     }  # fmt: skip
 
@@ -117,17 +111,14 @@ def test_sixteen_questions_of_one_key_that_take_long_leave_threads_to_others(hub
 def test_health_is_answered_while_twelve_reads_wait_for_a_lock(hub):
     attack = Attack(server_port(hub))
 
-    with lock_table(hub, "memories"):
-        clients = [
-            repeated_request_client(attack, "/api/memories", get_key(hub, name))
-            for name in ("admin", "read-restricted") * 6
-        ]
-        with run_attack(attack, clients):
-            time.sleep(0.5)
-            assert_healthy(
-                run_probes({"health": honest_probes(hub)["health"]}, server_port(hub), ATTACK_SECONDS)["health"]
-            )
-            attack.stop.set()
+    clients = [
+        repeated_request_client(attack, "/api/memories", get_key(hub, name))
+        for name in ("admin", "read-restricted") * 6
+    ]
+    with run_attack(attack, clients), lock_table(hub, "memories"):
+        time.sleep(0.5)
+        assert_healthy(run_probes({"health": honest_probes(hub)["health"]}, server_port(hub), ATTACK_SECONDS)["health"])
+        attack.stop.set()
 
 
 def test_health_is_answered_while_two_hundred_and_fifty_six_clients_ask(hub):
@@ -194,8 +185,8 @@ def test_a_body_that_is_cut_off_is_not_taken_for_whole(hub):
 
 
 class TestShutdown:
-    def test_answers_who_is_honest_and_cuts_off_the_rest_within_five_seconds(self, tmp_path):
-        with run_server(tmp_path / "home") as hub:
+    def test_answers_who_is_honest_and_cuts_off_the_rest_within_five_seconds(self, tmp_path, migrated_database):
+        with run_server(tmp_path / "home", migrated_database) as hub:
             port, key = server_port(hub), get_key(hub, "admin")
             open_sockets = [open_half_upload(port) for _ in range(8)] + [
                 open_unread_response(port, "/api/schema", key) for _ in range(8)
@@ -219,8 +210,8 @@ class TestShutdown:
         for open_socket in open_sockets:
             open_socket.close()
 
-    def test_of_an_idle_hub_takes_no_second(self, tmp_path):
-        with run_server(tmp_path / "home") as hub:
+    def test_of_an_idle_hub_takes_no_second(self, tmp_path, migrated_database):
+        with run_server(tmp_path / "home", migrated_database) as hub:
             start_time = time.monotonic()
             hub.process.terminate()
             code = hub.process.wait(30)

@@ -12,7 +12,7 @@ from tests.harness.databases import temporary_database_name, unrestricted_dsn
 from tests.harness.strategies import SOAK
 from tests.transfer.test_import_crash import count_rows, has_other_sessions, run_manage, start_command
 
-GROUP_COUNT = 10_000 if SOAK else 1_000
+GROUP_COUNT = 10_000 if SOAK else 500
 POLICY_ID = "7d1f3c54-6f0e-4f6e-9a43-0a2f6f6f1c55"
 # As `policies.save_version` writes it; there is no command that does.
 MAKE_POLICY_SQL = """
@@ -32,7 +32,7 @@ ACTIVE_SQL = "SELECT count(*) FROM memories WHERE superseded_at IS NULL AND stat
 
 
 @pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def hub(tmp_path_factory: pytest.TempPathFactory, migrated_database: str) -> Iterator[str]:
     path = tmp_path_factory.mktemp("policy") / "memories.jsonl"
     with path.open("w") as lines:
         for index in range(GROUP_COUNT):
@@ -40,7 +40,8 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
                 line = {"payload_id": f"{index}-{day}", "source": "crm", "content": city, "collection": "city"}
                 line |= {"subject": f"user:{index:05}", "timestamp": f"2026-03-{day:02}T12:00:00Z"}
                 lines.write(json.dumps(line) + "\n")
-    with temporary_database_name() as name:
+    with temporary_database_name(migrated_database) as name:
+        # Its privileges are given by the command.
         run_manage(name, "migrate", "--verbosity", "0")
         run_manage(name, "import_memories", str(path))
         with psycopg.connect(unrestricted_dsn(name)) as owner_connection:
