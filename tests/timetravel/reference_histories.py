@@ -33,13 +33,19 @@ class History:
     changes: list[dict[str, Any]]
     checks: list[Check]
 
-    def sampled(self, interval: int) -> "History":
-        """The checks at every `interval`th instant, the first and the last among them, and all that they are about."""
+    def sampled(self, instant_interval: int, subject_interval: int) -> "History":
+        """The checks at every `instant_interval`th instant, the first and the last among them, of some subjects.
+
+        With all changes of these subjects: every `subject_interval`th of those that the checks are about.
+        """
         instants = sorted({check.as_of for check in self.checks})
-        kept_instants = {*instants[::interval], instants[-1]}
+        kept_instants = {*instants[::instant_interval], instants[-1]}
         checks = [check for check in self.checks if check.as_of in kept_instants]
-        subjects = {check.subject for check in checks}
-        return History(changes=[change for change in self.changes if change["subject"] in subjects], checks=checks)
+        subjects = set(sorted({check.subject for check in checks})[::subject_interval])
+        return History(
+            changes=[change for change in self.changes if change["subject"] in subjects],
+            checks=[check for check in checks if check.subject in subjects],
+        )
 
     def as_updates(self) -> Iterator[dict[str, Any]]:
         """The same changes as versions of one memory for each key."""

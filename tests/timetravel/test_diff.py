@@ -1,12 +1,13 @@
 """What differs between two instants: its kinds, its firewall, its pages, and that two diffs make one."""
 
+import itertools
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from memoryhub.access_log import read_log
@@ -21,6 +22,7 @@ from memoryhub.memories.writes.envelope import parse_body
 from memoryhub.timetravel import diff_sql
 from tests.api.responses import assert_problem
 from tests.factories import make_key, make_memory, make_user, utc
+from tests.harness.strategies import example_settings, roll_back
 from tests.memories.raw_rows import execute
 
 pytestmark = pytest.mark.django_db
@@ -230,15 +232,15 @@ class TestInstants:
         assert change_kinds(reader, since=instant.isoformat()) == []
         assert change_kinds(reader, since=before.isoformat(), until=instant.isoformat()) == [["added"]]
 
-    @pytest.mark.parametrize("axis", ["record", "event"])
-    @pytest.mark.parametrize("kind", diff_sql.CHANGE_KINDS)
-    def test_every_kind_can_be_asked_for_on_each_axis(self, reader, kind, axis):
+    def test_every_kind_can_be_asked_for_on_each_axis(self, reader):
         make_memory(payload_id="p", subject="user:ada", timestamp=utc("2026-03-01 12:00"))
 
-        diff_response = get_diff(reader, axis=axis, change=kind)
+        for axis, kind in itertools.product(("record", "event"), diff_sql.CHANGE_KINDS):
+            diff_response = get_diff(reader, axis=axis, change=kind)
 
-        assert [change["kinds"][0] for change in diff_response["changes"]] == (["added"] if kind == "added" else [])
-        assert diff_response["counts"]["total"] == len(diff_response["changes"])
+            kinds = [change["kinds"][0] for change in diff_response["changes"]]
+            assert kinds == (["added"] if kind == "added" else []), (axis, kind)
+            assert diff_response["counts"]["total"] == len(kinds), (axis, kind)
 
     @pytest.mark.parametrize("axis", ["record", "event"])
     def test_nothing_differs_from_itself(self, reader, axis):
@@ -254,9 +256,8 @@ class TestInstants:
         assert datetime.fromisoformat(response.json()["until"]) <= clock.database_now()
         assert reader.get("/api/diff", since="2999-01-01")["Memoryhub-Clipped"] == "since"
 
-    @pytest.mark.parametrize(
-        ("params", "code"),
-        [
+    def test_what_cannot_be_answered_is_said(self, reader):
+        for params, code in (
             ({}, "missing_parameter"),
             ({"since": ""}, "missing_parameter"),
             ({"since": "yesterday"}, "invalid_timestamp"),
@@ -269,11 +270,10 @@ class TestInstants:
             ({"since": "2026-01-01", "limit": "0"}, "invalid_parameter"),
             ({"since": "2026-01-01", "cursor": "forged"}, "invalid_cursor"),
             ({"since": "2026-01-01", "tier": "secret"}, "invalid_parameter"),
-        ],
-        ids=str,
-    )
-    def test_what_cannot_be_answered_is_said(self, reader, params, code):
-        assert_problem(reader.get("/api/diff", **params), 400, code)
+        ):
+            response = reader.get("/api/diff", **params)
+            assert (response.status_code, response.json().get("code")) == (400, code), params
+            assert_problem(response, 400, code)
 
 
 class TestFilters:
@@ -315,28 +315,35 @@ class TestFilters:
         assert change_kinds(reader, since=since, change="removed") == []
 
 
+def walk_pages_between_writes(reader: Any, **params: Any) -> list[Any]:
+    changes: list[Any] = []
+    for _ in range(10):
+        page = get_diff(reader, **params)
+        changes += page["changes"]
+        make_memory(subject="s1", collection="c")
+        make_memory(payload_id="p3", subject="s3", collection="c")
+        if not page["has_more"]:
+            break
+        params["cursor"] = page["next_cursor"]
+    return changes
+
+
 class TestPages:
     @pytest.mark.parametrize("axis", ["record", "event"])
-    @pytest.mark.parametrize("limit", [1, 2, 3, 7])
-    def test_pages_are_one_list_though_others_write_in_between(self, reader, axis, limit):
+    def test_pages_are_one_list_though_others_write_in_between(self, reader, axis):
         for index in range(7):
             make_memory(payload_id=f"p{index}", subject=f"s{index % 5}" if index % 2 else "", collection="c")
         whole_diff = get_diff(reader, axis=axis, limit=50)
-        params: dict[str, Any] = {"axis": axis, "limit": limit}
-        changes: list[Any] = []
-        for _ in range(10):
-            page = get_diff(reader, **params)
-            changes += page["changes"]
-            make_memory(subject="s1", collection="c")
-            make_memory(payload_id="p3", subject="s3", collection="c")
-            if not page["has_more"]:
-                break
-            params["cursor"] = page["next_cursor"]
+        for limit in (1, 3, 7):
+            with roll_back():
+                changes = walk_pages_between_writes(reader, axis=axis, limit=limit)
 
-        assert [change["memory_id"] for change in changes] == [change["memory_id"] for change in whole_diff["changes"]]
-        assert [change["changed_at"] for change in changes] == sorted(
-            (change["changed_at"] for change in changes), reverse=True
-        )
+            assert [change["memory_id"] for change in changes] == [
+                change["memory_id"] for change in whole_diff["changes"]
+            ], limit
+            assert [change["changed_at"] for change in changes] == sorted(
+                (change["changed_at"] for change in changes), reverse=True
+            ), limit
 
     def test_a_cursor_is_its_readers_and_its_questions(self, reader, outsider):
         for _ in range(3):
@@ -485,7 +492,7 @@ def without_version(record: Any) -> Any:
     }
 
 
-@settings(max_examples=10)
+@example_settings(5, soak_examples=200)
 @given(
     writes=st.lists(st.lists(WRITE_STRATEGY, max_size=4), min_size=3, max_size=3),
     max_tier=st.sampled_from(["public", "restricted"]),
@@ -513,7 +520,7 @@ def test_two_diffs_make_one(api, writes, max_tier):
             }, axis
 
 
-@settings(max_examples=8)
+@example_settings(5, soak_examples=200)
 @given(writes=st.lists(WRITE_STRATEGY, max_size=8))
 def test_the_diff_from_the_beginning_is_the_list_of_then(api, writes):
     caller = api(make_key(scopes="read curate", clearance={"max_tier": "restricted"}))
@@ -531,7 +538,7 @@ def test_the_diff_from_the_beginning_is_the_list_of_then(api, writes):
     assert {change["memory_id"]: change["after"]["version"] for change in changes} == listed_state
 
 
-@settings(max_examples=8)
+@example_settings(5, soak_examples=200)
 @given(writes=st.lists(WRITE_STRATEGY, max_size=8), max_tier=TIER_STRATEGY)
 def test_what_is_believed_after_is_the_state_of_then(api, writes, max_tier):
     caller = api(make_key(clearance={"max_tier": max_tier}))

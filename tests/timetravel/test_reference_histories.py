@@ -27,8 +27,9 @@ needs_the_data = pytest.mark.skipif(
     not (CHANGES.exists() and CHECKS.exists()), reason=f"{CHANGES} and {CHECKS.name} are not on this machine"
 )
 BEADS_CHECK_COUNT = 9_964
-CHECK_INTERVAL = 1 if SOAK else 100
-"""Which of the instants of the real history are asked about: all of them takes minutes."""
+INSTANT_INTERVAL, SUBJECT_INTERVAL = (1, 1) if SOAK else (40, 6)
+"""Which instants and subjects of the real history are asked about: all of them takes minutes."""
+MADE_CHANGE_COUNT = 3_000 if SOAK else 1_000
 
 
 @pytest.fixture
@@ -118,7 +119,7 @@ def without_early_checks(history: History) -> History:
 
 
 def test_a_made_history_is_believed_as_it_happened_on_event_time(reader):
-    history = generate_history(3_000, seed=4)
+    history = generate_history(MADE_CHANGE_COUNT, seed=4)
     import_history(history.changes)
 
     assert len(history.checks) > 1_000
@@ -126,7 +127,7 @@ def test_a_made_history_is_believed_as_it_happened_on_event_time(reader):
 
 
 def test_the_order_in_which_the_changes_arrive_is_no_matter_on_event_time(reader):
-    history = generate_history(3_000, seed=5)
+    history = generate_history(MADE_CHANGE_COUNT, seed=5)
     latest_changes = {
         (change["subject"], change["collection"], change["timestamp"]): change for change in history.changes
     }
@@ -138,7 +139,7 @@ def test_the_order_in_which_the_changes_arrive_is_no_matter_on_event_time(reader
 
 
 def test_a_made_history_is_known_as_it_was_written_on_record_time(reader):
-    history = without_early_checks(generate_history(1_500 if SOAK else 500, seed=6))
+    history = without_early_checks(generate_history(1_500 if SOAK else 300, seed=6))
 
     assert find_mismatches(reader, history, instants_for=write_and_map_instants(history)) == []
 
@@ -148,7 +149,7 @@ def test_a_made_history_is_known_as_it_was_written_on_record_time(reader):
 def test_a_real_history_is_believed_as_it_happened_on_event_time(reader):
     history = load_beads()
     assert len(history.checks) == BEADS_CHECK_COUNT
-    sampled_history = history.sampled(CHECK_INTERVAL)
+    sampled_history = history.sampled(INSTANT_INTERVAL, SUBJECT_INTERVAL)
     import_history(sampled_history.changes)
 
     assert find_mismatches(reader, sampled_history, instants_for=event_time_params, group_fields=("subject",)) == []
@@ -157,7 +158,7 @@ def test_a_real_history_is_believed_as_it_happened_on_event_time(reader):
 @needs_the_data
 @pytest.mark.soak
 def test_a_real_history_is_known_as_it_was_written_on_record_time(reader):
-    history = load_beads() if SOAK else load_beads().sampled(CHECK_INTERVAL)
+    history = load_beads().sampled(INSTANT_INTERVAL, SUBJECT_INTERVAL)
 
     assert (
         find_mismatches(reader, history, instants_for=write_and_map_instants(history), group_fields=("subject",)) == []
