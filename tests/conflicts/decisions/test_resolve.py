@@ -352,7 +352,7 @@ ACTION_STRATEGY = st.lists(
 )
 
 
-@example_settings(25, soak_examples=2_000)
+@example_settings(12, soak_examples=2_000)
 @given(actions=ACTION_STRATEGY)
 def test_after_all_is_undone_everything_is_as_if_nothing_had_been_decided(actions):
     """Whatever was said or classified meanwhile stays; whatever was decided leaves no trace but in the record."""

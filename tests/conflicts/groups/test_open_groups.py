@@ -208,7 +208,7 @@ ROW_STRATEGY = st.fixed_dictionaries(
 )
 
 
-@example_settings(60, soak_examples=2_000)
+@example_settings(25, soak_examples=2_000)
 @given(rows=st.lists(st.tuples(ROW_STRATEGY, classification_strategy()), max_size=12), clearance=clearance_strategy())
 def test_the_disputed_memories_are_the_members_of_open_groups(rows, clearance):
     with roll_back():
