@@ -34,16 +34,19 @@ def copy_home(used_home: Path, home: Path) -> Config:
     return config_for_home(home)
 
 
-def test_it_starts_with_the_role_the_extension_and_the_encoding_and_stops(tmp_path):
+def test_it_starts_with_the_role_the_extension_and_the_encoding_closed_to_others_and_stops(tmp_path):
     config = config_for_home(tmp_path / "home")
+    config.home.mkdir(mode=0o755)
 
     with run_server(config):
         pid = server_pid(config.home)
+        modes = [path.stat().st_mode & 0o777 for path in (config.home, config.home / "postgres")]
         assert query_value(config, "SELECT '[1,2]'::vector <-> '[1,2]'") == 0
         assert query_value(config, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user") is False
         assert query_value(config, "SELECT lower('ÄÉ')") == "äé"
         assert query_value(config, "SHOW data_checksums") == "on"
 
+    assert modes == [0o700, 0o700]
     assert not is_running(pid)
     with pytest.raises(psycopg.OperationalError):
         query_value(config)
@@ -74,16 +77,6 @@ def test_a_home_from_before_there_were_two_roles_gets_the_second(config):
 
     with run_server(config):
         assert query_value(config, "SELECT current_user::text") == "memoryhub_app"
-
-
-def test_home_and_data_are_closed_to_others(tmp_path):
-    config = config_for_home(tmp_path / "home")
-    config.home.mkdir(mode=0o755)
-
-    with run_server(config):
-        modes = {path.name: path.stat().st_mode & 0o777 for path in (config.home, config.home / "postgres")}
-
-    assert modes == {"home": 0o700, "postgres": 0o700}
 
 
 def test_the_second_user_keeps_it_alive_and_the_last_one_stops_it(config):

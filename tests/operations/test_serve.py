@@ -63,28 +63,17 @@ def is_responding(config: Config) -> bool:
         return False
 
 
-def test_it_answers_on_a_port_of_its_own_choice_and_leaves_nothing_behind(tmp_path):
-    with run_serve(tmp_path / "a home") as (server, port):
-        pid = server_pid(tmp_path / "a home")
-        assert get_status(port) == 200
-        assert get_status(port, "/health?" + "x" * (8190 - len("GET /health? HTTP/1.1"))) == 200
-
-        server.terminate()
-        assert server.wait(30) == 0
-
-    assert not is_running(pid)
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", port))
-
-
 def test_its_life_in_one_home(tmp_path):
     """Starts in a used home are quick, so one home serves for several sentences."""
-    home = tmp_path / "home"
+    home = tmp_path / "a home"
     before: list[str] = []
-    with run_serve(home, before=before):
+    with run_serve(home, before=before) as (server, port):
         # nothing listens while it migrates, so it says that it does
         count = sum("Migrating the database: " in line and "Nothing listens until" in line for line in before)
         assert (count, sum("Migrated the database in " in line for line in before)) == (1, 1)
+        # on a port of its own choice, and an address may be long
+        assert get_status(port) == 200
+        assert get_status(port, "/health?" + "x" * (8190 - len("GET /health? HTTP/1.1"))) == 200
         # killed with -9, workers and PostgreSQL left to themselves
 
     start_time = time.monotonic()
@@ -139,9 +128,17 @@ def test_its_life_in_one_home(tmp_path):
 
     # without the credentials file no line asks for a new account: there are some
     (home / "credentials.json").unlink()
-    with run_serve(home) as (server, _):
+    with run_serve(home) as (server, port):
         assert server.stdout is not None
         assert server.stdout.readline().startswith("Sign-in: with an account of this database")
+
+        # and a stop leaves nothing behind
+        pid = server_pid(home)
+        server.terminate()
+        assert server.wait(30) == 0
+    assert not is_running(pid)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))
 
 
 def refusal_message(home: Path) -> str:

@@ -12,7 +12,7 @@ from memoryhub.config import APP_ROLE, SUPERUSER_ROLE
 from tests.operations.processes import config_for_home, run_process
 from tests.operations.test_serve import get_status, run_serve
 
-POLL_COUNT = 50
+POLL_COUNT = 20
 MAKE_KEY_SCRIPT = """
 from django.contrib.auth.models import User
 from memoryhub.firewall.models import ApiKey, ClearanceProfile
