@@ -1,10 +1,11 @@
 """Databases beside the test's own: empty ones for the product to fill, copies, and a way to ask one after the other."""
 
-import itertools
+import atexit
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from uuid import uuid4
 
 import psycopg
 from django.core.management import call_command
@@ -15,8 +16,6 @@ from psycopg.conninfo import make_conninfo
 from memoryhub.config import APP_ROLE, OWNER_ROLE, SUPERUSER_ROLE
 from memoryhub.operations.database_roles import mark_leakproof
 from tests.postgres_plugin import start_server
-
-_sequence = itertools.count(1)
 
 
 def database_dsn(name: str, role: str = OWNER_ROLE) -> str:
@@ -37,11 +36,15 @@ def temporary_database_name(template: str = "template1") -> Iterator[str]:
     try:
         yield name
     finally:
-        _execute_as_superuser(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+        _drop_database(name)
+
+
+def _drop_database(name: str) -> None:
+    _execute_as_superuser(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 def _create_database(template: str) -> str:
-    name = f"memoryhub_{os.getpid()}_{next(_sequence)}"
+    name = f"memoryhub_{uuid4().hex[:16]}"
     create_sql = sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER {}")
     _execute_as_superuser(create_sql.format(*map(sql.Identifier, (name, template, OWNER_ROLE))))
     return name
@@ -54,8 +57,9 @@ def _execute_as_superuser(statement: sql.Composed) -> None:
 
 @cache
 def migrated_database_name() -> str:
-    """The name of a database with all migrations, for copies; made once, and thrown away with the whole cluster."""
+    """The name of a database with all migrations, for copies; made once, and gone when this process ends."""
     name = _create_database("template1")
+    atexit.register(_drop_database, name)
     database = DatabaseHandle(name)
     with database.activate():
         call_command("migrate", verbosity=0, interactive=False)
