@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import User
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Page, expect
 
-from tests.browser.test_accessibility import FITS_WIDTH
 from tests.browser.test_time_travel import tab_to
 from tests.factories import make_memory, make_user, utc
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
-WIDTHS = (320, 640, 700, 768, 885, 900, 1000, 1200)
+# The narrowest last: there the menu is opened by a click.
+WIDTHS = (1200, 1000, 900, 885, 768, 700, 640, 320)
 TIME_TRAVEL_PAGE = "/?as_of=2026-03-14T15:09:26Z"
 PAGES = ("/", TIME_TRAVEL_PAGE, "/time", "/api/docs")
 
@@ -24,9 +24,24 @@ def boss(transactional_db: None) -> User:
     return make_user("wilhelmina.wigglesworth", max_tier="restricted", scopes="read curate audit view_as")
 
 
-def is_inside(page: Page, locator: Locator, width: int) -> bool:
-    box = locator.bounding_box()
-    return box is not None and box["x"] >= 0 and box["x"] + box["width"] <= width
+# What is wider than the window, open menu or not: asked in one go, for a click per width takes longer than all else.
+FIND_OVERFLOWS = """(width) => {
+    const menu = [...document.querySelectorAll(".topbar__side details.menu")].at(-1)
+    const problems = []
+    const check = (element, name) => {
+        const box = element.getBoundingClientRect()
+        if (!element.checkVisibility() || !box.width || box.left < 0 || box.right > width) problems.push(name)
+    }
+    const checkPage = (name) => { if (document.documentElement.scrollWidth > innerWidth) problems.push(name) }
+    checkPage("page")
+    check(menu.querySelector("summary"), "button")
+    menu.open = true
+    check(menu.querySelector(".menu__panel"), "menu")
+    check([...menu.querySelectorAll("button")].at(-1), "last button of the menu")
+    checkPage("page with its menu")
+    menu.open = false
+    return problems
+}"""
 
 
 @pytest.mark.parametrize(
@@ -37,22 +52,20 @@ def test_the_account_menu_is_in_reach_at_every_width(
 ) -> None:
     make_memory(tier="public", timestamp=utc("2026-03-01 12:00"))
     page = open_page(boss, color_scheme=theme, java_script_enabled=scripted)
+    overflows = {}
     for path in PAGES:
         page.goto(path)
+        if path == "/api/docs":
+            # What fits below its header test_api_reference.py asks, and it takes its time to lay out.
+            page.evaluate("document.querySelector('main').replaceChildren()")
         for width in WIDTHS:
             page.set_viewport_size({"width": width, "height": 800})
-            menu = page.locator(".topbar__side details.menu").last
-            summary = menu.locator("summary")
+            overflows[path, width] = page.evaluate(FIND_OVERFLOWS, width)
+        page.locator(".topbar__side details.menu").last.locator("summary").click()
+        expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+        _take_screenshot(page, f"{PAGES.index(path)}-{theme}")
 
-            assert page.evaluate(FITS_WIDTH), f"{path} is wider than {width} px"
-            assert is_inside(page, summary, width), f"{path}, {width} px: the menu's button is outside"
-            summary.click()
-            expect(page.get_by_role("button", name="Sign out")).to_be_visible()
-            assert is_inside(page, menu.locator(".menu__panel"), width), f"{path}, {width} px: the menu is outside"
-            assert page.evaluate(FITS_WIDTH), f"{path} with its menu is wider than {width} px"
-            _take_screenshot(page, f"{PAGES.index(path)}-{width}-{theme}")
-            summary.click()
-            expect(page.get_by_role("button", name="Sign out")).to_be_hidden()
+    assert {state: problems for state, problems in overflows.items() if problems} == {}
 
 
 @pytest.mark.parametrize("width", [640, 899, 900])
