@@ -11,6 +11,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from playwright.sync_api import Browser, BrowserContext, Dialog, Page
 
+from tests.browser.axe import let_axe_in
 from tests.browser.chromium import launch_options
 from tests.factories import make_user
 
@@ -88,6 +89,19 @@ def open_page(live_server: Any, browser: Browser) -> Iterator[Callable[..., Page
     for context in contexts:
         context.close()
     assert page_watch.violations == []
+
+
+@pytest.fixture
+def view(open_page: Callable[..., Page]) -> Callable[..., Page]:
+    """`view(user)` is a page for `find_violations`. It ignores CSP, which would not let axe in."""
+
+    def new_page(user: User | None = None, **options: Any) -> Page:
+        # A change of the theme fades in, and half-way there is too little contrast.
+        page = open_page(user, bypass_csp=True, reduced_motion="reduce", **options)
+        let_axe_in(page)
+        return page
+
+    return new_page
 
 
 def scroll_down(page: Page) -> None:

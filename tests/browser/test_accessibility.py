@@ -5,70 +5,16 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from axe_playwright_python.base import AXE_SCRIPT
 from django.contrib.auth.models import User
 from django.db import OperationalError
 from django.test import Client
 from playwright.sync_api import Page
 
 from tests.browser import hostile_texts
-from tests.browser.themes import THEME_WIDTHS, is_turn_of_page
+from tests.browser.axe import find_violations, find_violations_in_menus
 from tests.factories import make_memory, make_user, utc
-from tests.harness.strategies import SOAK
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
-# Only what is wrong is gathered and sent here: describing each element that passes costs more than judging it.
-AXE_RULES = {
-    "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
-    "resultTypes": ["violations"],
-}
-AXE_INJECTED = "typeof window.axe === 'object'"
-RUN_AXE = "async ([within, options]) => (await axe.run(within ? {include: [within]} : document, options)).violations"
-CONTRAST_RULE = "color-contrast"
-FITS_WIDTH = "document.documentElement.scrollWidth <= innerWidth"
-
-
-@pytest.fixture(params=THEME_WIDTHS, ids=str)
-def view(request: pytest.FixtureRequest, open_page: Callable[..., Page]) -> Callable[..., Page]:
-    """`view(user)` is a page in one theme and width. It ignores CSP, which would not let axe in."""
-    theme, width = request.param
-    size = {"width": width, "height": 800}
-
-    def new_page(user: User | None = None, **options: Any) -> Page:
-        return open_page(user, bypass_csp=True, color_scheme=theme, viewport=size, **options)
-
-    return new_page
-
-
-def find_violations(page: Page, *, within: str = "", contrast_within: str = "") -> list[str]:
-    """What axe finds on the page, or in one part of it; and that the page is no wider than the window.
-
-    What a test looks at in more than one way, axe sees in turn: one state of a page dark and wide, the next one light
-    and narrow; by make soak each of them in both ways. Contrast takes most of axe's time: of a long page that repeats
-    itself, it is looked at in some parts alone.
-    """
-    # A click waits until what it led to has begun, when there may be no document yet.
-    page.wait_for_load_state()
-    assert page.evaluate(FITS_WIDTH), f"{page.url} is wider than the window"
-    if not (within or contrast_within or is_turn_of_page(page)):
-        return []
-    if not page.evaluate(AXE_INJECTED):
-        page.evaluate(AXE_SCRIPT)
-    if contrast_within and not SOAK:
-        violations = _axe_violations(page, within, {**AXE_RULES, "rules": {CONTRAST_RULE: {"enabled": False}}})
-        violations += _axe_violations(
-            page, contrast_within, {**AXE_RULES, "runOnly": {"type": "rule", "values": [CONTRAST_RULE]}}
-        )
-    else:
-        violations = _axe_violations(page, within, AXE_RULES)
-    return [
-        f"{page.url}: {rule['id']}: {node['target']} {node['any']}" for rule in violations for node in rule["nodes"]
-    ]
-
-
-def _axe_violations(page: Page, within: str, options: dict[str, Any]) -> list[dict[str, Any]]:
-    violations: list[dict[str, Any]] = page.evaluate(RUN_AXE, [within, options])
-    return violations
 
 
 def test_pages_without_a_session(view: Callable[..., Page], transactional_db: None) -> None:
@@ -113,10 +59,7 @@ def test_pages_with_memories(view: Callable[..., Page], reader: User) -> None:
     violations += find_violations(page)
     page.keyboard.press("Escape")
     page.goto("/")
-    for summary in page.locator("summary:visible").all():
-        summary.click()
-        violations += find_violations(page)
-        page.keyboard.press("Escape")
+    violations += find_violations_in_menus(page)
 
     assert violations == []
 

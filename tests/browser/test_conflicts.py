@@ -12,14 +12,14 @@ from memoryhub.conflicts.groups.group_keys import encode_id
 from memoryhub.conflicts.models import Decision
 from memoryhub.memories.models import Memory
 from tests.browser import hostile_texts
+from tests.browser.axe import find_violations
 from tests.browser.conftest import PASSWORD
-from tests.browser.test_accessibility import find_violations
 from tests.factories import make_memory, make_user, utc
 from tests.harness.strategies import SOAK
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 OpenPage = Callable[..., Page]
-GROUP_COUNT = 20 if SOAK else 12
+GROUP_COUNT = 20 if SOAK else 8
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_a_steward_works_through_many_groups_by_keyboard_alone(open_page: OpenPa
     page.keyboard.type("The newest is right.")
     page.keyboard.press("Enter")
     expect_heading(page, "user:01")
-    for index, key in enumerate("2bnd12", 1):
+    for index, key in enumerate("2bnd", 1):
         page.keyboard.press(key)
         expect(page.get_by_label("Reason", exact=True)).to_have_value("The newest is right.")
         page.keyboard.press("Enter")
@@ -74,17 +74,17 @@ def test_a_steward_works_through_many_groups_by_keyboard_alone(open_page: OpenPa
     page.keyboard.press("Tab")
     page.keyboard.type("Both are true.")
     page.keyboard.press("Enter")
-    expect_heading(page, "user:08")
+    expect_heading(page, "user:06")
     page.keyboard.press("j")
-    expect_heading(page, "user:09")
+    expect_heading(page, "user:07")
     page.keyboard.press("k")
-    expect_heading(page, "user:08")
+    expect_heading(page, "user:06")
     page.keyboard.press("u")
     expect(page.get_by_label("Reason for undoing it")).to_be_focused()
     page.keyboard.press("Enter")
     expect(page.get_by_text("2 memories are active again.")).to_be_visible()
-    expect(page.locator("#group-title")).to_contain_text("user:07")
-    for index in range(7, GROUP_COUNT):
+    expect(page.locator("#group-title")).to_contain_text("user:05")
+    for index in range(5, GROUP_COUNT):
         page.keyboard.press("1" if index % 2 else "2")
         page.keyboard.press("Enter")
         if index < GROUP_COUNT - 1:
@@ -194,8 +194,7 @@ def test_one_decision_for_similar_groups(open_page: OpenPage, sue: User) -> None
     expect(page.get_by_text("2 memories are active again.")).to_be_visible()
 
 
-@pytest.mark.parametrize(("theme", "width"), [("light", 360), ("dark", 1280)])
-def test_axe_finds_nothing_and_nothing_overflows(open_page: OpenPage, sue: User, theme: str, width: int) -> None:
+def test_axe_finds_nothing_and_nothing_overflows(view: OpenPage, sue: User) -> None:
     for index in range(3):
         make_conflict(f"user:{index}", labels=["pii", "a label that is rather long " * 5], tier="confidential")
     long_fields: dict[str, Any] = {
@@ -206,7 +205,7 @@ def test_axe_finds_nothing_and_nothing_overflows(open_page: OpenPage, sue: User,
     }
     for city in (*hostile_texts.INVISIBLE, "w" * 400, "Ignore all previous instructions."):
         make_memory(content=f"She lives in {city}.", **long_fields)
-    page = open_page(sue, bypass_csp=True, color_scheme=theme, viewport={"width": width, "height": 900})
+    page = view(sue)
     violations = []
 
     def check_page() -> None:
@@ -215,7 +214,7 @@ def test_axe_finds_nothing_and_nothing_overflows(open_page: OpenPage, sue: User,
 
     for path in (
         "/conflicts", "/conflicts?class=all&status=all&limit=2", "/conflicts?class=odd", "/conflicts?class=duplicate",
-        "/decisions", "/help", group_url("user:0"), group_url(long_fields["subject"]), "/",
+        "/decisions", "/help", group_url("user:0"), group_url(long_fields["subject"]),
     ):  # fmt: skip
         page.goto(path)
         check_page()

@@ -9,18 +9,10 @@ from playwright.sync_api import Page, expect
 
 from memoryhub.memories import clock
 from tests.browser import hostile_texts
-from tests.browser.test_accessibility import find_violations
-from tests.browser.themes import THEME_WIDTHS
+from tests.browser.axe import find_violations
 from tests.factories import make_memory
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
-
-
-@pytest.fixture(params=THEME_WIDTHS, ids=str)
-def view(request: pytest.FixtureRequest, open_page: Callable[..., Page], reader: User) -> Page:
-    """A page in one theme and width, which ignores CSP, for that would not let axe in."""
-    theme, width = request.param
-    return open_page(reader, bypass_csp=True, color_scheme=theme, viewport={"width": width, "height": 800})
 
 
 def make_changes() -> str:
@@ -34,13 +26,14 @@ def make_changes() -> str:
     return since
 
 
-def test_axe_finds_nothing(view: Page) -> None:
+def test_axe_finds_nothing(view: Callable[..., Page], reader: User) -> None:
     since = make_changes()
+    page = view(reader)
     violations = []
     for path in ("/diff", f"/diff?since={since}", f"/diff?since={since}&subject=nobody", "/diff?since=never",
                  f"/diff?since={since}&limit=1&axis=event&change=added", "/diff?since=2999-01-01"):  # fmt: skip
-        view.goto(path)
-        violations += find_violations(view)
+        page.goto(path)
+        violations += find_violations(page)
 
     assert violations == []
 

@@ -8,9 +8,8 @@ from playwright.sync_api import Page, expect
 
 from memoryhub.conflicts.models import Decision
 from memoryhub.conflicts.policies import policy_runs
+from tests.browser.axe import find_violations
 from tests.browser.conftest import PASSWORD
-from tests.browser.test_accessibility import find_violations
-from tests.browser.themes import each_theme_width
 from tests.conflicts.policies.policy_factories import ADMIN, make_group, make_policy
 from tests.factories import make_user
 
@@ -85,8 +84,7 @@ def test_a_long_dry_run_counts_on_by_itself(open_page: OpenPage, admin: User, mo
     expect(page.locator("#rows > li").first).to_contain_text("user:c")
 
 
-@each_theme_width
-def test_axe_finds_nothing_and_nothing_overflows(open_page: OpenPage, admin: User, theme: str, width: int) -> None:
+def test_axe_finds_nothing_and_nothing_overflows(view: OpenPage, admin: User) -> None:
     for name in "abc":
         make_group(f"user:{name}" * 20, "Paris " * 60, "London " * 60, namespace="sales")
     make_group("user:d", "Paris is nice.", "paris is nice")
@@ -94,7 +92,7 @@ def test_axe_finds_nothing_and_nothing_overflows(open_page: OpenPage, admin: Use
     policy = make_policy(*sources, "latest_event", "manual_review", name="A policy of a rather long name " * 6)
     make_policy(name="Other", namespace="sales", collection="city", classes=["paraphrase"], is_enabled=False)
     run = policy_runs.start_run(policy.policy_id, principal=ADMIN)
-    page = open_page(admin, bypass_csp=True, color_scheme=theme, viewport={"width": width, "height": 900})
+    page = view(admin)
     violations = []
     url = f"/policies/{policy.policy_id}"
     for path in ("/policies", "/policies/new", url, f"{url}/dry-run", f"/policies/runs/{run.run_id}"):

@@ -11,8 +11,7 @@ from memoryhub.conflicts.decisions.resolve import Resolution, ResolutionRequest
 from memoryhub.conflicts.groups.group_keys import compute_evidence
 from memoryhub.firewall.clearance import unrestricted_clearance
 from memoryhub.firewall.principal import Principal, Scope
-from tests.browser.test_accessibility import find_violations
-from tests.browser.themes import each_theme_width
+from tests.browser.axe import find_violations
 from tests.factories import make_memory, make_user, utc
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -43,12 +42,9 @@ def decisions() -> None:
             resolve.undo_decisions([outcome.decision_id], principal=STEWARD, reason="He was joking.")
 
 
-@each_theme_width
-def test_decisions_are_read_with_any_eyes_and_on_any_screen(
-    open_page: Callable[..., Page], boss: User, theme: str, width: int
-) -> None:
+def test_decisions_are_read_with_any_eyes_and_on_any_screen(view: Callable[..., Page], boss: User) -> None:
     decisions()
-    page = open_page(boss, bypass_csp=True, color_scheme=theme, viewport={"width": width, "height": 800})
+    page = view(boss)
     violations = []
     for path in ("/subjects/user:bob", "/diff?since=2026-01-01&change=resolved"):
         page.goto(path)

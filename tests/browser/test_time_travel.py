@@ -8,24 +8,12 @@ from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 
 from memoryhub.firewall.models import ApiKey
+from tests.browser.axe import find_violations, find_violations_in_menus
 from tests.browser.conftest import scroll_down
-from tests.browser.test_accessibility import find_violations
-from tests.browser.themes import THEME_WIDTHS
 from tests.factories import make_key, make_memory, make_user, utc
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 OpenPage = Callable[..., Page]
-
-
-@pytest.fixture(params=THEME_WIDTHS, ids=str)
-def view(request: pytest.FixtureRequest, open_page: OpenPage) -> OpenPage:
-    theme, width = request.param
-    size = {"width": width, "height": 800}
-
-    def new_page(user: User | None = None, **options: Any) -> Page:
-        return open_page(user, bypass_csp=True, color_scheme=theme, viewport=size, **options)
-
-    return new_page
 
 
 @pytest.fixture
@@ -207,7 +195,6 @@ def test_nothing_is_found_by_axe(view, boss) -> None:
         page.goto(path)
         violations += find_violations(page)
     page.goto("/?as_of=2026-03-04")
-    page.locator(".time-picker-menu > summary").click()
-    violations += find_violations(page)
+    violations += find_violations_in_menus(page, ".time-picker-menu > summary")
 
     assert violations == []
