@@ -36,6 +36,7 @@ from tests.harness.plan_costs.routes import (
     Route,
 )
 from tests.harness.strategies import SOAK
+from tests.memories.raw_rows import execute
 from tests.noninterference.test_reads import route_names
 
 pytestmark = pytest.mark.soak
@@ -150,7 +151,9 @@ def _make_clients() -> RequestClients:
 
 
 @pytest.fixture
-def costs(django_db_blocker) -> Iterator[CostMeter]:
+def costs(django_db_blocker, settings) -> Iterator[CostMeter]:
+    # What is read is counted here, however long it takes on this machine.
+    settings.APP_CONFIG = settings.APP_CONFIG.model_copy(update={"statement_timeout_seconds": 600.0})
     with (
         django_db_blocker.unblock(),
         temporary_database(migrated_database_name(), as_application=True) as database,
@@ -159,6 +162,7 @@ def costs(django_db_blocker) -> Iterator[CostMeter]:
         with database_roles.connect_as_owner():
             database_roles.grant_app_privileges(APP_ROLE)
         mark_leakproof_functions()
+        execute("SET statement_timeout = 0")
         yield CostMeter(database)
 
 
