@@ -4,8 +4,8 @@ import http.client
 import json
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from urllib.parse import urlsplit
 
 import psycopg
@@ -59,10 +59,17 @@ def honest_probes(hub: RunningServer) -> dict[str, Probe]:
 
 
 @contextmanager
-def lock_table(hub: RunningServer, table: str) -> Iterator[None]:
+def lock_table(hub: RunningServer, table: str) -> Iterator[Callable[[], int]]:
+    """Lock a table within the block, which can count the sessions that wait for it."""
     with psycopg.connect(unrestricted_dsn(hub.database)) as unrestricted_connection:
         unrestricted_connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE".encode())
-        yield
+
+        def count_waiting() -> int:
+            waiting_sql = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = %s::regclass"
+            ((count,),) = unrestricted_connection.execute(waiting_sql, [table]).fetchall()
+            return int(count)
+
+        yield count_waiting
 
 
 def assert_healthy(sample: LatencySample) -> None:
@@ -186,17 +193,19 @@ def test_a_body_that_is_cut_off_is_not_taken_for_whole(hub):
 
 class TestShutdown:
     def test_answers_who_is_honest_and_cuts_off_the_rest_within_five_seconds(self, tmp_path, migrated_database):
-        with run_server(tmp_path / "home", migrated_database) as hub:
+        with ExitStack() as sockets, run_server(tmp_path / "home", migrated_database) as hub:
             port, key = server_port(hub), get_key(hub, "admin")
-            open_sockets = [open_half_upload(port) for _ in range(8)] + [
-                open_unread_response(port, "/api/schema", key) for _ in range(8)
-            ]
+            for _ in range(8):
+                sockets.enter_context(open_half_upload(port))
+                sockets.enter_context(open_unread_response(port, "/api/schema", key))
             responses: list[int] = []
-            with lock_table(hub, "policies"):
+            with lock_table(hub, "policies") as count_waiting:
                 slow_probe = Probe(method="GET", path="/api/policies", key=key)
                 request_thread = threading.Thread(target=lambda: responses.append(slow_probe._request_once(port)))
                 request_thread.start()
-                time.sleep(1)
+                deadline = time.monotonic() + 10
+                while not count_waiting() and time.monotonic() < deadline:
+                    time.sleep(0.1)
                 start_time = time.monotonic()
                 hub.process.terminate()
                 time.sleep(1)
@@ -207,8 +216,6 @@ class TestShutdown:
         assert responses == [200]
         assert (code, elapsed < 5 + 2 * LATENCY_FACTOR) == (0, True)
         assert [line for line in hub.log if "error" in line.lower() or "refused to" in line or "Killing" in line] == []
-        for open_socket in open_sockets:
-            open_socket.close()
 
     def test_of_an_idle_hub_takes_no_second(self, tmp_path, migrated_database):
         with run_server(tmp_path / "home", migrated_database) as hub:

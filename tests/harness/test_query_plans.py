@@ -152,6 +152,7 @@ def costs(django_db_blocker) -> Iterator[tuple[dict[str, Cost], dict[str, Cost]]
     """What each read costs without hidden rows and with them."""
     with django_db_blocker.unblock(), temporary_database(migrated_database_name()) as database, database.activate():
         mark_leakproof_functions()
+        execute("SET statement_timeout = 0")
         insert_rows("v", VISIBLE, ["public", "internal"], start="2024-01-01", expiring_every=1_000)
         execute("VACUUM (ANALYZE)")
         baseline_costs = {name: measure_cost(read_page) for name, read_page in READ_CASES.items()}

@@ -208,7 +208,7 @@ def test_an_answer_about_an_earlier_instant_never_changes():
         assert len(set(followed_ids)) == len(followed_ids)
         instants = [instant for instant, _ in observer_.followed_rows]
         assert instants == sorted(instants)
-        assert len(followed_ids) > 100
+        assert len(followed_ids) > (100 if SOAK else 20), "the writers did write"
 
 
 def write_at_length(rng: random.Random, stop: threading.Event) -> None:
