@@ -43,14 +43,18 @@ def find_violations(page: Page, *, within: str = "") -> list[str]:
     return violations
 
 
-def find_violations_in_menus(page: Page, summaries: str = "summary:visible") -> list[str]:
-    """What axe finds in whatever opens by a click on a summary, in each window; by make soak in the page around it."""
+def find_violations_in_menus(page: Page, summaries: str = "summary:visible", *, within: str = "") -> list[str]:
+    """What axe finds in whatever opens by a click on a summary, in each window.
+
+    Without `within` make soak looks at the page around it too.
+    """
+    within = within or ("" if SOAK else "details[open]")
     violations = []
     for index in range(len(WINDOWS)):
         _show_window(page, index)
         for summary in page.locator(summaries).all():
             summary.click()
-            violations += _axe_violations(page, "" if SOAK else "details[open]")
+            violations += _axe_violations(page, within)
             assert page.evaluate(FITS_WIDTH), f"{page.url} with a menu is wider than {WINDOWS[index][1]} px"
             page.keyboard.press("Escape")
     return violations
