@@ -204,25 +204,32 @@ def test_an_exception_about_code_keeps_its_words():
 
 
 def test_a_password_of_the_database_is_in_no_log_and_in_no_answer():
-    requests_ = (
-        "import django; django.setup()\n"
+    requests_and_command = (
+        "import sys; import django; from django.conf import settings\n"
+        # Pages name static files, which nobody has collected here.
+        "settings.STORAGES['staticfiles']['BACKEND'] = 'django.contrib.staticfiles.storage.StaticFilesStorage'\n"
+        "django.setup()\n"
         "from django.test import Client\n"
         "headers = {'Host': 'localhost', 'Authorization': 'Bearer mh_' + 'a' * 61}\n"
         "client = Client(raise_request_exception=False, headers=headers)\n"
         "for path in ('/', '/sign-in', '/ready', '/api/memories', '/api/status', '/api/docs'):\n"
         "    answer = client.get(path); print(answer.status_code, answer.content)\n"
-        "client.cookies['sessionid'] = 'a' * 32; print(client.get('/').content)\n"
+        "client.cookies['sessionid'] = 'a' * 32; print(client.get('/').content, flush=True)\n"
+        "from memoryhub.command_line import main\n"
+        "sys.argv[1:] = ['migrate']; main()\n"
     )
     environment = {
         **os.environ,
         "DATABASE_URL": f"postgresql://someone:{PASSWORD}@127.0.0.1:1/nowhere",
         "DJANGO_SETTINGS_MODULE": "memoryhub.settings",
     }
-    for command in ([sys.executable, "-W", "ignore", "-c", requests_], [sys.executable, "manage.py", "migrate"]):
-        process = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
-        assert PASSWORD not in process.stdout + process.stderr
-        assert "someone" not in process.stdout, "an answer names no role"
-        assert "503" in process.stdout or process.returncode != 0
+    command = [sys.executable, "-W", "ignore", "-c", requests_and_command]
+    process = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert PASSWORD not in process.stdout + process.stderr
+    assert "someone" not in process.stdout, "an answer names no role"
+    assert process.stdout.count("503") >= 4
+    assert process.returncode != 0, "the command failed"
 
 
 class TestLowClearanceResponses:
