@@ -194,7 +194,7 @@ class PairedWorlds:
 
 @contextmanager
 def deterministic_ids(seed_name: str) -> Iterator[None]:
-    """The same memory_ids, and ids of decisions, for everybody who writes under the same name."""
+    """The same memory_ids, and ids of decisions, policies and runs, for everybody who writes under the same name."""
     names = (uuid.uuid5(uuid.NAMESPACE_OID, f"{seed_name}/{index}") for index in itertools.count())
     with ExitStack() as patches:
         for module in (
@@ -203,6 +203,7 @@ def deterministic_ids(seed_name: str) -> Iterator[None]:
             "conflicts.decisions.plans",
             "conflicts.decisions.resolve",
             "conflicts.policies.policies",
+            "conflicts.policies.policy_runs",
         ):
             patches.enter_context(mock.patch(f"memoryhub.{module}.uuid4", side_effect=names))
         yield

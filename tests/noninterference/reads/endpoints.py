@@ -4,12 +4,12 @@ import html
 import json
 import re
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
-from memoryhub.conflicts.groups.group_keys import encode_id
+from memoryhub.conflicts.groups.group_keys import GroupKey, encode_id
 from memoryhub.memories.filters import POINT_IN_TIME_PARAMS
 from tests.noninterference.reads.rows import KEYS
 from tests.noninterference.worlds import PairedWorlds, RecordedResponse
@@ -27,6 +27,8 @@ class EndpointInputs:
     policies: list[uuid.UUID] = field(default_factory=list)
     runs: list[uuid.UUID] = field(default_factory=list)
     """Carried out by who sees more."""
+    keys: Sequence[GroupKey] = KEYS
+    """Of the groups, open or decided or not there."""
 
     @property
     def time_query(self) -> str:
@@ -85,11 +87,11 @@ def conflict_list_paths(inputs: EndpointInputs) -> list[str]:
 
 
 def conflict_paths(inputs: EndpointInputs) -> list[str]:
-    return [f"/api/conflicts/{encode_id(*key)}?{inputs.time_query}".rstrip("?") for key in KEYS]
+    return [f"/api/conflicts/{encode_id(*key)}?{inputs.time_query}".rstrip("?") for key in inputs.keys]
 
 
 def conflict_action_paths(action: str, path: str = "/api/conflicts") -> PathBuilder:
-    return lambda _: [f"{path}/{encode_id(*key)}/{action}" for key in KEYS]
+    return lambda inputs: [f"{path}/{encode_id(*key)}/{action}" for key in inputs.keys]
 
 
 def paths_for_each(attribute: str, path: str) -> PathBuilder:
@@ -185,7 +187,8 @@ ENDPOINTS = [
     Endpoint(
         "inspector:decision-list",
         "person",
-        lambda inputs: [path.removeprefix("/api") for path in decision_list_paths(inputs)],
+        # The page asks what the API asks.
+        lambda inputs: [path.removeprefix("/api") for path in decision_list_paths(inputs)[-4:]],
     ),
     Endpoint("inspector:decision-detail", "person", paths_for_each("decisions", "/decisions/{}")),
     Endpoint("inspector:subject-detail", "person", subject_paths),
@@ -227,7 +230,7 @@ ENDPOINTS = [
 RARE_ENDPOINTS = [
     Endpoint("api:decision-undo", "person", paths_for_each("decisions", "/api/decisions/{}/undo"), {"reason": "No."}),
     Endpoint("api:conflict-list", "key", conflict_list_paths),
-    Endpoint("api:decision-list", "key", decision_list_paths),
+    Endpoint("api:decision-list", "key", lambda inputs: decision_list_paths(inputs)[:3]),
     Endpoint(
         "inspector:conflict-resolve",
         "person",
@@ -246,6 +249,9 @@ RARE_ENDPOINTS = [
     Endpoint("inspector:policy-dry-run", "person", paths_for_each("policies", "/policies/{}/dry-run")),
     Endpoint("inspector:policy-run-detail", "person", paths_for_each("runs", "/policies/runs/{}")),
     Endpoint("inspector:memory-list-path", "person", filtered_paths("/memories")),
+]
+# Pages about no memory, some of which cost much.
+STATIC_ENDPOINTS = [
     Endpoint("api:schema", "key", plain_path("/api/schema")),
     Endpoint("docs", "person", plain_path("/api/docs")),
     Endpoint("inspector:help", "person", plain_path("/help")),
