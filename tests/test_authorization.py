@@ -232,6 +232,14 @@ ROUTE_ACTIONS: dict[str, RouteAction] = {
 }
 
 
+# The last one with a token of its own, which the browser has for this site as well.
+FORGED_HEADERS: tuple[dict[str, str], ...] = (
+    {},
+    {"HX-Request": "true"},
+    {"X-CSRFToken": "a" * 32, "Origin": "https://evil.example"},
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     name: str
@@ -430,11 +438,11 @@ def test_every_line_of_the_table_is_a_route():
     assert {f"{method} {route.name}" for method, route in POST_CELLS} == ROUTE_ACTIONS.keys()
 
 
-@pytest.mark.parametrize("route", ROUTES, ids=str)
-def test_every_route_is_in_the_table(route):
-    assert [method for method in METHODS if matrix_row(method, route) is not None], (
-        f"add {route.name} to AUTHORIZATION_MATRIX"
-    )
+def test_every_route_is_in_the_table():
+    """What is missing here is to be added to AUTHORIZATION_MATRIX."""
+    listed_routes = {route for _, route in LISTED_CELLS}
+
+    assert [str(route) for route in ROUTES if route not in listed_routes] == []
 
 
 @pytest.mark.parametrize(("method", "route"), LISTED_CELLS, ids=str)
@@ -514,18 +522,16 @@ def test_every_action_is_one_entry_in_the_audit_log_and_a_refused_action_is_none
     assert audit_actions()[before:] == []
 
 
-@pytest.mark.parametrize(
-    "headers", [{}, {"HX-Request": "true"}, {"X-CSRFToken": "a" * 32, "Origin": "https://evil.example"}]
-)
 @pytest.mark.parametrize(("method", "route"), POST_CELLS, ids=str)
-def test_no_session_sends_anything_without_a_token_or_for_another_site(scenario, method, route, headers):
+def test_no_session_sends_anything_without_a_token_or_for_another_site(scenario, method, route):
     route_action = ROUTE_ACTIONS[f"{method} {route.name}"]
     client = scenario.make_client(route_action.caller, enforce_csrf_checks=True)
-    if "Origin" in headers:
-        client.cookies["csrftoken"] = "a" * 32
     before = len(audit_actions())
 
-    response = send_request(client, method, route, scenario.path(route), {}, **headers)
+    for headers in FORGED_HEADERS:
+        if "Origin" in headers:
+            client.cookies["csrftoken"] = "a" * 32
+        response = send_request(client, method, route, scenario.path(route), {}, **headers)
 
-    assert response.status_code == 403
+        assert response.status_code == 403, headers
     assert audit_actions()[before:] == []
