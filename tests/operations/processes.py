@@ -11,11 +11,13 @@ import psycopg
 
 from memoryhub.config import Config
 
+# A process that was started under nohup ignores SIGHUP, and so would its children.
 HOLDER_SCRIPT = """
-import os, sys
+import os, signal, sys
 from memoryhub.config import Config
 from memoryhub.operations import embedded_postgres
 
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 config = Config(home=sys.argv[1], database_url=None)
 if len(sys.argv) > 2:
     os.setgroups([]), os.setgid(int(sys.argv[2])), os.setuid(int(sys.argv[2]))

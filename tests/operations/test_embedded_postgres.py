@@ -155,7 +155,7 @@ def test_a_command_that_gets_a_termination_signal_stops_the_server(config, signa
         pid = server_pid(config.home)
         child.send_signal(signal_number)
 
-        assert child.wait(90) == 128 + signal_number
+        assert child.wait(30) == 128 + signal_number
     assert not is_running(pid)
 
 
