@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from tests.api.receipts import make_writer_key
 from tests.factories import make_key
 
 
@@ -16,3 +17,8 @@ def reader(api: Any) -> Any:
 def outsider(api: Any) -> Any:
     """A caller without clearance."""
     return api(make_key())
+
+
+@pytest.fixture
+def writer(api: Any) -> Any:
+    return api(make_writer_key())

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+from tests.factories import make_key
+
 URL = "/api/memories"
 STORED = ("created", "updated")
 """The outcomes that add a version."""
@@ -35,6 +37,10 @@ class Receipt:
     def status_and_outcome(self) -> tuple[int, str]:
         """The status, with the outcome or, where nothing was stored, the reason."""
         return self.status, self.code or self.outcome
+
+
+def make_writer_key(scopes: str = "write read", **fields: Any) -> str:
+    return make_key(scopes=scopes, source="test", clearance={"max_tier": "confidential"}, **fields)
 
 
 def write_path(on_conflict: str = "") -> str:
