@@ -25,6 +25,8 @@ OPEN_GROUP_ORACLE_TEST = (
 DEFENCE_TESTS = "tests/conflicts/decisions/test_visibility.py"
 SUBJECT_DECISION_TESTS = "tests/inspector/test_subject_history.py::TestDecisions"
 RESOLVE_TESTS = "tests/conflicts/decisions/test_resolve.py"
+DECISION_READER_TESTS = "tests/conflicts/decisions/test_decision_readers.py"
+UNDO_TESTS = "tests/conflicts/decisions/test_undo.py"
 
 
 def conflict_mutants() -> list[Mutant]:
@@ -35,7 +37,8 @@ def conflict_mutants() -> list[Mutant]:
         return Mutant(f"policy of decisions: {name}", DECISION_POLICIES, old, new, (DEFENCE_TESTS,))
 
     def plan_mutant(name: str, old: str, new: str, *tests: str) -> Mutant:
-        return Mutant(f"decide: {name}", RESOLUTION_PLAN, old, new, tests or (f"{RESOLVE_TESTS}::TestTheFirewall",))
+        tests = tests or (f"{DECISION_READER_TESTS}::TestTheFirewall",)
+        return Mutant(f"decide: {name}", RESOLUTION_PLAN, old, new, tests)
 
     def resolve_mutant(name: str, old: str, new: str, *tests: str) -> Mutant:
         return Mutant(f"decide: {name}", RESOLVE, old, new, tests)
@@ -56,7 +59,7 @@ def conflict_mutants() -> list[Mutant]:
     def policies_mutant(name: str, file: str, old: str, new: str, *tests: str) -> Mutant:
         return Mutant(f"policies: {name}", file, old, new, tests or ("tests/conflicts/policies/test_runs.py",))
 
-    refusal_tests, undo_tests = f"{RESOLVE_TESTS}::TestRefusals", f"{RESOLVE_TESTS}::TestUndo"
+    refusal_tests, undo_tests = f"{RESOLVE_TESTS}::TestRefusals", f"{UNDO_TESTS}::TestUndo"
     undo_once_test = f"{DEFENCE_TESTS}::test_a_decision_is_undone_once_though_two_find_it_in_force"
     return [
         decision_queryset_mutant("no tiers", "condition = Q(tiers__contained_by=stored_tier_values(clearance))", "condition = Q()"),
