@@ -22,3 +22,14 @@ def outsider(api: Any) -> Any:
 @pytest.fixture
 def writer(api: Any) -> Any:
     return api(make_writer_key())
+
+
+@pytest.fixture
+def steward(api: Any) -> Any:
+    return api(make_key(scopes="read curate", clearance={"max_tier": "restricted"}))
+
+
+@pytest.fixture
+def low(api: Any) -> Any:
+    """A steward without clearance."""
+    return api(make_key(scopes="read curate"))

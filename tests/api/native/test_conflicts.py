@@ -89,10 +89,6 @@ def test_pages_go_on_where_the_one_before_ended(reader):
 
 
 class TestStatus:
-    @pytest.fixture
-    def steward(self, api: Any) -> Any:
-        return api(make_key(scopes="read curate", clearance={"max_tier": "restricted"}))
-
     def test_of_a_decided_group_is_shown_with_the_decision_and_what_it_retired(self, steward):
         paris, berlin = (
             make_memory(subject="user:ada", collection="city", content=city) for city in ("Paris", "Berlin")

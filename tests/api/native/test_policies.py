@@ -21,11 +21,6 @@ def admin(api):
     return api(make_key(scopes="admin", clearance={"max_tier": "restricted"}))
 
 
-@pytest.fixture
-def steward(api):
-    return api(make_key(scopes="read curate", clearance={"max_tier": "restricted"}))
-
-
 def create_policy(admin: Any, **fields: Any) -> dict[str, Any]:
     response = admin.post("/api/policies", {**POLICY_FIELDS, **fields})
     assert response.status_code == 201, response.content
