@@ -1,5 +1,12 @@
 """Who may call which route: a line for each method, with the status that each kind of caller gets."""
 
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatch
+
+from django.urls import URLResolver, get_resolver
+
 USERS = ("analyst", "steward", "admin")
 KEYS = ("write", "read", "curate", "admin key")
 # Keys that are no longer valid, and the key and the open session of a user whose account was disabled.
@@ -143,3 +150,54 @@ AUTHORIZATION_MATRIX: dict[str, Row] = {
     "POST admin:auth_user_password_change": ADMIN_REDIRECT,
     "POST admin:firewall_clearanceprofile_preview": ADMIN_PAGE,
 }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    name: str
+    pattern: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def iter_routes(resolver: URLResolver, namespace: str = "", prefix: str = "") -> Iterator[Route]:
+    for route in resolver.url_patterns:
+        pattern = prefix + str(route.pattern)
+        if isinstance(route, URLResolver):
+            yield from iter_routes(route, f"{route.namespace}:" if route.namespace else namespace, pattern)
+        else:
+            # What has no name is known by its pattern within its namespace.
+            name = route.name or re.sub(r"^(api|admin)/", "", pattern)
+            yield Route(f"{namespace}{name}", pattern)
+
+
+# `health` is answered by a middleware, before any URL conf.
+ROUTES = [*iter_routes(get_resolver()), Route("health", "health")]
+CELLS = [(method, route) for route in ROUTES for method in METHODS]
+
+
+def matrix_row(method: str, route: Route) -> Row | None:
+    """The row of a route: by its own name, else by a pattern over Django's admin."""
+    route_key = f"{method} {route.name}"
+    if route_key in AUTHORIZATION_MATRIX:
+        return AUTHORIZATION_MATRIX[route_key]
+    if f"* {route.name}" in AUTHORIZATION_MATRIX:
+        return AUTHORIZATION_MATRIX[f"* {route.name}"]
+    # Django's admin has the same routes for each of its tables.
+    return next(
+        (
+            statuses
+            for pattern, statuses in AUTHORIZATION_MATRIX.items()
+            if "admin:*" in pattern and fnmatch(route_key, pattern)
+        ),
+        None,
+    )
+
+
+LISTED_CELLS = [(method, route) for method, route in CELLS if matrix_row(method, route) is not None]
+POST_CELLS = [
+    (method, route)
+    for method, route in LISTED_CELLS
+    if method == "POST" and f"* {route.name}" not in AUTHORIZATION_MATRIX
+]

@@ -17,10 +17,9 @@ from memoryhub.firewall.models import ApiKey, ClearanceProfile
 from memoryhub.memories.models import Memory
 from memoryhub.middleware import CHECK_CREDENTIAL_ONLY, IS_AUTHENTICATED
 from tests.api.responses import assert_any_problem, assert_problem, comparable_response
-from tests.authorization_matrix import CALLERS
+from tests.authorization_matrix import CALLERS, LISTED_CELLS, matrix_row
 from tests.factories import envelope, make_key, make_memory, make_user
 from tests.shared_world import shared_world
-from tests.test_authorization import LISTED_CELLS, matrix_row
 
 pytestmark = pytest.mark.django_db
 

@@ -29,10 +29,10 @@ from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.models import Memory
 from memoryhub.memories.records import DETAIL_FIELDS, LIST_FIELDS
 from memoryhub.memories.writes.envelope import FIELDS
+from tests.authorization_matrix import ROUTES
 from tests.conflicts.policies.policy_factories import ADMIN, change_policy, make_policy
 from tests.factories import WRITER, envelope, make_clearance, make_key, make_memory
 from tests.shared_world import shared_world
-from tests.test_authorization import ROUTES
 
 pytestmark = pytest.mark.django_db
 

@@ -29,10 +29,12 @@ from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.models import Memory
 from memoryhub.timetravel.diff import DiffFilterSet
 from tests.authorization_matrix import CALLERS as ALL_CALLERS
+from tests.authorization_matrix import POST_CELLS, ROUTES, Route, matrix_row
+from tests.authorization_scenario import Scenario, roll_back_after
 from tests.factories import WRITER, make_clearance, make_memory
 from tests.harness.strategies import SOAK
 from tests.noninterference.worlds import RecordedResponse
-from tests.test_authorization import POST_CELLS, ROUTES, Route, Scenario, group_evidence, matrix_row, roll_back_after
+from tests.route_actions import group_evidence
 
 pytestmark = pytest.mark.django_db
 
