@@ -74,6 +74,7 @@ CURSORS = f"{PAGINATION_TESTS}::TestCursors"
 READ_LOG_TESTS = "tests/access_log/test_read_log.py"
 AUDIT_QUERY_TESTS = "tests/access_log/test_queries.py"
 CLASSIFY_TESTS = "tests/memories/test_classify.py"
+CLASSIFICATION_PERMISSION_TESTS = "tests/memories/test_classification_permissions.py::TestPermissions"
 
 
 def _clearance_rule_mutants() -> list[Mutant]:
@@ -143,9 +144,9 @@ def _clearance_rule_mutants() -> list[Mutant]:
         covered_mutant("blocked labels", "conditions[\"blocked_labels__contains\"] = snapshot.blocked_labels", "pass"),
         covered_mutant("required labels", "conditions[\"required_labels__contains\"] = snapshot.required_labels", "pass"),
         covered_mutant("namespaces", "conditions[\"namespaces__contained_by\"] = snapshot.namespaces", "pass"),
-        python_mutant("widens: a lower tier does not", "is_lower_tier(after.classification_tier, before.classification_tier)", "False", CLASSIFY_TESTS),
-        python_mutant("widens: a label less does not", "not normalize_labels(before.sensitivity_labels) <= normalize_labels(after.sensitivity_labels)", "False", CLASSIFY_TESTS),
-        python_mutant("widens: a required label does not", "any(clearance.permits(after) and not clearance.permits(before) for clearance in clearances)", "False", CLASSIFY_TESTS),
+        python_mutant("widens: a lower tier does not", "is_lower_tier(after.classification_tier, before.classification_tier)", "False", CLASSIFICATION_PERMISSION_TESTS),
+        python_mutant("widens: a label less does not", "not normalize_labels(before.sensitivity_labels) <= normalize_labels(after.sensitivity_labels)", "False", CLASSIFICATION_PERMISSION_TESTS),
+        python_mutant("widens: a required label does not", "any(clearance.permits(after) and not clearance.permits(before) for clearance in clearances)", "False", CLASSIFICATION_PERMISSION_TESTS),
     ]  # fmt: skip
 
 
@@ -173,9 +174,9 @@ def _query_filter_mutants() -> list[Mutant]:
         leak_mutant("status: the writes of the last minute", STATUS, "visible_versions = Memory.objects.visible_to(clearance)", "visible_versions = Memory.objects.all()"),
         leak_mutant("totals: for who is bound to namespaces", FACETS, "if not values.keys() <= columns.keys() or (is_namespace_bound and \"namespace\" not in columns):", "if not values.keys() <= columns.keys():"),
         leak_mutant("export: all versions", JSONL_EXPORT, "filters.point_in_time.known_versions(filters.visible_versions).with_ids(", "type(filters.visible_versions)(filters.visible_versions.model).with_ids(", EXPORT),
-        leak_mutant("reclassify: one memory", CLASSIFY, "rows = _fetch_rows(memories.visible_to(principal.clearance))", "rows = _fetch_rows(memories)", f"{CLASSIFY_TESTS}::TestPermissions"),
+        leak_mutant("reclassify: one memory", CLASSIFY, "rows = _fetch_rows(memories.visible_to(principal.clearance))", "rows = _fetch_rows(memories)", CLASSIFICATION_PERMISSION_TESTS),
         leak_mutant("reclassify: the row that is locked", CLASSIFY, "visible_rows = Memory.objects.visible_to(principal.clearance).current().filter(id__in=row_ids)", "visible_rows = Memory.objects.filter(id__in=row_ids)", f"{CLASSIFY_TESTS}::TestMany", f"{CLASSIFY_TESTS}::test_of_two_stewards_at_once_one_wins"),
-        leak_mutant("reclassify: undo", CLASSIFY, "visible_memories = Memory.objects.visible_to(principal.clearance)\n        rows", "visible_memories = Memory.objects.all()\n        rows", f"{CLASSIFY_TESTS}::TestUndo"),
+        leak_mutant("reclassify: undo", CLASSIFY, "visible_memories = Memory.objects.visible_to(principal.clearance)\n        rows", "visible_memories = Memory.objects.all()\n        rows", "tests/memories/test_undo_classification.py::TestUndo"),
     ]  # fmt: skip
 
 
@@ -273,10 +274,10 @@ def _access_mutants() -> list[Mutant]:
         Mutant("keys: of disabled users open", AUTHENTICATION, "super().validate_user(key)", "(key.user, key)", (invalid_key_test,)),
         Mutant("sessions: no CSRF", AUTHENTICATION, '    """DRF\'s own; the challenge of the first class makes a missing sign-in a 401."""\n', "    def enforce_csrf(self, request: Any) -> None: ...\n", (f"{AUTHENTICATION_TESTS}::TestSessions",)),
         Mutant("users: disabled ones see", PRINCIPAL_LOOKUP, "if not user.is_authenticated or not user.is_active:", "if not user.is_authenticated:", ("tests/firewall/test_principals.py",)),
-        Mutant("reclassify: every reader", CLASSIFY, "plan.principal.require_scopes(Scope.CURATE)", "pass", (f"{CLASSIFY_TESTS}::TestPermissions",)),
-        Mutant("reclassify: without the scope declassify", CLASSIFY, "return \"declassification\" if is_widened and not principal.has_scope(Scope.DECLASSIFY) else \"\"", 'return ""', (f"{CLASSIFY_TESTS}::TestPermissions",)),
-        Mutant("reclassify: widened without a reason", CLASSIFY, "if plan.widened_count and not reason.strip():", "if False:", (f"{CLASSIFY_TESTS}::TestPermissions",)),
-        Mutant("reclassify: out of one's own sight", CLASSIFY, "if not principal.clearance.permits(after):", "if False:", (f"{CLASSIFY_TESTS}::TestPermissions",)),
+        Mutant("reclassify: every reader", CLASSIFY, "plan.principal.require_scopes(Scope.CURATE)", "pass", (CLASSIFICATION_PERMISSION_TESTS,)),
+        Mutant("reclassify: without the scope declassify", CLASSIFY, "return \"declassification\" if is_widened and not principal.has_scope(Scope.DECLASSIFY) else \"\"", 'return ""', (CLASSIFICATION_PERMISSION_TESTS,)),
+        Mutant("reclassify: widened without a reason", CLASSIFY, "if plan.widened_count and not reason.strip():", "if False:", (CLASSIFICATION_PERMISSION_TESTS,)),
+        Mutant("reclassify: out of one's own sight", CLASSIFY, "if not principal.clearance.permits(after):", "if False:", (CLASSIFICATION_PERMISSION_TESTS,)),
         Mutant("reclassify: who may not read asks riddles", CURATION_VIEWS, "get_principal(request).require_scopes(Scope.READ)", "pass", ("tests/api/native/test_classify.py::TestOneMemory", AUTHORIZATION_TEST)),
     ]  # fmt: skip
 
