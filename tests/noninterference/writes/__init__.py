@@ -1,4 +1,4 @@
-"""What test_writes writes with: the writers, the steps of a story, and the comparison of both worlds."""
+"""What the tests of writes write with: the writers, the steps of a story, and the comparison of both worlds."""
 
 import pytest
 
