@@ -163,6 +163,7 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Look at, judge and govern what AI agents remember.",
     "VERSION": VERSION,
     "OAS_VERSION": "3.1.0",
+    "DEFAULT_GENERATOR_CLASS": "memoryhub.api.openapi.CachedSchemaGenerator",
     "SERVE_INCLUDE_SCHEMA": False,
     "SCHEMA_PATH_PREFIX": "/api",
     "ENABLE_DJANGO_DEPLOY_CHECK": False,

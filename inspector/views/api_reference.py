@@ -1,7 +1,7 @@
 """The API reference. It shows no data, so it needs no sign-in."""
 
 from collections.abc import Mapping
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any
 
 from django.http import HttpResponse
@@ -10,7 +10,7 @@ from django.template.loader import render_to_string
 from django.utils.cache import patch_cache_control, patch_vary_headers
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
-from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.settings import spectacular_settings
 
 from inspector.auth import InspectorRequest
 from inspector.presenters.api_reference import parse_openapi
@@ -33,13 +33,10 @@ def api_docs(request: InspectorRequest) -> HttpResponse:
 # A hub has few origins, and rendering this public page is expensive.
 @lru_cache(maxsize=4)
 def _render_reference(origin: str) -> str:
-    return render_to_string(
-        "api/docs.html#reference", {"reference": parse_openapi(_load_openapi_document(), origin=origin)}
-    )
+    return render_to_string("api/docs.html#reference", {"reference": parse_openapi(_load_document(), origin=origin)})
 
 
-@cache
-def _load_openapi_document() -> Mapping[str, Any]:
-    """Return the document of `api:schema`. It is cached: it is slow to build and changes with the code only."""
-    document: Mapping[str, Any] = SchemaGenerator().get_schema(public=True)  # type: ignore[no-untyped-call]
+def _load_document() -> Mapping[str, Any]:
+    """Return the document of `/api/schema`, by the generator that the settings name for it."""
+    document: Mapping[str, Any] = spectacular_settings.DEFAULT_GENERATOR_CLASS().get_schema(public=True)
     return document

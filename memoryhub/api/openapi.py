@@ -1,14 +1,33 @@
-"""Extensions of drf-spectacular: the ways to authenticate, and the shapes of responses."""
+"""Extensions of drf-spectacular: one document per process, the ways to authenticate, and the shapes of responses."""
 
+from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension, OpenApiSerializerExtension
+from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.plumbing import ResolvedComponent
 from pydantic import ConfigDict, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
 _REF_TEMPLATE = "#/components/schemas/{model}"
 _CONFIG = ConfigDict(use_attribute_docstrings=True)
+
+
+class CachedSchemaGenerator(SchemaGenerator):
+    """Generates the document of `/api/schema`, once for each process.
+
+    That takes a second of CPU, and everybody may ask for the document, which depends on the code alone.
+    """
+
+    def get_schema(self, request: Any = None, public: bool = False) -> Mapping[str, Any]:
+        return _build_document()
+
+
+@cache
+def _build_document() -> Mapping[str, Any]:
+    document: Mapping[str, Any] = SchemaGenerator().get_schema(public=True)  # type: ignore[no-untyped-call]
+    return document
 
 
 class KeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]

@@ -140,6 +140,12 @@ def key(request: pytest.FixtureRequest) -> Iterator[str]:
         yield make_key(scopes="read write curate audit view_as", source="test", clearance={"max_tier": "confidential"})
 
 
+def test_the_document_depends_on_the_code_alone(api):
+    """It is generated once for all callers, whatever their request says."""
+    assert Client().get("/api/schema?version=9&lang=de").content == _document()
+    assert api(make_key()).get("/api/schema").content == _document()
+
+
 def test_the_document_is_valid_openapi_3_1(document, schema):
     assert document["openapi"].startswith("3.1.")
     schema.validate()
