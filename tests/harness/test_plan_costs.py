@@ -8,12 +8,10 @@ A route or a filter that is not in plan_costs fails a test.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from django.db import transaction
 from django.test import Client
 from django.urls import get_resolver
 
@@ -35,7 +33,7 @@ from tests.harness.plan_costs.routes import (
     RequestClients,
     Route,
 )
-from tests.harness.strategies import SOAK
+from tests.harness.strategies import SOAK, roll_back
 from tests.memories.raw_rows import execute
 from tests.noninterference.test_reads import route_names
 
@@ -47,7 +45,6 @@ KIND_PAIRS = (
     [(first_kind, second_kind) for first_kind in KINDS for second_kind in KINDS] if SOAK else [("common", "hidden")]
 )
 PAIR_INTERVAL = 1 if SOAK else 4
-PAGE_FILTER_INTERVAL = 3
 UNINDEXED_FILTERS = ("model", "role", "actor_id", "destination", "source", "payload_id", "status", "kind")
 SMOKE_ROUTES = ("api:memory-list", "api:memories-classify")
 
@@ -72,28 +69,19 @@ def route_queries() -> Iterator[RouteQuery]:
         values = filter_values(route.filter_set, VISIBLE)
         for point_index, point_in_time in enumerate(route.points_in_time):
             if SOAK or (route in PLAIN_ROUTES and point_index == 0):
-                params_list = [{}, *single_filters(values, KINDS)]
-            elif is_page_or_command(route):
-                # They run the queries of the API: there each filter is asked at a third of them, at one point in time.
-                params_list = list(single_filters(values, ("absent",)))[
-                    route_index % PAGE_FILTER_INTERVAL :: PAGE_FILTER_INTERVAL
-                ]
-                params_list = [{}, *params_list] if point_index == 0 else []
+                filters = list(single_filters(values, KINDS))
             elif point_index == 0:
-                params_list = [{}, *filters_in_turn(values, route_index)]
-            elif not route.name.startswith("api:"):
-                params_list = []
+                filters = list(filters_in_turn(values, route_index))
             else:
-                params_list = [{}, *single_filters(values, ("absent",))]
+                filters = list(single_filters(values, ("absent",)))
             # All pairs at all routes would take days in soak.
             if route in PLAIN_ROUTES and (SOAK or point_in_time == NOW_PARAMS):
-                params_list += list(filter_pairs(values, KIND_PAIRS))[::PAIR_INTERVAL]
-            yield from (RouteQuery(route, {**params, **point_in_time}) for params in params_list)
-
-
-def is_page_or_command(route: Route) -> bool:
-    # An export reads all rows, which no route of the API does.
-    return not route.name.startswith("api:") and route.name != "command export_memories"
+                filters += list(filter_pairs(values, KIND_PAIRS))[::PAIR_INTERVAL]
+            if not SOAK and not route.name.startswith("api:") and route.name != "command export_memories":
+                # Pages and commands run the queries of the API: a third of the filters, at one point in time. An export
+                # has a query of its own, which reads all rows.
+                filters = filters[route_index % 3 :: 3] if point_index == 0 else []
+            yield from (RouteQuery(route, {**params, **point_in_time}) for params in [{}, *filters])
 
 
 def filters_in_turn(values: Mapping[str, Values], turn: int) -> Iterator[dict[str, str]]:
@@ -124,22 +112,15 @@ class CostMeter:
         return costs_by_query
 
     def measure(self, query: RouteQuery) -> TouchedRelations:
-        with _roll_back(), count_touched() as touched:
+        with roll_back(), count_touched() as touched:
             query.route.send(self._clients, query.params)
         return touched
 
     def _describe_passed_rows(self, query: RouteQuery, before: TouchedRelations) -> str:
-        with _roll_back():
+        with roll_back():
             rows_by_index = rows_of_any_tier(lambda: query.route.send(self._clients, query.params))
         excess_rows = {name: count for name, count in rows_by_index.items() if count > before.rows_of(name) * 1.02 + 10}
         return ", ".join(f"{count:,} rows by {name}" for name, count in excess_rows.items())
-
-
-@contextmanager
-def _roll_back() -> Iterator[None]:
-    with transaction.atomic():
-        yield
-        transaction.set_rollback(True)
 
 
 def _make_clients() -> RequestClients:
@@ -152,7 +133,7 @@ def _make_clients() -> RequestClients:
 
 @pytest.fixture
 def costs(django_db_blocker, settings) -> Iterator[CostMeter]:
-    # What is read is counted here, however long it takes on this machine.
+    # The rows that are read are counted here, however long that takes on this machine.
     settings.APP_CONFIG = settings.APP_CONFIG.model_copy(update={"statement_timeout_seconds": 600.0})
     with (
         django_db_blocker.unblock(),
