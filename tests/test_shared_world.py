@@ -1,4 +1,4 @@
-"""What a test of a shared world sees of it, and what it leaves to the next one."""
+"""A test sees the rows of its shared world, and leaves none of its own to the next test."""
 
 from collections.abc import Iterator
 

@@ -3,5 +3,5 @@
 import sys
 from pathlib import Path
 
-# Server processes have other names; what they write is read beside a checkout as often as not.
+# The console script of an installed package; any other process belongs to a checkout.
 PROGRAM_NAME = "memoryhub" if Path(sys.argv[0]).name in ("memoryhub", "memoryhub.exe") else "manage.py"

@@ -44,7 +44,7 @@ def find_violations(page: Page, *, within: str = "") -> list[str]:
 
 
 def find_violations_in_menus(page: Page, summaries: str = "summary:visible", *, within: str = "") -> list[str]:
-    """What axe finds in whatever opens by a click on a summary, in each window.
+    """What axe finds in each menu that opens by a click on its summary, in each window.
 
     Without `within` make soak looks at the page around it too.
     """

@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 from memoryhub.memories.models import Memory
 from tests.browser import hostile_texts
 from tests.factories import make_memory
+from tests.harness.strategies import SOAK
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 FIELD_NAMES = (
@@ -25,8 +26,12 @@ ACTIVE_ELEMENTS = ", ".join((
     ".row__content :is([hx-get], [data-hx-get], [hx-on\\:load], [hx-vals])",
     "main a:not([href^='/']):not([href^='#'])",
 ))  # fmt: skip
-# One of each kind is followed from link to link; the other texts are shown by the same pages.
-FOLLOWED_TEXTS = (hostile_texts.MARKUP[1], hostile_texts.HTMX_MARKUP[0], hostile_texts.INVISIBLE[0])
+# One of each kind is followed from link to link, in soak all: the other texts are shown by the same pages.
+FOLLOWED_TEXTS = (
+    hostile_texts.ALL_TEXTS
+    if SOAK
+    else (hostile_texts.MARKUP[1], hostile_texts.HTMX_MARKUP[0], hostile_texts.INVISIBLE[0])
+)
 
 
 def make_hostile_memories(texts: Iterable[str]) -> dict[str, Memory]:

@@ -100,7 +100,7 @@ def test_few_rows_and_many_take_as_many_queries(capture_queries):
     small_queries = {path: warm_queries(capture_queries, path) for path in paths}
 
     store_versions(MANY_ROWS)
-    # Now only what is asked once for each change of a group would make a difference.
+    # The classes of groups are computed once after each change, which is no query of the page.
     capture_queries("/api/conflicts?limit=200")
     large_queries = {path: capture_queries(path) for path in paths}
 

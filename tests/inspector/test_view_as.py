@@ -17,6 +17,7 @@ from memoryhub.firewall.clearance import get_tier_order
 from memoryhub.firewall.models import ApiKey, ClearanceProfile, UserAccess
 from memoryhub.firewall.principal_lookup import resolve_principal
 from tests.factories import make_clearance, make_key, make_memory, make_user, utc
+from tests.harness.strategies import SOAK
 from tests.inspector.clients import logged_in_client, response_text
 from tests.shared_world import shared_world
 
@@ -48,7 +49,7 @@ def audit_details(action: str) -> list[tuple[str, dict[str, Any]]]:
 
 def make_varied_memories() -> list[str]:
     """Memories of every kind, and the addresses that ask for them."""
-    for index, tier in enumerate([*get_tier_order(), "", "public"] * 3):
+    for index, tier in enumerate([*get_tier_order(), "", "public"] * (5 if SOAK else 3)):
         make_memory(
             tier=tier,
             labels=["pii"] if index % 3 == 0 else ["eu"],

@@ -228,7 +228,7 @@ def test_no_parameter_of_any_route_reveals_a_piece_of_a_secret(world, caller):
             continue
         path = route_path(world, route)
         is_allowed = dict(zip(ALL_CALLERS, matrix_row("GET", route) or (), strict=True))[caller] == 200
-        # Who is refused is refused before anything is looked for.
+        # A caller without the right to a route is refused before the search begins.
         candidates, is_known = _candidate_parameters(client, route, path) if is_allowed else ([PARAMETERS], True)
         for index, parameters in enumerate(candidates):
             for right_piece, wrong_piece in PIECE_PAIRS if SOAK else (PIECE_PAIRS[index % len(PIECE_PAIRS)],):

@@ -13,11 +13,7 @@ import psycopg
 import pytest
 
 from memoryhub.config import APP_ROLE
-from tests.harness.databases import (
-    database_dsn,
-    temporary_database_name,
-    unrestricted_dsn,
-)
+from tests.harness.databases import database_dsn, temporary_database_name, unrestricted_dsn
 from tests.harness.strategies import SOAK
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,7 +44,7 @@ def import_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def hub(migrated_database: str) -> Iterator[str]:
     with temporary_database_name(migrated_database) as name:
-        # Its privileges are given by the command.
+        # The command grants the privileges of the application.
         run_manage(name, "migrate", "--verbosity", "0")
         yield name
 

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from memoryhub.conflicts.groups.group_keys import GroupKey, encode_id
 from memoryhub.memories.filters import POINT_IN_TIME_PARAMS
+from tests.harness.strategies import SOAK
 from tests.noninterference.reads.rows import KEYS
 from tests.noninterference.worlds import PairedWorlds, RecordedResponse
 
@@ -187,8 +188,8 @@ ENDPOINTS = [
     Endpoint(
         "inspector:decision-list",
         "person",
-        # The page asks what the API asks.
-        lambda inputs: [path.removeprefix("/api") for path in decision_list_paths(inputs)[-4:]],
+        # The page runs the queries of the API, which soak sends to both.
+        lambda inputs: [path.removeprefix("/api") for path in decision_list_paths(inputs)[0 if SOAK else -4 :]],
     ),
     Endpoint("inspector:decision-detail", "person", paths_for_each("decisions", "/decisions/{}")),
     Endpoint("inspector:subject-detail", "person", subject_paths),
@@ -230,7 +231,7 @@ ENDPOINTS = [
 RARE_ENDPOINTS = [
     Endpoint("api:decision-undo", "person", paths_for_each("decisions", "/api/decisions/{}/undo"), {"reason": "No."}),
     Endpoint("api:conflict-list", "key", conflict_list_paths),
-    Endpoint("api:decision-list", "key", lambda inputs: decision_list_paths(inputs)[:3]),
+    Endpoint("api:decision-list", "key", lambda inputs: decision_list_paths(inputs)[: None if SOAK else 3]),
     Endpoint(
         "inspector:conflict-resolve",
         "person",
