@@ -282,7 +282,7 @@ EXEMPT_ROUTES = {
         ),
         "only for who may everything",
     ),
-    "inspector:classification-undo": "only POST, takes back what the same person did (test_classify.py: TestUndo)",
+    "inspector:classification-undo": "only POST, takes back what the same person did (test_undo_classification.py)",
 }
 
 
