@@ -20,11 +20,6 @@ UPDATE = URL + "?on_conflict=update"
 DIMENSIONS = settings.APP_CONFIG.embedding_dimensions
 
 
-@pytest.fixture
-def writer(api: Any) -> Any:
-    return api(make_key(scopes="write read", source="test", clearance={"max_tier": "confidential"}))
-
-
 def stored_versions(payload_id: str) -> list[Memory]:
     return list(Memory.objects.filter(payload_id=payload_id).order_by("version"))
 
