@@ -23,21 +23,17 @@ from memoryhub.memories.point_in_time import NOW
 from memoryhub.memories.writes import classify, rejected_values
 from memoryhub.memories.writes.classification_plan import ClassificationChange
 from memoryhub.memories.writes.envelope import MemoryDraft, OperationRejectedError, parse_body, prepare_draft
-from tests.factories import envelope, make_memory, make_user
+from tests.conflicts.decisions.resolution_steps import KEY, make_value
+from tests.factories import envelope, make_user
 from tests.memories.raw_rows import execute
 
 pytestmark = pytest.mark.django_db
 
-KEY = ("user:ada", "city")
 STEWARD = Principal(
     name="user:steward", scopes=frozenset({Scope.READ, Scope.CURATE}), clearance=unrestricted_clearance()
 )
 ADMIN = Principal(name="user:root", scopes=frozenset({Scope.ADMIN}), clearance=unrestricted_clearance())
 HIGHEST_TIER = unrestricted_clearance().max_tier
-
-
-def make_value(content: str, **fields: Any) -> Memory:
-    return make_memory(subject=KEY[0], collection=KEY[1], content=content, **fields)
 
 
 def resolve_group(
