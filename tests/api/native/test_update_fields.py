@@ -82,8 +82,8 @@ IDENTITY = ("payload_id", "source")
 WHOLE_FIELDS = {name: case.first for name, case in CASES.items()}
 
 
-def test_every_field_of_the_envelope_is_a_case():
-    assert set(CASES) == set(FIELDS)
+# Here, because every test would fail for a field without a case.
+assert set(CASES) == set(FIELDS), f"give CASES a Case for {set(FIELDS) ^ set(CASES)}"
 
 
 @pytest.fixture
