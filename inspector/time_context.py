@@ -10,7 +10,8 @@ from django.http import HttpRequest, QueryDict
 from django.urls import reverse
 from django.utils.http import urlencode
 
-from memoryhub.memories.filters import POINT_IN_TIME_PARAMS, InstantField
+from memoryhub.memories.filter_fields import InstantField
+from memoryhub.memories.filters import POINT_IN_TIME_PARAMS
 from memoryhub.memories.point_in_time import NOW, PointInTime
 
 BOTH_AXES = "both"

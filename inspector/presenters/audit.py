@@ -10,7 +10,7 @@ from django.http import QueryDict
 from django.urls import reverse
 from django.utils.http import urlencode
 
-from inspector.presenters.memory_search import EMPTY_VALUE_LABEL, FILTER_PHRASES, parse_params
+from inspector.presenters.memory_search import EMPTY_VALUE_LABEL, describe_filter, parse_params
 from memoryhub.access_log.audit_queries import VisibleEntry
 from memoryhub.audit.actions import READ_ACTIONS, AuditAction
 
@@ -63,7 +63,6 @@ ROUTE_LABELS = {
 }
 # Parameters that change how a page is shown, not which memories it contains.
 _DISPLAY_PARAMS = {"limit", "back", "full", "queue", "from_group"}
-_FILTER_PHRASES = {**FILTER_PHRASES, "cursor": "a later page"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +144,7 @@ def _format_instant(instant: datetime) -> str:
 def _list_query_filters(query: str) -> list[tuple[str, str]]:
     params = parse_params(QueryDict(query))
     return [
-        (_FILTER_PHRASES.get(name, f"{name} is"), "" if name == "cursor" else value or EMPTY_VALUE_LABEL)
+        ("a later page", "") if name == "cursor" else (describe_filter(name), value or EMPTY_VALUE_LABEL)
         for name, values in params.lists()
         if name not in _DISPLAY_PARAMS
         for value in values

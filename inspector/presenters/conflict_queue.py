@@ -24,7 +24,8 @@ from memoryhub.conflicts.groups.class_counts import ClassCounts
 from memoryhub.conflicts.groups.group_keys import GroupKey
 from memoryhub.conflicts.groups.groups import GROUP_PARAMS, GroupFilterSet
 from memoryhub.firewall.clearance import Clearance
-from memoryhub.memories.filters import FORM_PARAM, POINT_IN_TIME_PARAMS
+from memoryhub.memories.filter_fields import FORM_PARAM
+from memoryhub.memories.filters import POINT_IN_TIME_PARAMS
 
 ALL = "all"
 PAGE_SIZE = "25"

@@ -13,7 +13,8 @@ from inspector.time_context import parse_instants
 from memoryhub.core.secrets import mask_secrets
 from memoryhub.firewall.clearance import normalize_label
 from memoryhub.memories.facets import Facets
-from memoryhub.memories.filters import FORM_PARAM, POINT_IN_TIME_PARAMS, MemoryFilterSet, normalize_form_query
+from memoryhub.memories.filter_fields import EXCLUDING_SUFFIX, FORM_PARAM, escape_wildcard, normalize_form_query
+from memoryhub.memories.filters import POINT_IN_TIME_PARAMS, MemoryFilterSet
 from memoryhub.memories.pagination import PAGE_PARAMS
 
 MAX_FACET_LINKS = 8
@@ -37,6 +38,7 @@ FILTER_PHRASES = {
     "as_of": "as of",
     "known_at": "as known at",
 }
+FILTER_PARAMS = frozenset(MemoryFilterSet.base_filters) | MemoryFilterSet.repeatable_params()
 # Label of the empty option: without a status filter the list shows active memories.
 EMPTY_OPTION_LABELS = {"status": "the active ones"}
 HINTS = {"from": "2026-10-03", "to": "2026-10-04"}
@@ -108,12 +110,12 @@ class MemorySearch:
             ActiveFilter(
                 name=name,
                 value=value,
-                phrase=FILTER_PHRASES.get(name, f"{name} is"),
+                phrase=describe_filter(name),
                 display_value=_format_filter_value(name, value),
                 remove_url=self.url_removing(name, value),
             )
             for name, values in self.params.lists()
-            if name in MemoryFilterSet.base_filters and name not in POINT_IN_TIME_PARAMS
+            if name in FILTER_PARAMS and name not in POINT_IN_TIME_PARAMS
             for value in values
         ]
 
@@ -142,30 +144,44 @@ class MemorySearch:
         return format_error_messages(self.errors)
 
     def build_fields(self, suggestions: Mapping[str, Iterable[str]], statuses: Sequence[str]) -> list[FilterField]:
-        """Return one input per filter with its value, and for labels an empty one to add another.
+        """Return one input for each value of each filter, one for a filter without values, and one more label.
 
         The instants have no input, because the page chooses them elsewhere.
         """
-        fields = []
-        for name, query_filter in MemoryFilterSet.base_filters.items():
-            values = self.params.getlist(name)
-            options = tuple(option for option, _ in getattr(query_filter.field, "choices", ()) if option)
-            options = tuple(statuses) if name == "status" else options
-            for index, value in enumerate([*values, ""] if name == "label" else [*values, ""][:1]):
-                fields.append(
-                    FilterField(
-                        id=f"{name}-{index}",
-                        name=name,
-                        label=FIELD_LABELS.get(name, name.capitalize()),
-                        value=value,
-                        hint=EMPTY_VALUE_LABEL if name in self.params_matching_empty else HINTS.get(name, ""),
-                        empty_option_label=EMPTY_OPTION_LABELS.get(name, "any"),
-                        options=options,
-                        suggestions=() if options else tuple(suggestions.get(name, ())),
-                        error=" ".join(self.errors.get(name, ())) if value else "",
-                    )
-                )
-        return [field for field in fields if field.name not in ("q", *POINT_IN_TIME_PARAMS)]
+        return [
+            self._build_field(param, index, value, suggestions, statuses)
+            for name in MemoryFilterSet.base_filters
+            if name not in ("q", *POINT_IN_TIME_PARAMS)
+            for param, values in (
+                (name, self._list_input_values(name)),
+                (name + EXCLUDING_SUFFIX, self.params.getlist(name + EXCLUDING_SUFFIX)),
+            )
+            for index, value in enumerate(values)
+        ]
+
+    def _list_input_values(self, name: str) -> list[str]:
+        values: list[str] = self.params.getlist(name)
+        return [*values, ""] if name == "label" or not values else values
+
+    def _build_field(
+        self, param: str, index: int, value: str, suggestions: Mapping[str, Iterable[str]], statuses: Sequence[str]
+    ) -> FilterField:
+        name = param.removesuffix(EXCLUDING_SUFFIX)
+        options = tuple(
+            statuses if name == "status" else getattr(MemoryFilterSet.base_filters[name].field, "choices", ())
+        )
+        label = FIELD_LABELS.get(name, name.capitalize())
+        return FilterField(
+            id=f"{name}-{index}" if param == name else f"not-{name}-{index}",
+            name=param,
+            label=label if param == name else f"{label} is not",
+            value=value,
+            hint=EMPTY_VALUE_LABEL if param in self.params_matching_empty else HINTS.get(name, ""),
+            empty_option_label=EMPTY_OPTION_LABELS.get(name, "any"),
+            options=options,
+            suggestions=() if options else tuple(suggestions.get(name, ())),
+            error=" ".join(self.errors.get(name, ())) if value else "",
+        )
 
     def build_facets(self, counts: Facets) -> list[FacetView]:
         """Return the facet values as links that add a filter, or remove it if it is active."""
@@ -182,12 +198,13 @@ class MemorySearch:
         return facets
 
     def _build_facet_link(self, name: str, value: str, count: int) -> FacetLink:
+        filter_value = value if name == "label" else escape_wildcard(value)
         selected_values = [
             selected_value
             for selected_value in self.params.getlist(name)
-            if selected_value == value or _is_same_label(name, selected_value, value)
+            if selected_value == filter_value or _is_same_label(name, selected_value, value)
         ]
-        url = self.url_removing(name, selected_values[0]) if selected_values else self.url_adding(name, value)
+        url = self.url_removing(name, selected_values[0]) if selected_values else self.url_adding(name, filter_value)
         return FacetLink(value=value, count=count, is_active=bool(selected_values), url=url)
 
     # Addresses. All of them drop the cursor, which is only valid for the same filters.
@@ -305,10 +322,19 @@ def parse_list_params(data: QueryDict) -> QueryDict:
     Instants are dropped: those of the current page apply.
     """
     params = parse_params(data)
-    names = {*MemoryFilterSet.base_filters, *PAGE_PARAMS} - {*POINT_IN_TIME_PARAMS}
+    names = {*FILTER_PARAMS, *PAGE_PARAMS} - {*POINT_IN_TIME_PARAMS}
     for name in [name for name in params if name not in names]:
         del params[name]
     return params
+
+
+def describe_filter(param: str) -> str:
+    """Return the words before a value of a filter, such as "source is" or "source is not"."""
+    name = param.removesuffix(EXCLUDING_SUFFIX)
+    phrase = FILTER_PHRASES.get(name, f"{name} is")
+    if param == name:
+        return phrase
+    return f"not {phrase}" if name == "label" else f"{phrase} not"
 
 
 def format_error_messages(errors: Mapping[str, list[str]]) -> list[str]:

@@ -22,7 +22,7 @@ from memoryhub.audit.actions import AuditAction
 from memoryhub.core.errors import InvalidQueryError
 from memoryhub.core.storable_text import unstorable_reason
 from memoryhub.firewall.principal import Scope
-from memoryhub.memories.filters import FORM_PARAM
+from memoryhub.memories.filter_fields import FORM_PARAM
 
 MAX_NAME_CHARS = 300
 MAX_MEMORIES_SHOWN = 50

@@ -31,7 +31,7 @@ from memoryhub.conflicts.decisions.resolution_requests import REFUSAL_MESSAGES
 from memoryhub.conflicts.groups import groups
 from memoryhub.core.errors import InvalidQueryError
 from memoryhub.firewall.principal import Scope
-from memoryhub.memories.filters import FORM_PARAM
+from memoryhub.memories.filter_fields import FORM_PARAM
 from memoryhub.memories.writes.envelope import OperationRejectedError
 
 LAST_DECISION_SESSION_KEY = "conflicts.last_decision"

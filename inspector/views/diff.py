@@ -16,7 +16,7 @@ from inspector.presenters import memory_fields
 from inspector.presenters.memory_search import (
     EMPTY_VALUE_LABEL,
     FIELD_LABELS,
-    FILTER_PHRASES,
+    describe_filter,
     format_error_messages,
     list_params_matching_empty,
     parse_params,
@@ -24,7 +24,7 @@ from inspector.presenters.memory_search import (
 from memoryhub.access_log import read_log
 from memoryhub.core.errors import InvalidQueryError
 from memoryhub.memories.facets import FacetValue
-from memoryhub.memories.filters import FORM_PARAM
+from memoryhub.memories.filter_fields import FORM_PARAM, escape_wildcard
 from memoryhub.memories.records import MemoryRecord
 from memoryhub.timetravel import diff as diffs
 from memoryhub.timetravel import text_diff
@@ -75,7 +75,12 @@ def _render_page(request: InspectorRequest, params: QueryDict, context: dict[str
         "inputs": [_build_input(name, params, errors) for name in INPUT_FIELDS],
         "axes": [(name, *labels, name == axis) for name, labels in AXIS_LABELS.items()],
         "hidden": [
-            (name, value) for name, values in params.lists() if _is_hidden_field(name) for value in values if value
+            (name, value)
+            for name, values in params.lists()
+            if name not in ("axis", "cursor")
+            # An input shows the last value of its filter.
+            for value in (values[:-1] if name in INPUT_FIELDS else values)
+            if value
         ],
         "presets": _build_presets(params),
         "active_filters": _list_active_filters(params),
@@ -160,12 +165,11 @@ def _build_facet_group(name: str, title: str, values: list[FacetValue], params: 
             {
                 "value": facet_value.value,
                 "count": facet_value.count,
-                "is_active": params.get(name) == facet_value.value,
-                "url": _build_url_replacing(
-                    params, name, None if params.get(name) == facet_value.value else facet_value.value
-                ),
+                "is_active": params.get(name) == filter_value,
+                "url": _build_url_replacing(params, name, None if params.get(name) == filter_value else filter_value),
             }
             for facet_value in values
+            for filter_value in [escape_wildcard(facet_value.value)]
         ],
     }
 
@@ -188,15 +192,11 @@ def _list_active_filters(params: QueryDict) -> list[dict[str, str]]:
         for value in values if name not in ("since", "until", "axis", *diffs.PAGE_PARAMS) else ():
             remaining_params = params.copy()
             remaining_params.setlist(name, [other_value for other_value in values if other_value != value])
-            phrase = "kind is" if name == "change" else FILTER_PHRASES.get(name, f"{name} is")
+            phrase = "kind is" if name == "change" else describe_filter(name)
             active_filters.append(
                 {"phrase": phrase, "value": value or EMPTY_VALUE_LABEL, "url": _build_url(remaining_params)}
             )
     return active_filters
-
-
-def _is_hidden_field(name: str) -> bool:
-    return name not in (*INPUT_FIELDS, "axis", "cursor")
 
 
 def _build_input(name: str, params: QueryDict, errors: Mapping[str, list[str]]) -> dict[str, Any]:

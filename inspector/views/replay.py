@@ -19,7 +19,8 @@ from memoryhub.core.errors import InvalidQueryError
 from memoryhub.firewall import view_as
 from memoryhub.firewall.principal import Scope
 from memoryhub.firewall.view_as import ViewAsTarget
-from memoryhub.memories.filters import POINT_IN_TIME_PARAMS, reject_unknown_params
+from memoryhub.memories.filter_fields import reject_unknown_params
+from memoryhub.memories.filters import POINT_IN_TIME_PARAMS
 from memoryhub.memories.records import DETAIL_FIELDS
 from memoryhub.timetravel.replay import REPLAY_PARAMS, ChangeMark, RecordPair, Replay
 from memoryhub.timetravel.replay import replay_query as run_replay

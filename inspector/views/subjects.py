@@ -20,6 +20,7 @@ from inspector.time_context import TimeContext
 from memoryhub.access_log import read_log
 from memoryhub.core.errors import InvalidQueryError
 from memoryhub.core.storable_text import unstorable_reason
+from memoryhub.memories.filter_fields import escape_wildcard
 from memoryhub.memories.filters import PointInTimeFilterSet
 from memoryhub.timetravel.subject_history import (
     MAX_COLLECTIONS,
@@ -170,11 +171,12 @@ def _mask_history(history: SubjectHistory) -> SubjectHistory:
 
 def _build_subject_params(subject: str) -> QueryDict:
     params = QueryDict(mutable=True)
-    params["subject"] = subject
+    params["subject"] = escape_wildcard(subject)
     return params
 
 
 def _build_json_url(subject: str, page_time: TimeContext) -> str:
+    params = {"subject": escape_wildcard(subject)}
     if page_time.is_now:
-        return f"{reverse('api:memory-list')}?{urlencode({'subject': subject})}"
-    return f"{reverse('api:timetravel')}?{urlencode({'view': 'state', 'subject': subject, **page_time.instant_params})}"
+        return f"{reverse('api:memory-list')}?{urlencode(params)}"
+    return f"{reverse('api:timetravel')}?{urlencode({'view': 'state', **params, **page_time.instant_params})}"

@@ -11,7 +11,13 @@ from memoryhub.access_log.audit_queries import AuditPage
 from memoryhub.audit.actions import AuditAction
 from memoryhub.core.errors import InvalidQueryError
 from memoryhub.firewall.principal import Principal
-from memoryhub.memories.filters import InstantField, TextField, parse_params, reject_unknown_params, text_field_options
+from memoryhub.memories.filter_fields import (
+    InstantField,
+    TextField,
+    parse_params,
+    reject_unknown_params,
+    text_field_options,
+)
 from memoryhub.memories.pagination import PAGE_PARAMS, parse_limit
 
 FILTER_PARAMS = ("principal", "action", "memory", "request_id", "from", "to")

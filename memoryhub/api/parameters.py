@@ -1,20 +1,28 @@
 """The parameters and request bodies of the routes in OpenAPI; filters come from the FilterSets."""
 
 import json
+from collections.abc import Container
 from typing import Any
 
 from drf_spectacular.utils import OpenApiParameter
 from pydantic import BaseModel
 
 from memoryhub.conflicts.decisions.outcomes import OUTCOMES
-from memoryhub.conflicts.groups.groups import GroupFilterSet
 from memoryhub.firewall.clearance import get_tier_order
-from memoryhub.memories.filters import POINT_IN_TIME_PARAMS, ChoiceFilter, InstantFilter, LabelFilter, MemoryFilterSet
+from memoryhub.memories.filter_fields import EXCLUDING_SUFFIX, MAX_FILTER_VALUES
+from memoryhub.memories.filters import (
+    ChoiceFilter,
+    ChoicesFilter,
+    InstantFilter,
+    LabelFilter,
+    MemoryFilterSet,
+    PointInTimeFilterSet,
+    ValuesFilter,
+)
 from memoryhub.memories.pagination import MAX_LIMIT
 from memoryhub.memories.writes.classification_plan import QUARANTINE_STATUSES, ClassificationChange
 from memoryhub.memories.writes.envelope import Envelope
 from memoryhub.memories.writes.identity import OnConflict
-from memoryhub.timetravel.diff import DiffFilterSet
 
 _UUID_SCHEMA = {"type": "string", "format": "uuid"}
 
@@ -42,27 +50,55 @@ _PARAMETER_DOCS = {
 }
 
 
-_NON_EMPTY_FIELDS = {"source", "actor_type"}
+_NON_EMPTY_FIELDS = {"source", "actor_type", "classification_tier"}
 _EMPTYABLE_FIELDS = {name for name, field in Envelope.model_fields.items() if field.default == ""} - _NON_EMPTY_FIELDS
 _EMPTY_VALUE_DOC = "An empty value matches memories without one."
+_WILDCARD_DOC = "A `*` at the end stands for any text (`\\*` for an asterisk)."
+_REPEATED_DOC = "If repeated, a memory needs one of the values."
 
 
-def build_parameter(name: str) -> OpenApiParameter:
-    query_filter = {**GroupFilterSet.base_filters, **MemoryFilterSet.base_filters, **DiffFilterSet.base_filters}[name]
-    choices = (
-        [value for value, _ in query_filter.extra["choices"]()] if isinstance(query_filter, ChoiceFilter) else None
-    )
-    schema: dict[str, Any] = {"type": "string", **({"enum": choices} if choices else {})}
-    if isinstance(query_filter, LabelFilter):
-        schema = {"type": "array", "items": schema}
+def build_parameters(filter_set: type[PointInTimeFilterSet], *, without: Container[str] = ()) -> list[OpenApiParameter]:
+    """Return the parameters of a FilterSet's filters."""
+    return [
+        parameter
+        for name, query_filter in filter_set.base_filters.items()
+        if name not in without
+        for parameter in _build_filter_parameters(name, query_filter)
+    ]
+
+
+def _build_filter_parameters(name: str, query_filter: Any) -> list[OpenApiParameter]:
+    """Return the parameter of a filter, and of one that takes several values the excluding parameter, too."""
+    schema: dict[str, Any] = {"type": "string"}
+    sentences = [_PARAMETER_DOCS.get(name, "")]
+    if isinstance(query_filter, ChoiceFilter):
+        schema["enum"] = [value for value, _ in query_filter.extra["choices"]()]
     elif isinstance(query_filter, InstantFilter):
-        schema = {"type": "string", "format": "date-time"}
-    description = _PARAMETER_DOCS.get(name, _EMPTY_VALUE_DOC if query_filter.field_name in _EMPTYABLE_FIELDS else "")
-    return OpenApiParameter(name, schema, description=description, explode=True, required=name == "since")
+        schema["format"] = "date-time"
+    elif query_filter.field_name in _EMPTYABLE_FIELDS:
+        sentences.append(_EMPTY_VALUE_DOC)
+    if isinstance(query_filter, ChoicesFilter):
+        schema["enum"] = list(query_filter.extra["choices"]())
+        sentences.append(_REPEATED_DOC)
+    elif isinstance(query_filter, ValuesFilter) and not isinstance(query_filter, LabelFilter):
+        sentences += [_WILDCARD_DOC, _REPEATED_DOC]
+    description = " ".join(filter(None, sentences))
+    if not isinstance(query_filter, ValuesFilter):
+        return [OpenApiParameter(name, schema, description=description, required=name == "since")]
+    array_schema = {"type": "array", "items": schema, "maxItems": MAX_FILTER_VALUES}
+    return [
+        OpenApiParameter(name, array_schema, description=description, explode=True),
+        OpenApiParameter(
+            name + EXCLUDING_SUFFIX,
+            array_schema,
+            description=f"As `{name}`, but memories with one of these values are left out.",
+            explode=True,
+        ),
+    ]
 
 
-FILTER_PARAMETERS = [build_parameter(name) for name in MemoryFilterSet.base_filters]
-INSTANT_PARAMETERS = [build_parameter(name) for name in POINT_IN_TIME_PARAMS]
+FILTER_PARAMETERS = build_parameters(MemoryFilterSet)
+INSTANT_PARAMETERS = build_parameters(PointInTimeFilterSet)
 PAGE_PARAMETERS = [
     OpenApiParameter(
         "limit",
@@ -92,10 +128,15 @@ WRITE_BODY = {
 }
 
 
+def _or_one_value(schema: Any) -> Any:
+    """Return the schema of a filter in a body, where one value need not be in an array."""
+    return {"oneOf": [schema["items"], schema]} if schema["type"] == "array" else schema
+
+
 FILTER_SCHEMA = {
     "type": "object",
     "description": "The filters of the list of memories.",
-    "properties": {str(parameter.name): parameter.type for parameter in FILTER_PARAMETERS},
+    "properties": {str(parameter.name): _or_one_value(parameter.type) for parameter in FILTER_PARAMETERS},
     "additionalProperties": False,
 }
 

@@ -14,7 +14,7 @@ from memoryhub.api.parameters import (
     PAGE_PARAMETERS,
     WRITE_BODY,
     build_classify_body,
-    build_parameter,
+    build_parameters,
     build_request_body,
 )
 from memoryhub.api.problems import CONTENT_TYPE, ProblemResponse
@@ -188,7 +188,7 @@ diff = extend_schema(
     summary="Changes between two instants, newest first",
     description="With `axis=record` the versions of each memory at both instants are compared, with `axis=event` the "
     "values of each subject and collection. A filter matches a change if it matches either of the two ends.",
-    parameters=[*(build_parameter(name) for name in DiffFilterSet.base_filters), *PAGE_PARAMETERS],
+    parameters=[*build_parameters(DiffFilterSet), *PAGE_PARAMETERS],
     responses={200: DiffResponse, **_READ_PROBLEMS},
 )
 conflicts = extend_schema(
@@ -198,7 +198,7 @@ conflicts = extend_schema(
     "a matching memory; it removes no memory from a group. With `class` a page may have fewer groups than its limit, "
     "or none, although there is a next page.",
     parameters=[
-        *(build_parameter(name) for name in GroupFilterSet.base_filters if name != "status"),
+        *build_parameters(GroupFilterSet, without=("status",)),
         OpenApiParameter(
             "status",
             {"type": "string", "enum": list(STATUSES), "default": "open"},
@@ -223,7 +223,10 @@ conflict = extend_schema(
     operation_id="conflict",
     summary="One group, with the features of its class and the decisions about it",
     description="The group may be open or decided. Its ETag can be sent with a decision as `If-Match`.",
-    parameters=[*INSTANT_PARAMETERS, build_parameter("scope")],
+    parameters=[
+        *INSTANT_PARAMETERS,
+        *(parameter for parameter in build_parameters(GroupFilterSet) if parameter.name == "scope"),
+    ],
     responses={200: ConflictDetailResponse, **_READ_PROBLEMS, **_problem_responses(404)},
 )
 _CURATE_PROBLEMS = _problem_responses(400, 401, 403, 404, 405, 408, 411, 413, 415, 429, 503)

@@ -16,19 +16,19 @@ Tests that notice: `tests/memories/test_facets_and_histogram.py`, and `tests/har
 """
 
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any, TypeVar
 
 from django.db import connection
-from django.db.models import F, Sum
+from django.db.models import F, Q, Sum
 
 from memoryhub.core.secrets import mask_secrets
 from memoryhub.core.sql import compile_sql, fetch_dicts
 from memoryhub.firewall.clearance import Clearance
 from memoryhub.firewall.querysets import ClassifiedQuerySet
-from memoryhub.memories.filters import MemoryFilterSet
+from memoryhub.memories.filter_fields import FilterValues
+from memoryhub.memories.filters import ACTIVE_ONLY, MemoryFilterSet, label_condition
 from memoryhub.memories.models import Memory, MemoryRollup, MemoryTotalRollup, Rollup
-from memoryhub.memories.querysets import ACTIVE, EXPIRED, MemoryQuerySet
+from memoryhub.memories.querysets import EXPIRED, MemoryQuerySet
 from memoryhub.memories.text_search import Matches, all_matching, newest_matching
 
 RollupT = TypeVar("RollupT", bound=Rollup)
@@ -72,10 +72,15 @@ class Facets:
     def without_secrets(self) -> "Facets":
         """Return the facets without values that are secrets: a list of choices would have to spell them out."""
         dimensions = {
-            name: [facet_value for facet_value in values if mask_secrets(facet_value.value) == facet_value.value]
+            name: [facet_value for facet_value in values if not _is_secret(facet_value.value)]
             for name, values in self.dimensions.items()
         }
         return replace(self, dimensions=dimensions)
+
+
+def _is_secret(value: str) -> bool:
+    """Whether a value holds a secret, or a label did before it was normalized to lower case."""
+    return any(mask_secrets(text) != text for text in (value, value.upper()))
 
 
 def count_facets(filters: MemoryFilterSet) -> Facets:
@@ -110,17 +115,13 @@ class CountQuery:
 def build_count_query(filters: MemoryFilterSet) -> CountQuery:
     """Return the query that counts `filters`: over the smallest rollup with the columns they need, else live."""
     if (totals := rollup_rows(filters, TOTAL_COLUMNS, MemoryTotalRollup)) is not None:
-        rows_sql, params = _live_rows_sql(
-            filters.candidates.matching_by_scan(filters.search_terms).with_ttl(filters.effective_status)
-        )
+        rows_sql, params = _live_rows_sql(expiring_matches(filters))
         rollup_sql, rollup_params = compile_sql(totals.exclude(dimension="day"))
         return CountQuery(
             sql=_facets_sql(rows_sql, totals=rollup_sql), params=[*params, *rollup_params, MAX_FACET_VALUES]
         )
     if (rollups := rollup_rows(filters, ROLLUP_COLUMNS, MemoryRollup)) is not None:
-        rows_sql, params = _live_rows_sql(
-            filters.candidates.matching_by_scan(filters.search_terms).with_ttl(filters.effective_status)
-        )
+        rows_sql, params = _live_rows_sql(expiring_matches(filters))
         rollup_sql, rollup_params = compile_sql(rollups.values(*_FACET_COLUMNS, subtotal=F("count")))
         return CountQuery(
             sql=_facets_sql(f"({rows_sql}) UNION ALL ({rollup_sql})"),
@@ -141,7 +142,7 @@ def _facets_sql(rows: str, *, totals: str = "") -> str:
 
 def count_active(clearance: Clearance) -> int:
     """Return the number of active memories that `clearance` may see."""
-    expiring_memories = Memory.objects.visible_to(clearance).current().active().with_ttl(ACTIVE)
+    expiring_memories = Memory.objects.visible_to(clearance).current().active().with_ttl(is_active=True)
     rollup_count = _overall_rollups(clearance).filter(status="active").aggregate(subtotal=Sum("count"))["subtotal"]
     # Not a lookup followed by a join: while the table has not been analyzed, the planner would guess how to join.
     rows_sql, params = expiring_memories.newest_sql(_NO_LIMIT)
@@ -172,28 +173,35 @@ def live_matches(filters: MemoryFilterSet) -> Matches:
     )
 
 
+def expiring_matches(filters: MemoryFilterSet) -> MemoryQuerySet:
+    """Return the matches that have a time to live, which no rollup counts."""
+    is_active = filters.statuses == ACTIVE_ONLY
+    return filters.candidates.matching_by_scan(filters.search_terms).with_ttl(is_active=is_active)
+
+
 def rollup_rows(
     filters: MemoryFilterSet, columns: dict[str, str], model: type[RollupT]
 ) -> ClassifiedQuerySet[RollupT] | None:
     """Return the rows of a rollup that match `filters`; None if it lacks a column that they or the clearance need."""
-    values = {**filters.values, "status": filters.effective_status}
-    labels = values.pop("label", [])
+    values = {**filters.values, "status": filters.statuses}
+    values.pop("label", None)
     is_namespace_bound = filters.clearance.namespaces is not None
     if not values.keys() <= columns.keys() or (is_namespace_bound and "namespace" not in columns):
         return None
     # Expiring memories are in no rollup, so expired ones can only be counted live.
-    if filters.effective_status == EXPIRED:
+    if EXPIRED in filters.statuses.included:
         return None
     rows: ClassifiedQuerySet[RollupT] = ClassifiedQuerySet(model).visible_to(filters.clearance).filter(count__gt=0)
-    rows = rows.filter(**{columns[name]: _rollup_value(value) for name, value in values.items()})
-    rows = rows.filter(normalized_labels=[]) if "" in labels else rows
-    labels = [label for label in labels if label]
-    return rows.with_labels(*labels) if labels else rows
+    rows = rows.filter(*(_rollup_condition(columns[name], value) for name, value in values.items()))
+    rows = rows.filter(label_condition(filters.labels))
+    return rows.with_labels(*filters.search_terms.labels) if filters.search_terms.labels else rows
 
 
-def _rollup_value(value: Any) -> Any:
-    """Convert the value of a filter to what a rollup stores: an instant to its day."""
-    return value.date().isoformat() if isinstance(value, datetime) else value
+def _rollup_condition(lookup: str, value: Any) -> Q:
+    """Return the condition of a filter on a rollup, which stores the day of an instant."""
+    if isinstance(value, FilterValues):
+        return value.column_condition(lookup)
+    return Q(**{lookup: value.date().isoformat()})
 
 
 def _live_rows_sql(memories: MemoryQuerySet) -> tuple[str, list[Any]]:

@@ -8,7 +8,7 @@ from django.db import connection
 from django.db.models import DateField, QuerySet, Sum
 from django.db.models.functions import Cast
 
-from memoryhub.memories.facets import MAX_LIVE_COUNTED, live_matches, rollup_rows
+from memoryhub.memories.facets import MAX_LIVE_COUNTED, expiring_matches, live_matches, rollup_rows
 from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.models import MemoryDayRollup, MemoryTotalRollup
 from memoryhub.memories.text_search import Matches
@@ -73,8 +73,7 @@ def _count_days(filters: MemoryFilterSet) -> tuple[CountsByInstant, bool]:
     rollup_days = daily_rollup(filters)
     if rollup_days is None:
         return _count_live(live_matches(filters), "day")
-    expiring_memories = filters.candidates.matching_by_scan(filters.search_terms).with_ttl(filters.effective_status)
-    counts, _ = _count_live(Matches(expiring_memories, is_truncated=False), "day")
+    counts, _ = _count_live(Matches(expiring_matches(filters), is_truncated=False), "day")
     for day, count in rollup_days:
         midnight = datetime.combine(day, time(), UTC)
         counts[midnight] = counts.get(midnight, 0) + int(count)

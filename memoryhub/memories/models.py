@@ -16,7 +16,7 @@ from memoryhub.memories.sql.tiers import ID_INDEX_GUARD, LOOKUP_INDEX_GUARD
 
 KINDS = ("fact", "summary", "checkpoint")
 STATUSES = ("active", "retired", "quarantined", "erased")
-"""The values of the column. Readers also see EXPIRED, which is derived (`MemoryQuerySet.with_status`)."""
+"""The values of the column. Readers also see EXPIRED, which is derived (`MemoryQuerySet.with_statuses`)."""
 NAME_LENGTH = 255
 MAX_LABELS = 64
 

@@ -1,6 +1,9 @@
 """Querysets of memories. Each chain that answers a caller begins with `visible_to`."""
 
+from collections.abc import Sequence
 from datetime import datetime
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
@@ -74,7 +77,7 @@ class MemoryQuerySet(TieredQuerySet):
 
     def unexpired(self) -> Self:
         """Return the versions whose time to live has not passed, whatever their status."""
-        return self.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=self._expiry_instant))
+        return self.filter(self._unexpired_q)
 
     def without_expired(self) -> Self:
         """Return the versions that readers see with the status of their row.
@@ -87,16 +90,38 @@ class MemoryQuerySet(TieredQuerySet):
         """Return the active versions that have not expired."""
         return self.unexpired().filter(status=ACTIVE)
 
-    def with_status(self, status: str) -> Self:
-        """Return the versions with `status` as readers see it."""
-        if status == EXPIRED:
-            return self.filter(self._expired_q)
-        return self.active() if status == ACTIVE else self.filter(status=status)
+    def with_statuses(
+        self, included: Sequence[str], excluded: Sequence[str] = (), *, active_may_be_expired: bool = False
+    ) -> Self:
+        """Return the versions with one of the `included` statuses (any, if it is empty) and none of the `excluded`.
+
+        Statuses are those that readers see. With `active_may_be_expired`, `active` also stands for expired versions.
+        """
+        queryset = self
+        if list(included) == [ACTIVE] and not active_may_be_expired:
+            queryset = self.active()
+        elif included:
+            queryset = self.filter(self._any_status_q(included, active_may_be_expired))
+        return queryset.exclude(self._any_status_q(excluded, active_may_be_expired)) if excluded else queryset
+
+    def _any_status_q(self, statuses: Sequence[str], active_may_be_expired: bool) -> Q:
+        stored_statuses = [status for status in statuses if status not in (ACTIVE, EXPIRED)]
+        conditions = [Q(status__in=stored_statuses)] if stored_statuses else []
+        if EXPIRED in statuses:
+            conditions.append(self._expired_q)
+        if ACTIVE in statuses:
+            is_unexpired = Q() if active_may_be_expired else self._unexpired_q
+            conditions.append(Q(status=ACTIVE) & is_unexpired)
+        return reduce(or_, conditions)
 
     @property
     def is_expired(self) -> Case:
         """Whether a row has expired, as a column of the query."""
         return Case(When(self._expired_q, then=True), default=False)
+
+    @property
+    def _unexpired_q(self) -> Q:
+        return Q(expires_at__isnull=True) | Q(expires_at__gt=self._expiry_instant)
 
     @property
     def _expired_q(self) -> Q:
@@ -143,12 +168,14 @@ class MemoryQuerySet(TieredQuerySet):
         later_values = same_key_rows.filter(RowComparison(VALUE_ORDER, ">", [OuterRef("timestamp"), *asserted_values]))
         return self.exclude(subject="").filter(IsNull(Subquery(later_values.values("id")[:1]), True))
 
-    def with_ttl(self, status: str) -> Self:
-        """Return the rows of `with_status(status)` that have a time to live, judged now. No rollup counts them.
+    def with_ttl(self, *, is_active: bool) -> Self:
+        """Return the rows that have a time to live, judged now; with `is_active` those whose time has not passed.
+
+        No rollup counts them.
 
         Read the result by `newest_sql` or `as_id_subquery`.
         """
-        return self.with_lookup(HasTtl(Value(TIER_PLACEHOLDER), is_active=status == ACTIVE))
+        return self.with_lookup(HasTtl(Value(TIER_PLACEHOLDER), is_active=is_active))
 
     def recorded_after(self, instant: datetime) -> Self:
         """Return the versions that the hub recorded after `instant`."""

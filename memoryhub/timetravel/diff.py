@@ -19,9 +19,10 @@ from memoryhub.firewall.cursors import create_cursor_codec
 from memoryhub.firewall.principal import Principal
 from memoryhub.memories import clock, pagination
 from memoryhub.memories.facets import FacetValue
+from memoryhub.memories.filter_fields import FilterValues
 from memoryhub.memories.filters import InstantFilter, MemoryFilterSet, choice_filter
 from memoryhub.memories.point_in_time import PointInTime
-from memoryhub.memories.querysets import ACTIVE, MemoryQuerySet
+from memoryhub.memories.querysets import MemoryQuerySet
 from memoryhub.memories.records import (
     DISPLAYED_FIELDS,
     DisplayedRecord,
@@ -79,11 +80,17 @@ class DiffFilterSet(MemoryFilterSet):
                 }
             )
 
-    def filter_status(self, queryset: MemoryQuerySet, name: str, status: str) -> MemoryQuerySet:
+    def filter_status(self, queryset: MemoryQuerySet, _name: str, statuses: FilterValues) -> MemoryQuerySet:
         """On the record axis `active` is the stored status: an expired memory was active at the earlier instant."""
-        if status == ACTIVE and not self.is_event_axis:
-            return queryset.filter(status=ACTIVE)
-        return super().filter_status(queryset, name, status)
+        return queryset.with_statuses(
+            statuses.included, statuses.excluded, active_may_be_expired=not self.is_event_axis
+        )
+
+    @property
+    def exact_subject(self) -> str:
+        """The one subject that the filter names, which narrows the candidates; empty if it names none or several."""
+        subjects: FilterValues = self.values.get("subject", FilterValues())
+        return subjects.exact_value or ""
 
     @property
     def is_event_axis(self) -> bool:
@@ -251,9 +258,7 @@ class DiffQuery:
             sides = event_time_sides(known_rows, self.since, self.until)
             matching_rows = visible_rows.matching_by_scan(search_terms) if search_terms else None
         else:
-            candidate_condition = build_candidate_condition(
-                visible_rows, filters.values.get("subject", ""), search_terms
-            )
+            candidate_condition = build_candidate_condition(visible_rows, filters.exact_subject, search_terms)
             sides = record_time_sides(visible_rows, self.since, self.until, candidate_condition)
             matching_rows = (
                 filters.filter_queryset(visible_rows.with_valid_at(self.until)).matching_by_scan(search_terms)

@@ -11,12 +11,14 @@ from memoryhub.core.sql import RowComparison
 from memoryhub.firewall.clearance import Clearance
 from memoryhub.firewall.principal import Principal
 from memoryhub.memories import pagination
+from memoryhub.memories.filter_fields import FilterValues
 from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.pagination import Keyset, Page
 from memoryhub.memories.querysets import MemoryQuerySet
 from memoryhub.memories.records import LIST_FIELDS, MemoryRecord, fetch_records
 from memoryhub.memories.sql.tiers import NEWEST_FIRST
 
+NO_SUBJECT = FilterValues(included=("",))
 VERSION_ORDER = (*NEWEST_FIRST, "-version")
 
 
@@ -29,8 +31,11 @@ class HistoryFilterSet(MemoryFilterSet):
         self, data: QueryDict, *, clearance: Clearance, extra_params: Iterable[str] = (), now: datetime | None = None
     ) -> None:
         super().__init__(data, clearance=clearance, extra_params=extra_params, now=now)
-        if not self.values.get("subject"):
+        subjects: FilterValues = self.values.get("subject", NO_SUBJECT)
+        if subjects == NO_SUBJECT:
             raise InvalidQueryError({"subject": ["is required for a history."]}, "missing_parameter")
+        if not subjects.exact_value:
+            raise InvalidQueryError({"subject": ["must be one subject, because a history is that of one."]})
         known_versions = self.point_in_time.visible_known_versions(self.visible_versions)
         self.queryset = (
             known_versions.filter(timestamp__lte=self.point_in_time.as_of)

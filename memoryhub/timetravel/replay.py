@@ -16,7 +16,8 @@ from memoryhub.core.errors import InvalidQueryError
 from memoryhub.firewall import rls
 from memoryhub.firewall.principal import Principal
 from memoryhub.memories import pagination
-from memoryhub.memories.filters import POINT_IN_TIME_PARAMS, MemoryFilterSet, normalize_form_query
+from memoryhub.memories.filter_fields import normalize_form_query
+from memoryhub.memories.filters import POINT_IN_TIME_PARAMS, MemoryFilterSet
 from memoryhub.memories.pagination import Page
 from memoryhub.memories.point_in_time import PointInTime
 from memoryhub.memories.records import LIST_FIELDS, MemoryRecord

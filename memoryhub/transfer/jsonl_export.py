@@ -139,7 +139,7 @@ class _Export:
             )
             # The unary plus drops the statuses without a memory.
             self.summary.inactive_counts = +Counter(
-                {**dict(inactive_counts), EXPIRED: memories.with_status(EXPIRED).count()}
+                {**dict(inactive_counts), EXPIRED: memories.with_statuses([EXPIRED]).count()}
             )
         if not self.include_history:
             filters = self.filters

@@ -15,7 +15,7 @@ from django.test import Client
 from memoryhub.core import strict_json
 from memoryhub.core.normalization import normalize_text
 from memoryhub.core.storable_text import fold_text
-from memoryhub.memories.filters import POINT_IN_TIME_PARAMS, MemoryFilterSet
+from memoryhub.memories.filters import POINT_IN_TIME_PARAMS, MemoryFilterSet, ValuesFilter
 from memoryhub.memories.models import Memory
 from memoryhub.memories.pagination import PAGE_PARAMS
 from memoryhub.memories.records import DETAIL_FIELDS
@@ -36,8 +36,12 @@ TEXT_FIELDS = (
     "payload_id", "content", "request_id", "subject", "namespace", "destination", "collection", "model", "role",
     "idempotency_key", "transform_version", "actor_id",
 )  # fmt: skip
-# Those that find a memory by all of a field.
-EXACT_PARAMETERS = ("payload_id", "subject", "namespace", "destination", "collection", "model", "role", "actor_id")
+# Those that find a memory by all of a field: of any text but a source, which is that of the key.
+EXACT_PARAMETERS = tuple(
+    name
+    for name, query_filter in MemoryFilterSet.base_filters.items()
+    if type(query_filter) is ValuesFilter and name != "source"
+)
 FILTERS = tuple(MemoryFilterSet.base_filters)
 Item = TypeVar("Item")
 

@@ -363,7 +363,7 @@ def test_too_many_memories_are_not_classified_at_once(curator, monkeypatch):
     assert (page.status_code, "Use a narrower filter." in page_text(page)) == (400, True)
 
 
-@pytest.mark.parametrize("query", ["subjekt=x", "tier=secret", "limit=5", "subject=a&subject=b"])
+@pytest.mark.parametrize("query", ["subjekt=x", "tier=secret", "limit=5", "q=a&q=b"])
 def test_a_filter_that_makes_no_sense_is_named(curator, query):
     page = curator.get(f"/memories/classify?{query}&set_status=quarantined")
 

@@ -43,13 +43,14 @@ DISGUISED_SECRET = "".join("\u200b" + letter for letter in SECRET)
 # Among them the letters that come next in the secret; one whose answer is another one stands out among six as well.
 GUESSED_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789" if SOAK else "AIOZ09"
 # A piece that stands in the secret, and one of the same length that does not. A parameter of a route is asked for one
-# of the pairs, the next parameter for the other one; by make soak for both.
-PIECE_PAIRS = (("AKIAI", "AKIAX"), ("NN7E", "NX7E"))
+# of the pairs, the next parameter for the next one; by make soak for all.
+PIECE_PAIRS = (("AKIAI", "AKIAX"), ("NN7E", "NX7E"), ("AKIAI*", "AKIAX*"))
 # No text: a piece is no instant, and some pages answer with the present one instead.
 INSTANTS = {"as_of", "known_at", "since", "until", "from", "to"}
 PARAMETERS = sorted(
     (
         {*MemoryFilterSet.base_filters, *DiffFilterSet.base_filters, *GroupFilterSet.base_filters}
+        | MemoryFilterSet.repeatable_params()
         | {
             *DECISION_PARAMS,
             *GROUP_PARAMS,
@@ -168,6 +169,7 @@ def send_request(client: Client, path: str, body: dict[str, Any] | None = None) 
 
 def without_piece(response: RecordedResponse, piece: str) -> tuple[Any, ...]:
     """What an answer reveals besides the piece itself, which it may repeat, and what is signed together with it."""
+    piece = piece.removesuffix("*")  # which addresses encode
     body = response.body.decode()
     # JSON repeats no parameter; for a key it has the stored texts, and pieces of them.
     body = body if body.startswith("{") else re.sub(re.escape(piece), "<piece>", body, flags=re.IGNORECASE)
@@ -260,7 +262,7 @@ def _candidate_parameters(client: Client, route: Route, path: str) -> tuple[list
 
 def _refused_parameters(client: Client, path: str, names: set[str]) -> set[str]:
     page = send_request(client, _path_with_value(path, sorted(names), "zzz")).body.decode()
-    return set(re.findall(r"(\w+) is not a parameter of this route", page))
+    return set(re.findall(r"(\w+!?) is not a parameter of this route", page))
 
 
 # A steward finds secrets by the search in secrets: only a caller who may unmask them may use it.
@@ -296,6 +298,8 @@ SEARCH_PATHS = [
     "/api/timetravel?view=history&subject=user:ada&as_of=2999-01-01&q={}", "/api/diff?since=2000-01-01&until=NOW&q={}",
     "/api/diff?axis=event&since=2000-01-01&until=2026-12-01&known_at=NOW&q={}", "/api/memories?known_at=NOW&q={}",
     "/api/conflicts?status=all&subject_contains={}", "/api/decisions?q={}", "/?q={}",
+    "/api/memories?actor_id={}*", "/api/facets?source=crm%20{}*", "/api/memories?role!={}*&status=active",
+    "/?subject=team%20{}*", "/?model!={}*",
     "/diff?since=2000-01-01&until=NOW&q={}", "/conflicts?class=all&status=all&subject_contains={}", "/decisions?q={}",
 ]  # fmt: skip
 

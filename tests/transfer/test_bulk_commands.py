@@ -351,7 +351,7 @@ class TestExport:
         ("arguments", "error_text"),
         [
             (("--tier", "nonsense"), "tier must be one of"), (("--from", "yesterday"), "from must be an RFC 3339"),
-            (("--clearance", "nobody's"), "no clearance named"), (("--subject", "a", "--subject", "b"), "only once"),
+            (("--clearance", "nobody's"), "no clearance named"), (("--q", "a", "--q", "b"), "only once"),
         ],
     )  # fmt: skip
     def test_refuses_what_it_does_not_understand(self, tmp_path, arguments, error_text):

@@ -14,7 +14,7 @@ from memoryhub.api.permissions import get_principal
 from memoryhub.api.problems import ProblemError, not_found
 from memoryhub.api.renderers import OrjsonRenderer
 from memoryhub.firewall.principal import Scope
-from memoryhub.memories.filters import reject_unknown_params
+from memoryhub.memories.filter_fields import reject_unknown_params
 from memoryhub.memories.writes.envelope import OperationRejectedError, parse_body
 
 BodyModel = TypeVar("BodyModel", bound=BaseModel)

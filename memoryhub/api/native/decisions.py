@@ -19,7 +19,7 @@ from memoryhub.api.requests import UndoRequest
 from memoryhub.api.responses.conflicts import DecisionPageResponse
 from memoryhub.conflicts.decisions import decision_queries, resolution_requests, resolve
 from memoryhub.conflicts.decisions.decision_queries import DecisionRecord
-from memoryhub.memories.filters import reject_unknown_params
+from memoryhub.memories.filter_fields import reject_unknown_params
 
 
 class DecisionsView(ApiView):

@@ -26,7 +26,8 @@ from memoryhub.api.responses.memories import (
 from memoryhub.core.errors import UNAVAILABLE, InvalidQueryError, classify_error
 from memoryhub.firewall.principal import Principal, Scope
 from memoryhub.memories import facets, histogram, pagination, records
-from memoryhub.memories.filters import MemoryFilterSet, PointInTimeFilterSet, reject_unknown_params
+from memoryhub.memories.filter_fields import reject_unknown_params
+from memoryhub.memories.filters import MemoryFilterSet, PointInTimeFilterSet
 from memoryhub.memories.models import Memory
 from memoryhub.memories.point_in_time import NOW, PointInTime
 from memoryhub.memories.writes import write

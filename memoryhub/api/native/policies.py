@@ -26,7 +26,7 @@ from memoryhub.conflicts.policies import dry_runs, policies, policy_runs
 from memoryhub.conflicts.policies.policies import PolicyInput
 from memoryhub.conflicts.policies.policy_runs import PolicyRunDocument
 from memoryhub.firewall.principal import Scope
-from memoryhub.memories.filters import reject_unknown_params
+from memoryhub.memories.filter_fields import reject_unknown_params
 from memoryhub.memories.pagination import MAX_LIMIT
 
 _STATUS_BY_CODE = {"policy_disabled": 409, "policy_changed": 409, "clearance_differs": 403}

@@ -19,7 +19,8 @@ from memoryhub.api.responses.time_travel import (
 from memoryhub.core.errors import InvalidQueryError
 from memoryhub.firewall import view_as
 from memoryhub.firewall.principal import Scope
-from memoryhub.memories.filters import POINT_IN_TIME_PARAMS, reject_unknown_params
+from memoryhub.memories.filter_fields import reject_unknown_params
+from memoryhub.memories.filters import POINT_IN_TIME_PARAMS
 from memoryhub.timetravel import diff, point_queries, replay
 
 

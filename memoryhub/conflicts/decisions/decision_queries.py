@@ -27,7 +27,7 @@ from memoryhub.firewall.clearance import Clearance
 from memoryhub.firewall.cursors import create_cursor_codec
 from memoryhub.firewall.principal import Principal
 from memoryhub.memories import clock
-from memoryhub.memories.filters import (
+from memoryhub.memories.filter_fields import (
     InstantField,
     TextField,
     parse_params,

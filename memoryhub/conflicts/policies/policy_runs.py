@@ -30,7 +30,7 @@ from memoryhub.firewall.clearance_snapshot import snapshot_clearance, snapshot_c
 from memoryhub.firewall.cursors import create_cursor_codec
 from memoryhub.firewall.principal import Principal, Scope
 from memoryhub.memories import clock
-from memoryhub.memories.filters import reject_unknown_params
+from memoryhub.memories.filter_fields import reject_unknown_params
 from memoryhub.memories.pagination import parse_limit
 from memoryhub.memories.writes.envelope import OperationRejectedError
 from memoryhub.memories.writes.versions import write_transaction

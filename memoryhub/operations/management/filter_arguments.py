@@ -1,6 +1,6 @@
 """Shared by the commands that export memories: filters as options, and the clearance of the reader."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,18 +11,30 @@ from django.http import QueryDict
 from memoryhub.core.errors import InvalidQueryError, classify_error
 from memoryhub.firewall.clearance import Clearance, unrestricted_clearance
 from memoryhub.firewall.models import ClearanceProfile
+from memoryhub.memories.filter_fields import EXCLUDING_SUFFIX
+from memoryhub.memories.filters import PointInTimeFilterSet
 from memoryhub.operations.program import PROGRAM_NAME
 
 
-def add_filter_arguments(parser: CommandParser, filters: Iterable[str]) -> None:
-    """Add `--clearance` and one option per filter; `get_clearance` and `to_querydict` read them."""
+def add_filter_arguments(
+    parser: CommandParser, filter_set: type[PointInTimeFilterSet], *, without: Container[str] = ()
+) -> None:
+    """Add `--clearance` and the options of each filter; `get_clearance` and `to_querydict` read them.
+
+    A filter that takes several values has an option `--not-…`, too, for those that it excludes.
+    """
     parser.add_argument(
         "--clearance", metavar="NAME", help="write only memories that this clearance sees (default: all memories)"
     )
-    for name in filters:
-        parser.add_argument(
-            f"--{name.replace('_', '-')}", dest=f"filter_{name}", metavar=name.upper(), action="append", default=[]
-        )
+    for name in filter_set.base_filters:
+        if name in without:
+            continue
+        option = name.replace("_", "-")
+        options = {f"--{option}": name}
+        if name in filter_set.repeatable_params():
+            options[f"--not-{option}"] = name + EXCLUDING_SUFFIX
+        for flag, param in options.items():
+            parser.add_argument(flag, dest=f"filter_{param}", metavar=name.upper(), action="append", default=[])
 
 
 def to_querydict(options: dict[str, Any]) -> QueryDict:

@@ -326,7 +326,7 @@ class TestManyMemories:
             ({"filter": {"kind": ""}}, "invalid_parameter", "kind"),
             ({"filter": {"kind": []}}, "invalid_parameter", "kind"),
             ({"filter": {"limit": "5"}}, "invalid_parameter", "limit"),
-            ({"filter": {"subject": ["a", "b"]}}, "invalid_parameter", "subject"),
+            ({"filter": {"q": ["a", "b"]}}, "invalid_parameter", "q"),
             ({"filter": {"subject": 1}}, "invalid_value", "filter"),
             ({"filter": {"label": [1]}}, "invalid_value", "filter"),
             ({"filter": {"subject": {"in": "a"}}}, "invalid_value", "filter"),

@@ -81,6 +81,21 @@ class TestFilters:
             ("from=2026-03-01&to=2026-03-06", "bob ada"), ("from=2026-03-01T11:30:00Z&to=2026-03-01T12:30:00Z", "ada"),
             ("from=0001-01-01&to=9999-12-31", "bob ada"), ("from=9999-12-31", ""),
             ("to=0001-01-01T00:00:00.000001Z", ""),
+            ("subject=user:ada&subject=nobody", "ada"), ("subject=user:ada&subject=user:bob", "bob ada"),
+            ("subject=user:*", "bob ada"), ("subject=user:a*", "ada"), ("subject=*", "bob ada"), ("subject=user%", ""),
+            ("subject=user:ada%5C*", ""), ("subject=%5C*", ""), ("subject=user:_d*", ""), ("subject=USER:*", ""),
+            ("subject=user:a*&subject=user:b*", "bob ada"), ("subject=user:a*&subject=user:bob", "bob ada"),
+            ("source!=crm", "ada"), ("source!=crm&source!=nobody", "ada"), ("source!=nobody", "bob ada"),
+            ("source=crm&source!=crm", ""), ("source!=c*", "ada"), ("source!=", "bob ada"), ("subject!=", "bob ada"),
+            ("payload_id!=ada", "bob"), ("namespace!=home", "bob"), ("destination!=sqlite", "ada"),
+            ("collection!=job", "ada"), ("actor_id!=bob", "ada"), ("model!=gpt", "bob"), ("role!=assistant", "ada"),
+            ("actor_type=user&actor_type=system", "ada"), ("actor_type!=user", "bob"), ("tier!=internal", "ada"),
+            ("tier=internal&tier=public", "bob ada"), ("kind=summary&kind=fact", "bob ada"), ("kind!=summary", "ada"),
+            ("status=retired&status=active", "bob ada"), ("status!=retired", "bob ada"), ("status!=active", ""),
+            ("status=active&status!=active", ""), ("status=expired&status=active", "bob ada"),
+            ("status!=expired", "bob ada"), ("status!=active&status!=expired", ""),
+            ("label!=pii", "bob"), ("label!=PII", "bob"), ("label!=pii&label!=financial", ""), ("label!=", "bob ada"),
+            ("label=pii&label!=home", ""), ("label=home&label!=financial", "ada"), ("label=p*", ""),
             ("source=crm&tier=internal&q=owner&label=financial&from=2026-03-05", "bob"),
             ("source=crm&subject=user:ada", ""),
             ("as_of=2026-03-01T11:59:59.999999Z", ""), ("as_of=2026-03-01T12:00:00Z", "ada"),
@@ -119,7 +134,7 @@ class TestFilters:
         marks = type(self).test_find_the_same_on_the_list_the_facets_and_the_histogram.pytestmark
         table = next(mark.args[1] for mark in marks if mark.name == "parametrize")
         tested_parameters = {pair.partition("=")[0] for query, _ in table for pair in query.split("&") if pair}
-        assert tested_parameters == set(MemoryFilterSet.base_filters)
+        assert tested_parameters == set(MemoryFilterSet.base_filters) | MemoryFilterSet.repeatable_params()
 
     @pytest.mark.parametrize("path", FILTERED_PATHS)
     @pytest.mark.parametrize(
@@ -135,7 +150,10 @@ class TestFilters:
             ("from=yesterday", ["from"]), ("from=2026-03-01T12:00:00", ["from"]), ("to=2026-13-01", ["to"]),
             ("from=2026-W10-1", ["from"]), ("to=20260301", ["to"]), ("to=1767225600", ["to"]),
             ("from=2026-03-02&to=2026-03-01", ["to"]), ("from=2026-03-02&to=2026-03-02", ["to"]),
-            ("subject=a&subject=b", ["subject"]), ("q=a&q=a", ["q"]), ("from=2026-01-01&from=2026-01-01", ["from"]),
+            ("subject!=%00", ["subject"]), ("tier!=secret", ["tier"]), ("tier=pub*", ["tier"]), ("q!=a", ["q!"]),
+            ("from!=2026-03-01", ["from!"]), ("subject!!=a", ["subject!!"]), ("subject*=a", ["subject*"]),
+            ("&".join(f"source{'!' * (n % 2)}={n}" for n in range(21)), ["source"]), ("q=a&q=a", ["q"]),
+            ("from=2026-01-01&from=2026-01-01", ["from"]),
             ("subject=%00", ["subject"]), ("q=a%00b", ["q"]), ("label=%00", ["label"]),
             ("source=" + "x" * 256, ["source"]),
             ("q=" + "x" * 1001, ["q"]), ("label=" + "x" * 256, ["label"]),

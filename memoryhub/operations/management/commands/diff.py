@@ -16,7 +16,7 @@ class Command(BaseCommand):
     help = "Write the changes between two instants as JSON lines. The filters are those of the API."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        filter_arguments.add_filter_arguments(parser, DiffFilterSet.base_filters)
+        filter_arguments.add_filter_arguments(parser, DiffFilterSet)
 
     def handle(self, *_args: Any, **options: Any) -> None:
         filter_arguments.lift_time_limit()

@@ -30,7 +30,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--active-only", action="store_true", help="leave out retired, quarantined and erased memories"
         )
-        filter_arguments.add_filter_arguments(parser, MemoryFilterSet.base_filters)
+        filter_arguments.add_filter_arguments(parser, MemoryFilterSet)
 
     def handle(self, *_args: Any, **options: Any) -> None:
         filter_arguments.lift_time_limit()

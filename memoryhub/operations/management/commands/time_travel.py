@@ -26,9 +26,7 @@ class Command(BaseCommand):
         )
         parser.add_argument("--known-at", default="", metavar="INSTANT", help="instant of record time (default: now)")
         parser.add_argument("--view", choices=VIEWS, default="list", help="the view (default: %(default)s)")
-        filter_arguments.add_filter_arguments(
-            parser, (name for name in MemoryFilterSet.base_filters if name not in POINT_IN_TIME_PARAMS)
-        )
+        filter_arguments.add_filter_arguments(parser, MemoryFilterSet, without=POINT_IN_TIME_PARAMS)
 
     def handle(self, *_args: Any, **options: Any) -> None:
         filter_arguments.lift_time_limit()
