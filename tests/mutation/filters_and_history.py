@@ -5,12 +5,16 @@ from tests.mutation.mutant import Mutant
 MEMORY_QUERYSETS = "memoryhub/memories/querysets.py"
 TIERS = "memoryhub/memories/sql/tiers.py"
 FILTERS = "memoryhub/memories/filters.py"
+FIELDS = "memoryhub/memories/filter_fields.py"
 FACETS = "memoryhub/memories/facets.py"
 GROUPS = "memoryhub/conflicts/groups/groups.py"
 SUBJECTS = "inspector/views/subjects.py"
 EXPIRY_TESTS = "tests/api/native/test_expiry.py"
 FILTER_TESTS = "tests/api/native/test_reads.py::TestFilters"
 EMPTY_FILTER_TEST = f"{FILTER_TESTS}::test_that_are_empty_ask_for_what_is_empty"
+FILTER_TABLE_TEST = f"{FILTER_TESTS}::test_find_the_same_on_the_list_the_facets_and_the_histogram"
+FIELD_TESTS = "tests/memories/test_filter_fields.py"
+BRUTE_FORCE_TEST = "tests/noninterference/test_secret_recovery.py::test_a_brute_force_of_every_next_letter_learns_none"
 INVALID_FILTERS = f"{FILTER_TESTS}::test_that_cannot_be_answered_are_named"
 GROUP_TESTS = "tests/conflicts/groups/test_groups.py"
 BULK_CLASSIFY_TESTS = "tests/api/native/test_classify.py::TestManyMemories"
@@ -40,16 +44,24 @@ def _expiry_mutants() -> list[Mutant]:
 
 def _empty_value_mutants() -> list[Mutant]:
     return [
-        Mutant("empty: filters nothing", FILTERS, "return queryset if value is None else", "return queryset if not value else", (EMPTY_FILTER_TEST,)),
+        Mutant("empty: filters nothing", FIELDS, "if values else None", "if any(values) else None", (EMPTY_FILTER_TEST,)),
         Mutant("empty: counted as if nothing were asked", FILTERS, '(value != "" or not self.base_filters[name].method)', 'value != ""', (EMPTY_FILTER_TEST,)),
-        Mutant("empty: a label that filters nothing", FILTERS, 'queryset.filter(normalized_labels=[]) if "" in labels else queryset', "queryset", (EMPTY_FILTER_TEST,)),
-        Mutant("empty: a label that is not counted", FACETS, 'rows.filter(normalized_labels=[]) if "" in labels else rows', "rows", (EMPTY_FILTER_TEST,)),
-        Mutant("empty: a choice that filters nothing", FILTERS, 'if value == "" and not self.empty_is_a_choice:', "if False:", (INVALID_FILTERS,)),
-        Mutant("empty: an instant that filters nothing", FILTERS, "        if value is None:\n            return None\n        try:\n            # Python also", "        if not value:\n            return None\n        try:\n            # Python also", (INVALID_FILTERS,)),
+        Mutant("empty: a label that filters nothing", FILTERS, 'condition = Q(normalized_labels=[]) if "" in labels.included else Q()', "condition = Q()", (EMPTY_FILTER_TEST,)),
+        Mutant("empty: a label that is not counted", FACETS, "rows = rows.filter(label_condition(filters.labels))", "rows = rows", (EMPTY_FILTER_TEST,)),
+        Mutant("empty: a choice that filters nothing", FIELDS, 'and not (text == "" and self.empty_is_a_choice)', 'and text != ""', (INVALID_FILTERS,)),
+        Mutant("empty: an instant that filters nothing", FIELDS, "        if value is None:\n            return None\n        try:\n            # Python also", "        if not value:\n            return None\n        try:\n            # Python also", (INVALID_FILTERS,)),
+        Mutant("values: excluded ones are found", FIELDS, "return condition & ~_any_of(column, self.excluded) if self.excluded else condition", "return condition", (FILTER_TABLE_TEST,)),
+        Mutant("values: the last one alone", FIELDS, '{f"{column}__in": exact_values} if exact_values[1:] else {column: exact_values[0]}', "{column: exact_values[-1]}", (FILTER_TABLE_TEST,)),
+        Mutant("values: a beginning spells a secret out", FIELDS, " & ~Q(HoldsSecret(F(column)))", "", (BRUTE_FORCE_TEST,)),
+        Mutant("values: an asterisk is a wildcard always", FIELDS, "return value.endswith(WILDCARD) and not value.endswith(ESCAPED_WILDCARD)", "return value.endswith(WILDCARD)", (FILTER_TABLE_TEST, FIELD_TESTS)),
+        Mutant("values: excluded labels are found", FILTERS, "condition &= ~Q(normalized_labels__overlap=sorted(excluded_labels))", "pass", (FILTER_TABLE_TEST,)),
+        Mutant("values: excluded labels are compared as written", FILTERS, "[normalize_label(label) for label in labels.excluded if label]", "[label for label in labels.excluded if label]", (FILTER_TABLE_TEST,)),
+        Mutant("values: an excluded status is found", "memoryhub/memories/querysets.py", "return queryset.exclude(self._any_status_q(excluded, active_may_be_expired)) if excluded else queryset", "return queryset", (FILTER_TABLE_TEST,)),
+        Mutant("values: a cursor for other excluded values", FILTERS, "for param in (name, name + EXCLUDING_SUFFIX)", "for param in (name,)", (FIELD_TESTS,)),
         Mutant("empty: a list of a body that filters nothing", "memoryhub/api/native/classify.py", '(value or [""]) if isinstance', "value if isinstance", (BULK_CLASSIFY_TESTS,)),
         Mutant("empty: dropped from a question that is replayed", "memoryhub/timetravel/replay.py", "[name for name in params if name in _DISPLAY_PARAMS]", "[name for name in params if name in _DISPLAY_PARAMS or not params[name]]", ("tests/inspector/test_replay.py::test_an_empty_value_of_a_question_asks_for_empty",)),
         Mutant("empty: dropped from an address", "inspector/presenters/memory_search.py", "(name in PARAMS_DROPPED_IF_EMPTY and not any(values))", "not any(values)", (SEARCH_TESTS,)),
-        Mutant("empty: inputs that a form left empty", FILTERS, "    if FORM_PARAM not in data:\n        return data.copy()", "    if True:\n        return data.copy()", (SEARCH_TESTS,)),
+        Mutant("empty: inputs that a form left empty", FIELDS, "    if FORM_PARAM not in data:\n        return data.copy()", "    if True:\n        return data.copy()", (SEARCH_TESTS,)),
         Mutant("empty: invisible text in everything", "memoryhub/core/storable_text.py", "return None if fold_text(text) else", "return None if text else", (INVALID_FILTERS, "tests/memories/test_secret_search.py")),
         Mutant("empty: groups without a collection", "memoryhub/conflicts/groups/group_keys.py", "REQUIRED_KEY_COLUMNS = KEY_COLUMNS[:2]", "REQUIRED_KEY_COLUMNS = KEY_COLUMNS[:1]", (f"{GROUP_TESTS}::TestKeys",)),
         Mutant("empty: no groups for who asks for them", GROUPS, 'Q() if name in self.values else ~Q(**{name: ""})', '~Q(**{name: ""})', (f"{GROUP_TESTS}::TestKeys",)),
