@@ -45,7 +45,7 @@ def _expiry_mutants() -> list[Mutant]:
 def _empty_value_mutants() -> list[Mutant]:
     return [
         Mutant("empty: filters nothing", FIELDS, "if values else None", "if any(values) else None", (EMPTY_FILTER_TEST,)),
-        Mutant("empty: counted as if nothing were asked", FILTERS, '(value != "" or not self.base_filters[name].method)', 'value != ""', (EMPTY_FILTER_TEST,)),
+        Mutant("empty: counted as if nothing were asked", FILTERS, '(value != "" or not self.base_filters[name].method)', 'value != ""', (f"{GROUP_TESTS}::TestKeys",)),
         Mutant("empty: a label that filters nothing", FILTERS, 'condition = Q(normalized_labels=[]) if "" in labels.included else Q()', "condition = Q()", (EMPTY_FILTER_TEST,)),
         Mutant("empty: a label that is not counted", FACETS, "rows = rows.filter(label_condition(filters.labels))", "rows = rows", (EMPTY_FILTER_TEST,)),
         Mutant("empty: a choice that filters nothing", FIELDS, 'and not (text == "" and self.empty_is_a_choice)', 'and text != ""', (INVALID_FILTERS,)),
