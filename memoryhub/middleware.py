@@ -22,8 +22,8 @@ from memoryhub.version import VERSION
 Handler = Callable[[HttpRequest], HttpResponse]
 
 _REQUEST_ID_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
-IS_AUTHENTICATED = "memoryhub.is_authenticated"
-"""Key in the environ of a request with a valid key or session (`memoryhub.front.callers`)."""
+AUTHENTICATED_AS = "memoryhub.authenticated_as"
+"""Key in the environ of a request with a valid key or session; its value names the key or the user."""
 CHECK_CREDENTIAL_ONLY = "memoryhub.check_credential_only"
 """Key in the environ of a request that is sent only to have its key or session checked."""
 REFUSAL = "memoryhub.refusal"
@@ -122,7 +122,7 @@ class StatementTimeoutMiddleware:
 
 
 class CredentialCheckMiddleware:
-    """For requests marked CHECK_CREDENTIAL_ONLY, set IS_AUTHENTICATED in the environ if the key or session is valid."""
+    """For requests marked CHECK_CREDENTIAL_ONLY, set AUTHENTICATED_AS in the environ if the key or session is valid."""
 
     def __init__(self, get_response: Handler) -> None:
         self.get_response = get_response
@@ -130,18 +130,20 @@ class CredentialCheckMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if CHECK_CREDENTIAL_ONLY not in request.META:
             return self.get_response(request)
-        if _has_valid_credential(request):
-            request.META[IS_AUTHENTICATED] = True
+        if name := _get_credential_owner(request):
+            request.META[AUTHENTICATED_AS] = name
         return HttpResponse(status=204)
 
 
-def _has_valid_credential(request: HttpRequest) -> bool:
+def _get_credential_owner(request: HttpRequest) -> str:
+    """Return which key or user the request's credential belongs to; "" if it is not valid."""
     if "HTTP_AUTHORIZATION" not in request.META:
-        return request.user.is_authenticated
+        return f"user:{request.user.pk}" if request.user.is_authenticated else ""
     try:
-        return KeyAuthentication().authenticate(request) is not None
+        authenticated = KeyAuthentication().authenticate(request)
     except (APIException, ProblemError):
-        return False
+        return ""
+    return f"key:{authenticated[1].pk}" if authenticated else ""
 
 
 class EtagMiddleware(ConditionalGetMiddleware):

@@ -256,6 +256,7 @@ LOGGING = {
         # Django logs these as errors with a traceback, and any client can cause them as often as it likes.
         "django.security.TooManyFieldsSent": {"level": "CRITICAL"},
         "django.security.RequestDataTooBig": {"level": "CRITICAL"},
+        "django.security.DisallowedHost": {"level": "CRITICAL"},
         "axes": {"level": "ERROR"},
     },
 }

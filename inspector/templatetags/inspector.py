@@ -21,6 +21,7 @@ from memoryhub.timetravel.text_diff import DiffSegment
 
 register = template.Library()
 
+THEME_COOKIE = "theme"
 THEMES = ("auto", "light", "dark")
 MAX_EXCERPT_CHARS = 420
 TIME_UNITS = (("year", 31_557_600), ("month", 2_629_800), ("day", 86_400), ("hour", 3_600), ("minute", 60))
@@ -68,7 +69,7 @@ def plain_text(value: str) -> SafeString:
 def theme(context: template.Context) -> str:
     """Return the theme from the browser's cookie, so that the server already renders the page in it."""
     request = context.get("request")
-    cookie_theme = request.COOKIES.get("theme", "auto") if isinstance(request, HttpRequest) else "auto"
+    cookie_theme = request.COOKIES.get(THEME_COOKIE, "auto") if isinstance(request, HttpRequest) else "auto"
     return cookie_theme if cookie_theme in THEMES else "auto"
 
 

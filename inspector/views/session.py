@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from inspector import error_pages
 from inspector.auth import InspectorRequest, audit_request, reader_required
-from inspector.templatetags.inspector import THEMES
+from inspector.templatetags.inspector import THEME_COOKIE, THEMES
 from memoryhub.audit.actions import AuditAction
 from memoryhub.firewall import audit_events, lockout
 from memoryhub.firewall.principal_lookup import anonymous_principal, find_user_principal_name, resolve_principal
@@ -91,7 +91,7 @@ def set_theme(request: HttpRequest) -> HttpResponse:
     theme_name = request.POST.get("theme")
     if theme_name in THEMES:
         # Not HttpOnly: the page's script reads it, and it holds no secret.
-        response.set_cookie("theme", theme_name, max_age=YEAR_SECONDS, samesite="Lax", secure=request.is_secure())
+        response.set_cookie(THEME_COOKIE, theme_name, max_age=YEAR_SECONDS, samesite="Lax", secure=request.is_secure())
     return response
 
 

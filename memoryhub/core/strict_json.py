@@ -13,6 +13,8 @@ than half a second.
 _MEMBER_COST = 10
 """The cost of an object, an array or a member of an object, in numbers."""
 _MAX_STRINGS = 500_000
+_MAX_DIGITS = 1_000
+"""Maximum length of an integer, whose conversion takes quadratic time."""
 
 
 class InvalidJsonError(ValueError):
@@ -36,7 +38,10 @@ def decode_json(body: bytes) -> Any:
         raise InvalidJsonError("too_large", "has too many values. Send it in smaller parts.")
     try:
         value = json.loads(
-            body.decode("utf-8"), object_pairs_hook=_reject_duplicate_keys, parse_constant=_reject_constant
+            body.decode("utf-8"),
+            object_pairs_hook=_reject_duplicate_keys,
+            parse_constant=_reject_constant,
+            parse_int=_parse_integer,
         )
     except InvalidJsonError:
         raise
@@ -72,6 +77,12 @@ def _reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(members) != len(pairs):
         raise InvalidJsonError("duplicate_key", "names the same key twice in one object.")
     return members
+
+
+def _parse_integer(text: str) -> int:
+    if len(text) > _MAX_DIGITS:
+        raise InvalidJsonError("invalid_json", f"holds a number of more than {_MAX_DIGITS:,} digits.")
+    return int(text)
 
 
 def _reject_constant(name: str) -> NoReturn:

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from http import HTTPStatus
 from typing import IO, Any
 from wsgiref.types import WSGIEnvironment
@@ -14,6 +14,7 @@ from wsgiref.types import WSGIEnvironment
 import structlog
 from django.conf import settings
 from django.core.handlers.wsgi import WSGIHandler
+from granian.rsgi import ProtocolClosed
 
 from memoryhub import middleware
 from memoryhub.api.problems import ProblemError
@@ -53,10 +54,11 @@ class Application:
         environ = build_environ(scope)
         if scope.path == "/health":
             # `middleware.HealthCheckMiddleware` answers without database or session, so no thread is needed.
+            await _drop_body(environ, protocol)
             _send_response(protocol, call_application(self._django, environ))
             return
         try:
-            caller = await self._identify_caller(environ)
+            caller = await self._identify_caller(environ, protocol)
             environ["wsgi.input"] = await self._read_body(environ, caller, protocol)
         except ProblemError as problem:
             self._send_problem(protocol, environ, problem)
@@ -67,7 +69,7 @@ class Application:
         task.add_done_callback(self._running_tasks.discard)
         await asyncio.shield(task)
 
-    async def _identify_caller(self, environ: WSGIEnvironment) -> Caller:
+    async def _identify_caller(self, environ: WSGIEnvironment, protocol: Any) -> Caller:
         """Return the caller whose share of the threads the request uses. Raises ProblemError.
 
         An unknown key or session is verified in a thread, in the share of the unverified callers. The result is
@@ -83,9 +85,10 @@ class Application:
                     self._pool, call_application, self._django, verification_environ
                 )
         except BusyError as error:
+            await _drop_body(environ, protocol)
             raise _problem_from_busy_error(error) from None
-        if middleware.IS_AUTHENTICATED in verification_environ:
-            self._known_callers.remember_credential(environ)
+        if middleware.AUTHENTICATED_AS in verification_environ:
+            self._known_callers.remember_credential(environ, verification_environ[middleware.AUTHENTICATED_AS])
         return self._known_callers.get_caller(environ)
 
     async def _read_body(self, environ: WSGIEnvironment, caller: Caller, protocol: Any) -> IO[bytes]:
@@ -97,7 +100,8 @@ class Application:
             return io.BytesIO()
         limit = settings.APP_CONFIG.max_body_bytes if environ["PATH_INFO"].startswith("/api/") else MAX_FORM_BYTES
         try:
-            if length is not None and length > limit and environ.get("HTTP_EXPECT", "").lower() == "100-continue":
+            if length is not None and length > limit:
+                await _drop_body(environ, protocol)
                 raise bodies.TooLargeError
             if length is not None and length <= MAX_FORM_BYTES:
                 return await bodies.read_body(protocol, length=length, max_bytes=limit)
@@ -113,6 +117,7 @@ class Application:
         except bodies.TooLargeError:
             raise ProblemError(413, "too_large", f"The body is larger than {limit:,} bytes.") from None
         except BusyError as error:
+            await _drop_body(environ, protocol)
             raise _problem_from_busy_error(error) from None
 
     async def _respond(self, environ: WSGIEnvironment, caller: Caller, protocol: Any) -> None:
@@ -139,6 +144,12 @@ class Application:
         _send_response(protocol, call_application(self._django, {**environ, middleware.REFUSAL: problem}))
 
 
+async def _drop_body(environ: WSGIEnvironment, protocol: Any) -> None:
+    """Read and drop the body of a refused request, unless the client waits for permission to send it."""
+    if "CONTENT_LENGTH" in environ and environ.get("HTTP_EXPECT", "").lower() != "100-continue":
+        await bodies.drop_body(protocol)
+
+
 def _send_response(protocol: Any, response: GatewayResponse) -> None:
     protocol.response_bytes(response.status, [*response.headers, KEEP_ALIVE_HEADER], response.body)
 
@@ -148,7 +159,7 @@ def _send_parts(
 ) -> None:
     """Send a response in parts, as fast as the client reads; cut it off if the client is slower than an upload may be.
 
-    The time to produce the parts does not count: statements have their own timeout.
+    The time to produce the parts does not count: statements have their own timeout. A client that disconnects ends it.
     """
 
     async def begin_stream() -> Any:
@@ -157,9 +168,9 @@ def _send_parts(
     async def send_part(part: bytes) -> None:
         await transport.send_bytes(part)
 
-    transport = asyncio.run_coroutine_threadsafe(begin_stream(), loop).result()
     waited_seconds, sent_bytes = 0.0, 0
-    with closing(parts):
+    with closing(parts), suppress(ProtocolClosed):
+        transport = asyncio.run_coroutine_threadsafe(begin_stream(), loop).result()
         for part in parts:
             started_at = time.monotonic()
             send_future = asyncio.run_coroutine_threadsafe(send_part(part), loop)

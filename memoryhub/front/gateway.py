@@ -9,6 +9,8 @@ from wsgiref.types import WSGIEnvironment
 
 from django.http.response import HttpResponseBase
 
+from memoryhub.front.cookies import format_cookies, parse_own_cookies
+
 Headers = list[tuple[str, str]]
 
 
@@ -61,6 +63,8 @@ def build_environ(scope: RsgiScope) -> WSGIEnvironment:
         variable = variable if variable in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{variable}"
         separator = "; " if name == "cookie" else ","
         environ[variable] = f"{environ[variable]}{separator}{value}" if variable in environ else value
+    if "HTTP_COOKIE" in environ:
+        environ["HTTP_COOKIE"] = format_cookies(parse_own_cookies(environ["HTTP_COOKIE"]))
     return environ
 
 

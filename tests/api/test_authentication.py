@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from memoryhub.firewall.models import ApiKey, ClearanceProfile
 from memoryhub.memories.models import Memory
-from memoryhub.middleware import CHECK_CREDENTIAL_ONLY, IS_AUTHENTICATED
+from memoryhub.middleware import AUTHENTICATED_AS, CHECK_CREDENTIAL_ONLY
 from tests.api.responses import assert_any_problem, assert_problem, comparable_response
 from tests.authorization_matrix import CALLERS, LISTED_CELLS, matrix_row
 from tests.factories import envelope, make_key, make_memory, make_user
@@ -307,5 +307,5 @@ def test_a_credential_is_verified_without_asking_for_anything(credential, is_goo
     response = client.get("/api/memories", **verified_headers)
 
     assert response.status_code == 204
-    assert (IS_AUTHENTICATED in response.wsgi_request.META) == is_good
+    assert (AUTHENTICATED_AS in response.wsgi_request.META) == is_good
     assert client.get("/api/memories", **request_headers).status_code == (200 if is_good else 401)

@@ -74,3 +74,9 @@ def test_a_full_batch_with_embeddings_is_read():
 )
 def test_punctuation_within_a_text_is_no_value(text):
     assert decode_json(json.dumps([text, "\\", {}]).encode()) == [text, "\\", {}]
+
+
+def test_an_integer_has_a_length_that_can_be_converted_quickly():
+    assert decode_json(b"9" * 1_000) == int("9" * 1_000)
+    with pytest.raises(InvalidJsonError, match="more than 1,000 digits"):
+        decode_json(b'{"a": [1, -' + b"9" * 1_001 + b"]}")

@@ -1,6 +1,7 @@
 """A body is read whole, within its limit and deadline, or not at all."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -54,9 +55,22 @@ def test_a_body_beyond_its_limit_is_read_to_its_end_and_refused(length):
     assert consumed == [0, 1, 2, 3, 4]
 
 
-def test_no_more_than_four_times_the_limit_is_read():
+def test_a_refused_body_is_read_no_further_than_a_bound(monkeypatch):
+    monkeypatch.setattr(bodies, "MAX_DISCARDED_BYTES", 300)
+    start_time = time.monotonic()
     with pytest.raises(TooLargeError):
-        read_body(*[b"x" * 100] * 5, 3600.0)
+        read_body(*[b"x" * 100] * 5, 5.0)
+
+    assert time.monotonic() - start_time < 4
+
+
+def test_a_refused_body_is_not_waited_for_longer_than_a_bound(monkeypatch):
+    monkeypatch.setattr(bodies, "GRACE_SECONDS", 0.2)
+
+    start_time = time.monotonic()
+    run_in_new_loop(bodies.drop_body(arriving_chunks(b"x", 5.0)))
+
+    assert time.monotonic() - start_time < 4
 
 
 def test_a_body_that_ends_early_is_refused():

@@ -25,7 +25,7 @@ def test_a_good_credential_is_a_caller_of_its_own_from_wherever_it_is_sent(crede
     assert caller_registry.get_caller(make_environ(**credential)).group == UNVERIFIED_GROUP
     assert caller_registry.needs_verification(make_environ(**credential))
 
-    caller_registry.remember_credential(make_environ(**credential))
+    caller_registry.remember_credential(make_environ(**credential), "key:1")
 
     assert not caller_registry.needs_verification(make_environ(**credential))
     caller = caller_registry.get_caller(make_environ(**credential))
@@ -33,9 +33,22 @@ def test_a_good_credential_is_a_caller_of_its_own_from_wherever_it_is_sent(crede
     assert caller_registry.get_caller(make_environ("192.0.2.2", **credential)) == caller
 
 
+def test_one_key_and_one_user_have_one_share_however_often_they_are_written_or_sign_in():
+    caller_registry = CallerRegistry()
+    spellings = [f"Bearer{' ' * count}good" for count in range(1, 5)]
+    sessions = [make_environ(HTTP_COOKIE=f"sessionid={index}") for index in range(3)]
+
+    caller_registry.remember_credential(make_environ(HTTP_AUTHORIZATION=spellings[0]), "key:1")
+    for environ in sessions:
+        caller_registry.remember_credential(environ, "user:1")
+
+    assert len({caller_registry.get_caller(make_environ(HTTP_AUTHORIZATION=spelling)) for spelling in spellings}) == 1
+    assert len({caller_registry.get_caller(environ) for environ in sessions}) == 1
+
+
 def test_a_client_that_makes_up_credentials_shares_with_all_strangers():
     caller_registry = CallerRegistry()
-    caller_registry.remember_credential(make_environ(**KEY_HEADER))
+    caller_registry.remember_credential(make_environ(**KEY_HEADER), "key:1")
     forged_environs = [make_environ(HTTP_AUTHORIZATION=f"Bearer {index}") for index in range(3)]
 
     assert {caller_registry.get_caller(environ) for environ in forged_environs} == {
@@ -49,7 +62,7 @@ def test_a_client_that_makes_up_credentials_shares_with_all_strangers():
 
 def test_a_credential_that_is_refused_by_now_is_forgotten():
     caller_registry = CallerRegistry()
-    caller_registry.remember_credential(make_environ(**KEY_HEADER))
+    caller_registry.remember_credential(make_environ(**KEY_HEADER), "key:1")
 
     caller_registry.forget_credential(make_environ(**KEY_HEADER))
 
@@ -60,10 +73,10 @@ def test_those_seen_last_are_remembered(monkeypatch):
     monkeypatch.setattr(callers, "MAX_VERIFIED_CREDENTIALS", 2)
     caller_registry = CallerRegistry()
     keys = [make_environ(HTTP_AUTHORIZATION=f"Bearer {index}") for index in range(3)]
-    for key in (keys[0], keys[1]):
-        caller_registry.remember_credential(key)
+    for index in (0, 1):
+        caller_registry.remember_credential(keys[index], f"key:{index}")
     caller_registry.get_caller(keys[0])
-    caller_registry.remember_credential(keys[2])
+    caller_registry.remember_credential(keys[2], "key:2")
 
     assert [caller_registry.get_caller(key).group == UNVERIFIED_GROUP for key in keys] == [False, True, False]
 

@@ -50,6 +50,10 @@ def get_key(hub: RunningServer, name: str) -> str:
     return str(hub.credentials["keys"][name])
 
 
+def key_header(hub: RunningServer, name: str) -> str:
+    return f"Authorization: Bearer {get_key(hub, name)}"
+
+
 def honest_probes(hub: RunningServer) -> dict[str, Probe]:
     return {
         "health": Probe(method="GET", path="/health"),
@@ -96,7 +100,7 @@ def test_uploads_that_crawl_and_questions_of_one_key_that_take_long_hold_nobody_
 
     with (
         run_attack(uploads, [slow_upload_client(uploads, head) for head in upload_heads for _ in range(100)]),
-        run_attack(questions, [repeated_request_client(questions, "/api/policies", key)] * 16),
+        run_attack(questions, [repeated_request_client(questions, "/api/policies", key_header(hub, "admin"))] * 16),
         # Given back first: then nobody waits any longer.
         lock_table(hub, "policies"),
     ):
@@ -119,7 +123,7 @@ def test_health_is_answered_while_twelve_reads_wait_for_a_lock(hub):
     attack = Attack(server_port(hub))
 
     clients = [
-        repeated_request_client(attack, "/api/memories", get_key(hub, name))
+        repeated_request_client(attack, "/api/memories", key_header(hub, name))
         for name in ("admin", "read-restricted") * 6
     ]
     with run_attack(attack, clients), lock_table(hub, "memories"):
@@ -128,10 +132,22 @@ def test_health_is_answered_while_twelve_reads_wait_for_a_lock(hub):
         attack.stop.set()
 
 
+def test_cookies_that_take_long_to_decode_hold_nobody_up(hub):
+    """CVE-2024-7592: no key is needed to send them."""
+    attack = Attack(server_port(hub))
+    cookie = f'Cookie: sessionid="{chr(92) * 12_000}"'
+
+    with run_attack(attack, [repeated_request_client(attack, "/", cookie) for _ in range(6)]):
+        time.sleep(0.5)
+        assert_honest_served(run_probes(honest_probes(hub), server_port(hub), ATTACK_SECONDS))
+
+
 def test_health_is_answered_while_two_hundred_and_fifty_six_clients_ask(hub):
     attack = Attack(server_port(hub))
 
-    with run_attack(attack, [repeated_request_client(attack, "/api/memories?limit=50", get_key(hub, "admin"))] * 256):
+    with run_attack(
+        attack, [repeated_request_client(attack, "/api/memories?limit=50", key_header(hub, "admin"))] * 256
+    ):
         time.sleep(0.5)
         assert_healthy(run_probes({"health": honest_probes(hub)["health"]}, server_port(hub), ATTACK_SECONDS)["health"])
 
@@ -146,6 +162,9 @@ def test_health_is_answered_while_two_hundred_and_fifty_six_clients_ask(hub):
         ("/api/memories", 17 * 2**20, {}, 413),
         ("/sign-in", MAX_FORM_BYTES + 1, {}, 413),
         ("/sign-in", 8 * MAX_FORM_BYTES, {"Expect": "100-continue"}, 413),
+        ("/sign-in", 80 * 2**20, {}, 413),
+        ("/api/memories", 80 * 2**20, {}, 413),
+        ("/health", 5 * 2**20, {}, 405),
     ],
 )
 def test_a_client_that_sends_before_it_reads_gets_the_reason_of_its_refusal(hub, path, size, headers, status):

@@ -9,6 +9,7 @@ BODIES = "memoryhub/front/bodies.py"
 CALLERS = "memoryhub/front/callers.py"
 FRONT = "memoryhub/front/application.py"
 LIMIT = "memoryhub/core/time_limit.py"
+COOKIE_TESTS = "tests/front/test_cookies.py"
 HARNESS = "tests/harness/test_availability.py"
 
 
@@ -31,16 +32,22 @@ MUTANTS = [
     _bodies_mutant("a body may take for ever", "asyncio.timeout(started_at + compute_timeout_seconds(received_bytes) - time.monotonic())", "asyncio.timeout(None)", "test_a_body_that_takes_longer_than_its_length_allows_is_given_up"),
     _bodies_mutant("each byte has the whole time", "asyncio.timeout(started_at + compute_timeout_seconds(received_bytes) - time.monotonic())", "asyncio.timeout(compute_timeout_seconds(received_bytes))", "test_a_body_that_takes_longer_than_its_length_allows_is_given_up"),
     _bodies_mutant("what was cut off is whole", "received_bytes < (length or 0)", "False", "test_a_body_that_ends_early_is_refused"),
-    _bodies_mutant("any length is read", "while received_bytes <= 4 * max_bytes:", "while True:", "test_no_more_than_four_times_the_limit_is_read"),
-    _bodies_mutant("too much is refused unread", "while received_bytes <= 4 * max_bytes:", "while received_bytes <= max_bytes:", "test_a_body_beyond_its_limit_is_read_to_its_end_and_refused"),
-    _callers_mutant("a made-up key is a caller", "if credential and credential in self._verified_credentials:", "if credential:", "test_a_client_that_makes_up_credentials_shares_with_all_strangers"),
-    _callers_mutant("a refused key stays known", "self._verified_credentials.pop(_credential_digest(environ), None)", "pass", "test_a_credential_that_is_refused_by_now_is_forgotten"),
-    Mutant("available: any key is good", "memoryhub/middleware.py", "        if _has_valid_credential(request):", "        if True:", ("tests/api/test_authentication.py::test_a_credential_is_verified_without_asking_for_anything",)),
+    _bodies_mutant("any length is read", "while dropped_bytes < MAX_DISCARDED_BYTES:", "while True:", "test_a_refused_body_is_read_no_further_than_a_bound"),
+    _bodies_mutant("too much is refused unread", "while dropped_bytes < MAX_DISCARDED_BYTES:", "while False:", "test_a_body_beyond_its_limit_is_read_to_its_end_and_refused"),
+    _bodies_mutant("a refused body is waited for", "asyncio.timeout(GRACE_SECONDS)", "asyncio.timeout(None)", "test_a_refused_body_is_not_waited_for_longer_than_a_bound"),
+    _callers_mutant("a made-up key is a caller", "        if credential and credential in self._names_by_credential:\n            self._names_by_credential.move_to_end(credential)\n            name = self._names_by_credential[credential]", "        if credential:\n            name = credential.hex()", "test_a_client_that_makes_up_credentials_shares_with_all_strangers"),
+    _callers_mutant("a refused key stays known", "self._names_by_credential.pop(_credential_digest(environ), None)", "pass", "test_a_credential_that_is_refused_by_now_is_forgotten"),
+    Mutant("available: any key is good", "memoryhub/middleware.py", "        if name := _get_credential_owner(request):", "        if name := _get_credential_owner(request) or 'anybody':", ("tests/api/test_authentication.py::test_a_credential_is_verified_without_asking_for_anything",)),
     _limit_mutant("each statement has the whole time", "self.spent_seconds += time.monotonic() - started", "pass", "test_many_statements_have_the_time_of_one"),
     _limit_mutant("the last statement has the whole time", "self._shorten_timeout(remaining_seconds)", "pass", "test_a_statement_has_what_is_left"),
     _limit_mutant("the session stays shortened", "db_connection.execute(\"RESET statement_timeout\")", "pass", "test_many_statements_have_the_time_of_one"),
     Mutant("available: requests have no limit", "memoryhub/middleware.py", "with limit_statement_time(settings.APP_CONFIG.statement_timeout_seconds):", "if True:", ("tests/core/test_time_limit.py::test_every_request_is_limited",)),
     Mutant("available: health waits for a thread", FRONT, 'if scope.path == "/health":', "if False:", (f"{HARNESS}::test_health_is_answered_while_twelve_reads_wait_for_a_lock",)),
     Mutant("available: a body is read in a thread", FRONT, "return await bodies.read_body(protocol, length=length, max_bytes=limit)\n            async with", "async with self._thread_slots.hold_slot(caller):\n                    return await bodies.read_body(protocol, length=length, max_bytes=limit)\n            async with", (f"{HARNESS}::test_uploads_that_crawl_and_questions_of_one_key_that_take_long_hold_nobody_up",)),
+    Mutant("available: any cookie is decoded", "memoryhub/front/gateway.py", 'environ["HTTP_COOKIE"] = format_cookies(parse_own_cookies(environ["HTTP_COOKIE"]))', "pass", ("tests/front/test_gateway.py",)),
+    Mutant("available: quoted cookies are decoded", "memoryhub/front/cookies.py", """ and not {'"', "\\\\"} & set(value)""", "", (COOKIE_TESTS,)),
+    Mutant("available: each spelling of a key has a share", "memoryhub/front/callers.py", "name = self._names_by_credential[credential]", "name = credential.hex()", ("tests/front/test_callers.py",)),
+    Mutant("available: a refused form is not read", FRONT, "                await _drop_body(environ, protocol)\n                raise bodies.TooLargeError", "                raise bodies.TooLargeError", (f"{HARNESS}::test_a_client_that_sends_before_it_reads_gets_the_reason_of_its_refusal",)),
+    Mutant("available: numbers of any length", "memoryhub/core/strict_json.py", "if len(text) > _MAX_DIGITS:", "if False:", ("tests/core/test_strict_json.py",)),
     Mutant("available: one key has all threads", FRONT, "max_per_group=max(1, threads // 2)", "max_per_group=threads", (f"{HARNESS}::test_uploads_that_crawl_and_questions_of_one_key_that_take_long_hold_nobody_up",)),
 ]  # fmt: skip

@@ -41,9 +41,9 @@ def slow_upload_client(attack: Attack, head: str) -> Callable[[], Awaitable[None
     return send_slowly
 
 
-def repeated_request_client(attack: Attack, path: str, key: str) -> Callable[[], Awaitable[None]]:
+def repeated_request_client(attack: Attack, path: str, header: str) -> Callable[[], Awaitable[None]]:
     """A client that asks the same on a kept connection, again and again."""
-    request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\n\r\n".encode()
+    request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{header}\r\n\r\n".encode()
 
     async def send_repeatedly() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", attack.port)
