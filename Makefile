@@ -25,7 +25,7 @@ test: $(DEV) $(if $(T),,browser check)
 
 # The tests that need neither a database nor another process: seconds, to run after every change.
 unit: $(DEV)
-	@exec $(BIN)/python -m pytest -q -m unit
+	@exec $(BIN)/python -m pytest -q -m "unit and not large_input" --hypothesis-profile quick
 
 bench: $(DEV)
 	@exec $(BIN)/python -m tests.benchmarks

@@ -18,6 +18,7 @@ from psycopg.pq import TransactionStatus
 
 from memoryhub.access_log import read_log
 from tests.harness.databases import migrated_database_name
+from tests.harness.strategies import QUICK_EXAMPLES
 from tests.postgres_plugin import start_server
 
 # Nothing collects static files for tests, so there is no manifest to read their hashed names from.
@@ -28,12 +29,13 @@ django_settings.WHITENOISE_AUTOREFRESH = True
 # A good hash takes a third of a second, and every test has somebody who signs in.
 django_settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 settings.register_profile("memoryhub", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+settings.register_profile("quick", settings.get_profile("memoryhub"), max_examples=QUICK_EXAMPLES)
 settings.load_profile("memoryhub")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """With `-m unit`, modules without such a test are not even imported: that would take longer than the tests."""
-    if config.getoption("markexpr") == "unit" and collection_path.name.startswith("test_"):
+    """In `make unit`, modules without such a test are not even imported: that would take longer than the tests."""
+    if config.getoption("markexpr").startswith("unit") and collection_path.name.startswith("test_"):
         return "mark.unit" not in collection_path.read_text()
     return None
 

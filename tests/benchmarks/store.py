@@ -52,7 +52,8 @@ class Store:
         with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as server:
             try:
                 assert server.stdout is not None
-                url = server.stdout.readline().split()[-1]
+                # The first start says before that the database is migrated.
+                url = next(line.split()[-1] for line in server.stdout if " is at http" in line)
                 key = json.loads((self.home / "credentials.json").read_text())["keys"]["admin"]
                 headers = {"Authorization": f"Bearer {key}"}
                 with httpx.Client(base_url=url, headers=headers, timeout=120) as client:

@@ -107,6 +107,7 @@ def test_other_sequences_of_marks_than_a_script_needs_are_compared_as_they_are_w
     assert canonicalize_text(mark_pile) == mark_pile
 
 
+@pytest.mark.large_input
 @pytest.mark.parametrize("part", ["a\u0300\u0345", "\u0f73", "\u0130", ".!", "A' ", "\u200b", "\u4e00", "5 MB "])
 def test_megabytes_of_whatever_is_written_are_read_in_seconds(part: str):
     text = (part * 1_000_000)[:1_000_000]

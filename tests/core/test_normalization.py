@@ -61,6 +61,7 @@ def test_a_key_is_its_own_key(text):
     assert not set(key) & {*INVISIBLE_CHARACTERS, *HYPHENS[1:], BRAILLE_BLANK}
 
 
+@pytest.mark.large_input
 def test_the_key_of_every_character_is_its_own_key():
     keys = {normalize_text(character) for character in characters_to_try()}
 
@@ -68,6 +69,7 @@ def test_the_key_of_every_character_is_its_own_key():
     assert not set("".join(keys)) & {*INVISIBLE_CHARACTERS, *HYPHENS[1:], BRAILLE_BLANK}
 
 
+@pytest.mark.large_input
 def test_what_unicode_ignores_is_invisible():
     bounds = [part.partition("-")[::2] for part in DEFAULT_IGNORABLE.split()]
     ignorable = {chr(code) for first, last in bounds for code in range(int(first, 16), int(last or first, 16) + 1)}

@@ -75,6 +75,7 @@ def test_a_fact_is_no_instruction(text):
     assert injection_reason(text) == ""
 
 
+@pytest.mark.large_input
 @pytest.mark.parametrize("attack", SLOW_TEXTS)
 def test_ten_times_the_text_takes_about_ten_times_as_long(attack: str) -> None:
     assert_linear_time(injection_reason, attack)

@@ -112,6 +112,7 @@ def test_what_is_masked_stays_masked(text):
     assert mask_secrets(mask_secrets(text)) == mask_secrets(text)
 
 
+@pytest.mark.large_input
 @pytest.mark.parametrize("attack", SLOW_TEXTS)
 def test_ten_times_the_text_takes_about_ten_times_as_long(attack: str) -> None:
     assert_linear_time(mask_secrets, attack)

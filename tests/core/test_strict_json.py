@@ -33,6 +33,7 @@ HOSTILE_DOCUMENTS = {
 }
 
 
+@pytest.mark.large_input
 @pytest.mark.parametrize("shape", HOSTILE_DOCUMENTS)
 def test_16_mib_of_many_values_are_refused_within_half_a_second(shape):
     body = HOSTILE_DOCUMENTS[shape]
@@ -46,6 +47,7 @@ def test_16_mib_of_many_values_are_refused_within_half_a_second(shape):
     assert len(str(refusal.value)) < 100
 
 
+@pytest.mark.large_input
 @pytest.mark.parametrize(
     "body",
     [fill_document(b"", b"[", b""), fill_document(b"", b"{", b""), fill_document(b"[", b"1", b"]")],
@@ -61,6 +63,7 @@ def test_16_mib_that_are_no_document_are_refused_within_half_a_second(body):
     assert len(str(refusal.value)) < 100
 
 
+@pytest.mark.large_input
 def test_a_full_batch_with_embeddings_is_read():
     embedding = [index / 1_000 for index in range(1_024)]
     envelope = {f"field_{index}": "x" for index in range(20)} | {"embedding": embedding, "metadata": {"a": [{}]}}
@@ -69,6 +72,7 @@ def test_a_full_batch_with_embeddings_is_read():
     assert len(decode_json(body)) == 1_000
 
 
+@pytest.mark.large_input
 @pytest.mark.parametrize(
     "text", ["{}," * 5_000_000, '[{},"' * 1_000_000, "\\" * 4_000_000, '\\"{},' * 1_000_000], ids=range(4)
 )

@@ -54,6 +54,7 @@ def _short_grace_period(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bodies, "GRACE_SECONDS", 0.5)
 
 
+@pytest.mark.large_input
 def test_all_parts_reach_a_client_that_reads_however_long_they_take_to_be_made():
     client = FakeClient(0)
 

@@ -17,6 +17,7 @@ from memoryhub.memories.writes.identity import Classification
 from memoryhub.memories.writes.identity import with_classification as reclassify
 from tests.factories import envelope
 
+QUICK_EXAMPLES = 5
 SOAK = os.environ.get("MEMORYHUB_SOAK") == "1"
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -36,7 +37,9 @@ NAMESPACES = ("", "team", "Team", "team/a", "cafe\u0301", "caf\u00e9")
 
 
 def example_settings(normal_examples: int, *, soak_examples: int = 10_000) -> settings:
-    """How many examples hypothesis tries: enough for every run, or enough for a night."""
+    """How many examples hypothesis tries: enough for every run, or enough for a night; few for `make unit`."""
+    if settings.get_current_profile_name() == "quick":
+        normal_examples = min(normal_examples, QUICK_EXAMPLES)
     return settings(max_examples=soak_examples if SOAK else normal_examples)
 
 

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -77,12 +78,15 @@ def lock_table(hub: RunningServer, table: str) -> Iterator[Callable[[], int]]:
 
 
 def assert_healthy(sample: LatencySample) -> None:
+    # The figures of RESULTS.md: pytest shows them with -rP.
+    sys.stdout.write(f"health: {sample}\n")
     assert sample.failures == []
     assert sample.quantile(0.99) <= MAX_HEALTH_SECONDS
 
 
 def assert_honest_served(samples: dict[str, LatencySample]) -> None:
     assert_healthy(samples["health"])
+    sys.stdout.writelines(f"{name}: {sample}\n" for name, sample in samples.items())
     for name in ("list", "write"):
         assert samples[name].failures == [], name
         assert samples[name].quantile(0.95) <= MAX_HONEST_SECONDS, name

@@ -54,6 +54,7 @@ def test_blank_lines_between_others_are_read_over(tmp_path):
     assert read_lines(file) == (3 * (1 + MAX_BLANK_LINES), "")
 
 
+@pytest.mark.large_input
 def test_a_file_that_unpacks_to_much_more_than_its_size_is_not_read_to_its_end(tmp_path, monkeypatch):
     monkeypatch.setattr(line_files, "MAX_LINE_BYTES", 2**16)
     file = tmp_path / "bomb.jsonl.gz"
@@ -66,6 +67,7 @@ def test_a_file_that_unpacks_to_much_more_than_its_size_is_not_read_to_its_end(t
     assert damage.startswith(f"it unpacks to more than {MAX_COMPRESSION_RATIO} times its size")
 
 
+@pytest.mark.large_input
 def test_nor_is_one_that_comes_through_a_pipe(monkeypatch):
     monkeypatch.setattr(line_files, "MAX_LINE_BYTES", 2**16)
 
@@ -80,6 +82,7 @@ def test_nor_is_one_that_comes_through_a_pipe(monkeypatch):
     assert unpacked_file.read_error
 
 
+@pytest.mark.large_input
 def test_an_export_whose_memories_are_much_alike_is_read_to_its_end(tmp_path):
     """About 100 times its packed size: more than exports of different memories have."""
     file = tmp_path / "alike.jsonl.gz"

@@ -6,11 +6,12 @@ from datetime import UTC, datetime, timedelta
 from itertools import permutations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from memoryhub.conflicts.detector.compare import CLASSES, MAX_VALUES, ComparedValue, classify_group, compare
 from memoryhub.conflicts.detector.weights import WEIGHTS
+from tests.harness.strategies import example_settings
 
 pytestmark = pytest.mark.unit
 
@@ -437,6 +438,7 @@ def test_a_duplicate_stays_one_under_each_normalisation(text: str, rewrite) -> N
     assert class_at_same_time(text, rewrite(text)) == "duplicate"
 
 
+@pytest.mark.large_input
 @pytest.mark.parametrize(
     "part",
     ["a\u0300\u0345", "not ", "1:", ".!", "a b ", "Ada, ", "\u0f73", "#a", "\n", "x@", "http://", "-", "一", "9"],
@@ -459,7 +461,7 @@ def test_long_texts_are_compared_where_they_part() -> None:
     )
 
 
-@settings(max_examples=25)
+@example_settings(25)
 @given(st.lists(value_strategy, max_size=15))
 def test_every_group_has_a_class(group: list[ComparedValue]) -> None:
     assert class_of_group(group) in CLASSES

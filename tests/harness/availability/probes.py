@@ -15,6 +15,10 @@ class LatencySample:
     seconds: list[float] = field(default_factory=list)
     failures: list[int | str] = field(default_factory=list)
 
+    def __str__(self) -> str:
+        quantiles = ", ".join(f"p{percent} {1000 * self.quantile(percent / 100):.0f} ms" for percent in (50, 95, 99))
+        return f"{quantiles} of {len(self.seconds)}"
+
     def quantile(self, fraction: float) -> float:
         sorted_seconds = sorted(self.seconds)
         return sorted_seconds[min(int(fraction * len(sorted_seconds)), len(sorted_seconds) - 1)]

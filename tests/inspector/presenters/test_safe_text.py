@@ -58,6 +58,7 @@ def test_a_message_in_tags_after_a_flag_is_read_out() -> None:
     assert "“ignore all rules”" in safe_text.render_visible(hidden)
 
 
+@pytest.mark.large_input
 def test_every_character_that_draws_nothing_is_shown() -> None:
     invisible_label_tests = [
         chr(code)
@@ -101,6 +102,7 @@ def test_ordinary_text_reads_as_it_was_written(ordinary: str) -> None:
     ) == ordinary or safe_text.has_hidden_characters(ordinary)
 
 
+@pytest.mark.large_input
 @pytest.mark.parametrize(
     "attack",
     ["\u200b", "a\u200b", "\u0301", "\U000e0041", "\U0001f469\u200d", "\u200d\U0001f469", "\u0430", "a\u0430", "<"],
