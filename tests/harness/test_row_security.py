@@ -102,6 +102,16 @@ def test_a_question_without_any_rule_gets_what_the_clearance_may_see(hub):
     assert counted_tiers == {"public"}
 
 
+def test_after_a_block_within_another_the_outer_clearance_holds_again(hub):
+    with rls.as_reader(LOW):
+        with rls.as_reader(unrestricted_clearance()):
+            seen_within = Memory.objects.count()
+        seen_after = sorted(Memory.objects.values_list("content", flat=True))
+
+    assert seen_within > 2
+    assert seen_after == ["London", "Paris"]
+
+
 def test_totals_that_know_no_namespace_answer_nobody_who_is_bound_to_some(hub):
     with rls.as_reader(LOW):
         assert MemoryTotalRollup.objects.count() == 0

@@ -209,7 +209,7 @@ def _row_security_mutants() -> list[Mutant]:
         rls_mutant("every namespace", "ALL if clearance.namespaces is None else _format_text_array(clearance.namespaces)", "ALL"),
         rls_mutant("names that are not quoted", '.replace("\\\\", "\\\\\\\\")', ""),
         rls_mutant("the session, for good", "set_config('memoryhub.{name}', %s, true)", "set_config('memoryhub.{name}', %s, false)", ONE_CONNECTION),
-        rls_mutant("what held before holds no more", "if previous_settings is not None:", "if False:", nothing_visible_test),
+        rls_mutant("what held before holds no more", "if previous_settings is not None:", "if False:", f"{ROW_SECURITY}::test_after_a_block_within_another_the_outer_clearance_holds_again"),
         rls_mutant("every source may be written", "ALL if sources is None else _format_text_array(sources)", "ALL", own_source_test, other_source_test),
         Mutant("rls_scoped: no clearance is set", PERMISSIONS, "with rls.as_reader(get_principal(request).clearance):", "if True:", (f"{PAGINATION_TESTS}::TestPages",)),
         Mutant("rls_scoped: not the list", API, "@docs.memories_list\n    @rls_scoped\n", "@docs.memories_list\n", (f"{PAGINATION_TESTS}::TestPages",)),
