@@ -102,14 +102,15 @@ def test_a_question_without_any_rule_gets_what_the_clearance_may_see(hub):
     assert counted_tiers == {"public"}
 
 
-def test_after_a_block_within_another_the_outer_clearance_holds_again(hub):
+@pytest.mark.django_db
+def test_after_a_block_within_another_the_outer_clearance_holds_again():
     with rls.as_reader(LOW):
+        settings_before = execute("SELECT current_setting('memoryhub.tiers')")
         with rls.as_reader(unrestricted_clearance()):
-            seen_within = Memory.objects.count()
-        seen_after = sorted(Memory.objects.values_list("content", flat=True))
+            settings_within = execute("SELECT current_setting('memoryhub.tiers')")
+        settings_after = execute("SELECT current_setting('memoryhub.tiers')")
 
-    assert seen_within > 2
-    assert seen_after == ["London", "Paris"]
+    assert settings_within != settings_before == settings_after
 
 
 def test_totals_that_know_no_namespace_answer_nobody_who_is_bound_to_some(hub):

@@ -88,9 +88,12 @@ def test_an_import_brings_nothing_back_into_force(status):
     for on_conflict in OnConflict:
         for attempt in attempts:
             import_lines(io.BytesIO(to_lines(*attempt)), on_conflict=on_conflict)
+    bare_line = to_lines(wrong_envelope | {"content": "Bare."})
+    report = import_lines(io.BytesIO(bare_line), on_conflict=OnConflict.UPDATE)
 
     current_version = Memory.objects.get(payload_id="p", superseded_at=None)
     assert current_version.status == status
+    assert ("was erased here" in str(report.failures)) == (status == "erased")
 
 
 def test_a_value_that_was_rejected_here_comes_in_as_retired_whatever_the_export_says():

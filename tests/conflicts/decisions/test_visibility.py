@@ -394,5 +394,6 @@ def is_disputed(memory: Memory, principal: Principal = STEWARD) -> bool:
 
 
 def prepare_arrival(content: str, tier: str) -> MemoryDraft:
-    fields = envelope(subject=KEY[0], collection=KEY[1], content=content, tier=tier)
-    return prepare_draft(fields, source="test", actor_type="agent", actor_id="", now=datetime.now(UTC))
+    # Of another source: to its own, a memory is what it sent.
+    fields = envelope(subject=KEY[0], collection=KEY[1], content=content, tier=tier, source="elsewhere")
+    return prepare_draft(fields, source="elsewhere", actor_type="agent", actor_id="", now=datetime.now(UTC))
