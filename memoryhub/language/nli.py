@@ -10,8 +10,6 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from hashlib import file_digest, sha256
-from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -20,25 +18,26 @@ import structlog
 from django.conf import settings
 
 from memoryhub.config import Config
+from memoryhub.language.errors import ModelUnavailableError
+from memoryhub.language.lazy_model import LazyModel
+from memoryhub.language.model_files import (
+    find_graph,
+    hash_files,
+    iter_folder_errors,
+    iter_library_errors,
+    list_graph_files,
+)
 
 if TYPE_CHECKING:
     from memoryhub.language.onnx_encoder import OnnxCrossEncoder
 
 LABELS = ("contradiction", "entailment", "neutral")
-LIBRARIES = ("numpy", "onnxruntime", "tokenizers")
-GRAPH_PATHS = ("model.onnx", "onnx/model.onnx")
 MAX_TOKENS = 512
 """Tokens of both texts together with the special tokens. The end of the longer text is cut first."""
 
-_INSTALL_HINT = "Install them with `pip install --require-hashes -r requirements/nli.lock`"
-_EXPORT_HINT = "Export the model with `optimum-cli export onnx`"
 _UNSET_HINT = "or leave MEMORYHUB_NLI_MODEL empty."
 
 log = structlog.get_logger("memoryhub.conflicts")
-
-
-class ModelUnavailableError(Exception):
-    """The model cannot be used. The message says why, and never quotes a text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,15 +57,14 @@ class NliModel:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.digest = _hash_files(folder)
+        self.digest = hash_files(_list_model_files(folder))
+        self._encoder = LazyModel(lambda: _create_encoder(folder))
         self._lock = Lock()
-        self._encoder: OnnxCrossEncoder | None = None
-        self._load_error = ""
         self._has_logged_failure = False
 
     def predict(self, left_text: str, right_text: str) -> NliScores:
         """The scores of two texts, whose order makes no difference. Raises ModelUnavailableError."""
-        encoder = self._get_encoder()
+        encoder = self._encoder.get()
         try:
             return NliScores(**encoder.predict_probabilities(*sorted((left_text, right_text))))
         except ModelUnavailableError:
@@ -85,18 +83,6 @@ class NliModel:
             if is_first:
                 log.error("the language model is passed over", folder=str(self.folder), why=str(error))
             return None
-
-    def _get_encoder(self) -> "OnnxCrossEncoder":
-        with self._lock:
-            if self._encoder is None and not self._load_error:
-                try:
-                    self._encoder = _create_encoder(self.folder)
-                except Exception as error:
-                    # No text has been read yet, so the message can only be about the files.
-                    self._load_error = f"it cannot be loaded: {' '.join(str(error).split()) or type(error).__name__}"
-            if self._encoder is None:
-                raise ModelUnavailableError(self._load_error)
-            return self._encoder
 
 
 def configured_model() -> NliModel | None:
@@ -130,28 +116,14 @@ def parse_labels(config: Mapping[str, Any]) -> list[str]:
     return labels
 
 
-def find_graph(folder: Path) -> Path | None:
-    return next((folder / name for name in GRAPH_PATHS if (folder / name).is_file()), None)
-
-
 def _iter_config_errors(folder: Path) -> Iterator[str]:
-    if not folder.is_dir():
-        yield f"There is no folder {folder}. Name one on this machine that holds the model, {_UNSET_HINT}"
-    for name in ("config.json", "tokenizer.json"):
-        if not (folder / name).is_file():
-            yield f"{folder} has no {name}. {_EXPORT_HINT}, {_UNSET_HINT}"
-    graph = find_graph(folder)
-    if graph is None:
-        yield f"{folder} has neither {' nor '.join(GRAPH_PATHS)}. {_EXPORT_HINT}, {_UNSET_HINT}"
-    elif not _is_onnx_file(graph):
-        yield f"{graph} is no ONNX. {_EXPORT_HINT} (or fetch it with Git LFS if it is a pointer), {_UNSET_HINT}"
+    yield from iter_folder_errors(folder, ("config.json", "tokenizer.json"), _UNSET_HINT)
     if not _has_labels(folder):
         yield (
             f"{folder / 'config.json'} does not name the labels {', '.join(LABELS[:2])} and {LABELS[2]}, each once."
             f" Take a model for natural language inference, {_UNSET_HINT}"
         )
-    if missing_libraries := [name for name in LIBRARIES if find_spec(name) is None]:
-        yield f"The language model needs {', '.join(missing_libraries)}. {_INSTALL_HINT}, {_UNSET_HINT}"
+    yield from iter_library_errors(_UNSET_HINT)
 
 
 def _has_labels(folder: Path) -> bool:
@@ -159,12 +131,6 @@ def _has_labels(folder: Path) -> bool:
         return bool(parse_labels(json.loads((folder / "config.json").read_bytes())))
     except (OSError, ValueError, AttributeError):
         return False
-
-
-def _is_onnx_file(graph: Path) -> bool:
-    """Whether the first field is the format version, as in ONNX files, but not in Git LFS pointers or web pages."""
-    with graph.open("rb") as file:
-        return file.read(1) == b"\x08"
 
 
 @lru_cache(maxsize=4)
@@ -182,22 +148,13 @@ def _cached_model(folder: Path) -> NliModel | None:
 _model_lock = Lock()
 
 
-def _model_files(folder: Path) -> Sequence[Path]:
-    """The files that determine the scores; a large graph has its weights in further files (`model.onnx_data`)."""
+def _list_model_files(folder: Path) -> Sequence[Path]:
+    """The files that determine the scores."""
     graph = find_graph(folder)
-    graph_files = sorted(graph.parent.glob(f"{graph.name}*")) if graph else []
-    return [folder / "config.json", folder / "tokenizer.json", *graph_files]
-
-
-def _hash_files(folder: Path) -> str:
-    digest = sha256()
-    for path in _model_files(folder):
-        with path.open("rb") as file:
-            digest.update(file_digest(file, "sha256").digest())
-    return digest.hexdigest()
+    return [folder / "config.json", folder / "tokenizer.json", *(list_graph_files(graph) if graph else [])]
 
 
 def _create_encoder(folder: Path) -> "OnnxCrossEncoder":
-    from memoryhub.language.onnx_encoder import OnnxCrossEncoder  # imports large, optional libraries
+    from memoryhub.language.onnx_encoder import OnnxCrossEncoder  # imports large libraries
 
     return OnnxCrossEncoder(folder)

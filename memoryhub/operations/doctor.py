@@ -12,7 +12,8 @@ from django.db import connection
 
 from memoryhub.config import Config
 from memoryhub.language import nli
-from memoryhub.language.nli import ModelUnavailableError, NliModel
+from memoryhub.language.errors import ModelUnavailableError
+from memoryhub.language.nli import NliModel
 from memoryhub.operations.database_roles import LEAKPROOF_FUNCTIONS
 from memoryhub.operations.program import PROGRAM_NAME
 

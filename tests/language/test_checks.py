@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core.checks import run_checks
 
 from memoryhub.config import Config
-from memoryhub.language import nli
+from memoryhub.language import model_files, nli
 from memoryhub.language.nli import NliModel
 from memoryhub.operations.doctor import CheckResult, Level, run_doctor_checks
 from tests.language.tiny_model import save_model
@@ -24,7 +24,7 @@ def break_model(folder: Path, monkeypatch: pytest.MonkeyPatch, defect: str) -> N
     if defect.startswith("no "):
         (folder / defect.removeprefix("no ")).unlink()
     elif defect == "no_libraries":
-        monkeypatch.setattr(nli, "find_spec", lambda name: None if name == "onnxruntime" else name)
+        monkeypatch.setattr(model_files, "find_spec", lambda name: None if name == "onnxruntime" else name)
     elif defect == "pointer":
         graph.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
     elif defect == "empty":
@@ -65,7 +65,7 @@ BROKEN_MODELS = {
     labels_json("positive", "negative"): "does not name the labels contradiction, entailment and neutral",
     labels_json("neutral", "neutral", "entailment"): "does not name the labels contradiction, entailment and neutral",
     '{"id2label": {"first": "neutral"}}': "does not name the labels contradiction, entailment and neutral",
-    "no_libraries": "needs onnxruntime. Install them with `pip install --require-hashes -r requirements/nli.lock`",
+    "no_libraries": "needs onnxruntime. Install what requirements/run.lock names, or",
 }
 
 
@@ -97,7 +97,7 @@ def test_a_folder_that_cannot_be_read_is_said(folder, monkeypatch):
     def raise_permission_error(*_: Any) -> bool:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(nli, "_is_onnx_file", raise_permission_error)
+    monkeypatch.setattr(model_files, "is_onnx_file", raise_permission_error)
 
     assert check_messages() == [
         f"{folder} cannot be read (Permission denied). Let memoryhub read it, or leave MEMORYHUB_NLI_MODEL empty."
@@ -109,7 +109,7 @@ def test_the_start_looks_at_files_and_loads_nothing(folder, monkeypatch):
         raise AssertionError
 
     monkeypatch.setattr(nli, "_create_encoder", fail_on_load)
-    monkeypatch.setattr(nli, "_hash_files", fail_on_load)
+    monkeypatch.setattr(nli, "hash_files", fail_on_load)
 
     assert check_messages() == []
 

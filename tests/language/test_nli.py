@@ -25,7 +25,8 @@ from memoryhub.conflicts.models import GroupClassCache
 from memoryhub.conflicts.policies import dry_runs
 from memoryhub.firewall.clearance import unrestricted_clearance
 from memoryhub.language import nli
-from memoryhub.language.nli import MAX_TOKENS, ModelUnavailableError, NliModel, NliScores
+from memoryhub.language.errors import ModelUnavailableError
+from memoryhub.language.nli import MAX_TOKENS, NliModel, NliScores
 from memoryhub.language.onnx_encoder import OnnxCrossEncoder
 from tests.conflicts.groups.test_groups import list_all_groups
 from tests.conflicts.policies.policy_factories import ADMIN, make_group, make_policy
