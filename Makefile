@@ -63,8 +63,7 @@ format: $(DEV)
 lock: $(DEV)
 	$(PIP) install uv
 	$(LOCK) --output-file requirements/run.lock
-	$(LOCK) --extra nli --output-file requirements/nli.lock
-	$(LOCK) --extra nli --extra dev --output-file requirements/dev.lock
+	$(LOCK) --extra dev --output-file requirements/dev.lock
 
 $(RUN): requirements/run.lock | $(BIN)/pip
 	@echo "Installing what memoryhub needs; this is done once."

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Self
-from urllib.parse import quote
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import quote, urlsplit
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -54,6 +54,15 @@ class Config(BaseSettings):
     """Classification tiers from the most open to the most closed."""
     nli_model: Path | None = None
     """A folder with an ONNX cross-encoder that the conflict detector uses for pairs which its rules leave in doubt."""
+    embedder: Literal["local", "endpoint", "none"] = "local"
+    embedder_folder: Path | None = None
+    """A folder with another ONNX embedding model than the one that the hub brings."""
+    embedder_url: str = ""
+    """The part of the endpoint's address before /embeddings."""
+    embedder_key: SecretStr | None = None
+    embedder_model: str = Field(default="", max_length=128, pattern=r"^[!-~]*$")
+    embedder_shorten: bool = False
+    """Set if the endpoint is asked to shorten its vectors to `embedding_dimensions`."""
     embedding_dimensions: int = Field(default=384, ge=1, le=16_000)
     max_body_bytes: int = Field(default=16 * 2**20, ge=2**16)
     max_content_bytes: int = Field(default=2**20, ge=1024)
@@ -83,10 +92,51 @@ class Config(BaseSettings):
             ) from None
         return value
 
-    @field_validator("home", "nli_model")
+    @field_validator("home", "nli_model", "embedder_folder")
     @classmethod
     def make_absolute(cls, value: Path | None) -> Path | None:
         return value and value.expanduser().absolute()
+
+    @field_validator("embedder_url")
+    @classmethod
+    def validate_embedder_url(cls, value: str) -> str:
+        if not value:
+            return value
+        try:
+            url = urlsplit(value)
+            is_valid = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
+        except ValueError:
+            is_valid = False
+        # A name and a password in the address would be shown in messages; the key has a setting of its own.
+        if not is_valid or "@" in value or "?" in value or "#" in value or not value.isascii() or " " in value:
+            raise ValueError("is not the address of an endpoint, such as https://api.example.com/v1")
+        return value.rstrip("/")
+
+    @field_validator("embedder_key")
+    @classmethod
+    def validate_embedder_key(cls, value: SecretStr | None) -> SecretStr | None:
+        key = value.get_secret_value() if value else ""
+        if not key.isascii() or not key.isprintable() or " " in key:
+            raise ValueError("is not a key that a header can carry: it has a space or characters outside of ASCII")
+        return value
+
+    @model_validator(mode="after")
+    def validate_embedder(self) -> Self:
+        """Refuse settings of one embedder beside another: the operator would take them for being in force."""
+        endpoint_settings = {
+            "MEMORYHUB_EMBEDDER_URL": self.embedder_url,
+            "MEMORYHUB_EMBEDDER_MODEL": self.embedder_model,
+            "MEMORYHUB_EMBEDDER_KEY": self.embedder_key,
+            "MEMORYHUB_EMBEDDER_SHORTEN": self.embedder_shorten,
+        }
+        if self.embedder == "endpoint" and not (self.embedder_url and self.embedder_model):
+            raise ValueError("MEMORYHUB_EMBEDDER=endpoint needs MEMORYHUB_EMBEDDER_URL and MEMORYHUB_EMBEDDER_MODEL")
+        unused_settings = [name for name, value in endpoint_settings.items() if value and self.embedder != "endpoint"]
+        if unused_settings:
+            raise ValueError(f"{' and '.join(unused_settings)} would need MEMORYHUB_EMBEDDER=endpoint")
+        if self.embedder_folder and self.embedder != "local":
+            raise ValueError("MEMORYHUB_EMBEDDER_FOLDER would need MEMORYHUB_EMBEDDER=local")
+        return self
 
     @model_validator(mode="after")
     def validate_tiers(self) -> Self:

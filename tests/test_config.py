@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from psycopg.conninfo import conninfo_to_dict
+from pydantic import SecretStr
 
 from memoryhub import config
 from memoryhub.config import Config, describe_home_error
@@ -24,7 +25,22 @@ INVALID_SETTINGS = [
     ({"MEMORYHUB_WORKERS": "0"}, "workers"),
     ({"MEMORYHUB_TRUSTED_PROXIES": "proxy.example"}, "trusted_proxies"),
     ({"MEMORYHUB_TRUSTED_PROXIES": "10.0.0.0/99"}, "trusted_proxies"),
-]
+    ({"MEMORYHUB_EMBEDDER": "remote"}, "embedder"),
+    ({"MEMORYHUB_EMBEDDER": "endpoint", "MEMORYHUB_EMBEDDER_MODEL": "m"}, "needs MEMORYHUB_EMBEDDER_URL and"),
+    ({"MEMORYHUB_EMBEDDER": "endpoint", "MEMORYHUB_EMBEDDER_URL": "http://localhost/v1"}, "MEMORYHUB_EMBEDDER_MODEL"),
+    ({"MEMORYHUB_EMBEDDER_URL": "http://localhost/v1"}, "MEMORYHUB_EMBEDDER_URL would need"),
+    ({"MEMORYHUB_EMBEDDER_KEY": "sk-1"}, "MEMORYHUB_EMBEDDER_KEY would need MEMORYHUB_EMBEDDER=endpoint"),
+    ({"MEMORYHUB_EMBEDDER": "none", "MEMORYHUB_EMBEDDER_FOLDER": "/srv/e5"}, "would need MEMORYHUB_EMBEDDER=local"),
+    ({"MEMORYHUB_EMBEDDER_MODEL": "a model"}, "embedder_model"),
+    ({"MEMORYHUB_EMBEDDER_MODEL": "m" * 129}, "embedder_model"),
+    *(
+        ({"MEMORYHUB_EMBEDDER_URL": url}, "embedder_url")
+        for url in (
+            "localhost:11434", "file:///etc/passwd", "http://", "http://ada:hunter2@host/v1", "http://host/v1?key=1",
+            "http://host/v1#part", "http://host:99999/v1", "http://[::1/v1", "http://hö.st/v1", "http://ho st/v1",
+        )
+    ),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("variables", "setting_name"), INVALID_SETTINGS, ids=str)
@@ -55,6 +71,18 @@ def test_the_secret_never_shows_in_the_complaint(monkeypatch):
         config.load_config()
 
     assert "hunter2" not in str(exc_info.value)
+
+
+@pytest.mark.parametrize("key", ["hunter2 hunter2", "hunter2\nX-Header: 1", "hünter2hunter2"])
+def test_the_key_of_the_embedder_never_shows_in_the_complaint(monkeypatch, key):
+    monkeypatch.setenv("MEMORYHUB_EMBEDDER_KEY", key)
+
+    with pytest.raises(SystemExit, match="embedder_key: Value error, is not a key that a header can carry") as exc_info:
+        config.load_config()
+
+    assert "nter2" not in str(exc_info.value)
+    assert "nter2" not in repr(Config(embedder="endpoint", embedder_url="http://host/v1", embedder_model="m",
+        embedder_key=SecretStr("hunter2")))  # fmt: skip
 
 
 def test_an_empty_variable_counts_as_unset(monkeypatch):

