@@ -15,6 +15,7 @@ MAX_BATCH_TOKENS = 256
 """Texts, and tokens, of one run: larger batches take more memory and are not faster on one core."""
 SORTED_TEXTS = 64
 """Texts whose tokens are in memory at the same time."""
+UNKNOWN_WORD = "[UNK]"
 TOKEN_OUTPUTS = ("last_hidden_state", "token_embeddings")
 BATCH_TOLERANCE = 1e-5
 _PROBE_TEXTS = ("a", "b c d e f g h i j k l m n o p")
@@ -103,7 +104,7 @@ def load_tokenizer(path: Path) -> Tokenizer:
         return tokenizer
     tokens = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     ids = {token: index for index, token in enumerate(tokens)}
-    tokenizer = Tokenizer(models.WordPiece(ids, unk_token="[UNK]", max_input_chars_per_word=100))
+    tokenizer = Tokenizer(models.WordPiece(ids, unk_token=UNKNOWN_WORD, max_input_chars_per_word=100))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.post_processor = processors.TemplateProcessing(
