@@ -111,7 +111,7 @@ class HealthCheckMiddleware:
 
 
 class StatementTimeoutMiddleware:
-    """Limit the total time of all SQL statements of a request to the time limit of one statement."""
+    """End the SQL statements of a request within the time limit of one statement."""
 
     def __init__(self, get_response: Handler) -> None:
         self.get_response = get_response

@@ -41,7 +41,9 @@ _INVALID = ErrorInfo(400, "invalid_value", "A value cannot be stored or compared
 _TOO_LARGE = ErrorInfo(413, "too_large", "A value is too large for the database.")
 _SERIALIZATION = ErrorInfo(503, "serialization", "The write conflicted with a concurrent one. Try again.", 1)
 _BUSY = ErrorInfo(503, "busy", "The rows are locked by another transaction. Try again.", 2)
-_TIMEOUT = ErrorInfo(503, "query_timeout", "The query took too long. Use a narrower filter.", 2)
+_TIMEOUT = ErrorInfo(
+    503, "query_timeout", "The request took too long. Use a narrower filter, or send fewer memories at once.", 2
+)
 _READ_ONLY = ErrorInfo(503, "read_only", "The database accepts no writes at the moment.", 10)
 _DISK_FULL = ErrorInfo(
     503, "disk_full", "The disk of the database is full: no writes are possible until there is free space.", 30
@@ -60,6 +62,9 @@ _ERROR_INFO_BY_SQLSTATE = {
     "40": _SERIALIZATION,
     "55P03": _BUSY,
     "57014": _TIMEOUT,
+    # A transaction that was idle, or open, for too long was ended.
+    "25P03": _TIMEOUT,
+    "25P04": _TIMEOUT,
     "53": _OUT_OF_RESOURCES,
     "53100": _DISK_FULL,
     "53300": _TOO_MANY_CONNECTIONS,

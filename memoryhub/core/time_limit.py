@@ -1,9 +1,10 @@
-"""Guarantee: all statements of a request together take no longer than one statement may, so no request holds a worker.
+"""Guarantee: the statements of a request end within the time that one may take, so no request holds a worker or a lock.
 
 Why the obvious way breaks it. PostgreSQL's `statement_timeout` starts anew for each statement: a page with ten slow
-queries has ten times the limit. A server-side limit for a transaction would not cover a request with several. So the
-seconds of all statements are added up, and the session's timeout is shortened to the rest. To shorten it costs a round
-trip, which requests that took a tenth of the limit or less do not pay.
+queries has ten times the limit. A server-side limit for a transaction would not cover a request with several. And to
+add up the seconds of statements alone would miss what the process computes between them, while it may hold a lock that
+others wait for. So the seconds since the request began count, and the session's timeout is shortened to the rest. To
+shorten it costs a round trip, which requests that took a tenth of the limit or less do not pay.
 
 Tests that notice: `tests/core/test_time_limit.py`, and `tests/harness/test_availability.py` for the whole hub.
 """
@@ -22,27 +23,24 @@ UNENFORCED_FRACTION = 0.1
 
 
 class StatementTimeLimit:
-    """An execute wrapper that adds up the seconds of all statements and lets none exceed the rest of `seconds`.
+    """An execute wrapper that lets no statement run for longer than `seconds` after it was made.
 
     Raises the error of a statement timeout (SQLSTATE 57014), also before a statement for which no time is left.
     """
 
     def __init__(self, seconds: float) -> None:
         self.limit_seconds = seconds
-        self.spent_seconds = 0.0
+        self.started_at = time.monotonic()
         self.is_timeout_shortened = False
 
     def __call__(self, execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any) -> Any:
-        remaining_seconds = self.limit_seconds - self.spent_seconds
+        spent_seconds = time.monotonic() - self.started_at
+        remaining_seconds = self.limit_seconds - spent_seconds
         if remaining_seconds <= 0:
             raise OperationalError("no time is left for statements") from QueryCanceled()
-        if self.spent_seconds > self.limit_seconds * UNENFORCED_FRACTION:
+        if spent_seconds > self.limit_seconds * UNENFORCED_FRACTION:
             self._shorten_timeout(remaining_seconds)
-        started = time.monotonic()
-        try:
-            return execute(sql, params, many, context)
-        finally:
-            self.spent_seconds += time.monotonic() - started
+        return execute(sql, params, many, context)
 
     def _shorten_timeout(self, seconds: float) -> None:
         db_connection = connection.connection
@@ -65,7 +63,7 @@ class StatementTimeLimit:
 
 @contextmanager
 def limit_statement_time(seconds: float) -> Iterator[None]:
-    """Limit the total time of all statements of this thread's connection within the context to `seconds`."""
+    """End all statements of this thread's connection within the context after `seconds` from now."""
     limit = StatementTimeLimit(seconds)
     with connection.execute_wrapper(limit):
         try:

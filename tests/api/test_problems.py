@@ -101,6 +101,7 @@ SQLSTATE_CASES = {
     "54000": (413, "too_large"), "54001": (413, "too_large"),
     "40001": (503, "serialization"), "40P01": (503, "serialization"),
     "55P03": (503, "busy"), "57014": (503, "query_timeout"),
+    "25P03": (503, "query_timeout"), "25P04": (503, "query_timeout"),
     "53100": (503, "disk_full"), "53300": (503, "too_many_connections"),
     "53200": (503, "out_of_resources"), "53400": (503, "out_of_resources"),
     "08006": (503, "database_unavailable"), "57P01": (503, "database_unavailable"),

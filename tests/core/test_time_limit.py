@@ -1,4 +1,4 @@
-"""All statements of a request together take no longer than one may."""
+"""All statements of a request end within the time that one may take."""
 
 import time
 from typing import Any
@@ -49,13 +49,22 @@ def test_a_statement_has_what_is_left():
 
 def test_nothing_begins_when_no_time_is_left():
     begun_requests: list[str] = []
-    limit = StatementTimeLimit(1)
-    limit.spent_seconds = 1
+    limit = StatementTimeLimit(0)
 
     with pytest.raises(OperationalError) as error:
         limit(lambda *_: begun_requests.append("begun"), "SELECT 1", (), False, {})
 
     assert begun_requests == []
+    assert classify_error(error.value).code == "query_timeout"
+
+
+def test_the_time_between_statements_counts():
+    with limit_statement_time(0.3):
+        execute("SELECT 1")
+        time.sleep(0.3)
+        with pytest.raises(OperationalError) as error:
+            execute("SELECT 1")
+
     assert classify_error(error.value).code == "query_timeout"
 
 
