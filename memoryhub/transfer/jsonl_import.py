@@ -247,6 +247,7 @@ def _restore_export_fields(document: Mapping[str, Any], import_context: _ImportC
         defaulted_fields=frozenset(
             prepared.defaulted_fields if export_fields.defaulted_fields is None else export_fields.defaulted_fields
         ),
+        content_forms=prepared.content_forms,
         export_fields=export_fields,
     )
 

@@ -8,9 +8,12 @@ TURNS = "memoryhub/front/turns.py"
 BODIES = "memoryhub/front/bodies.py"
 CALLERS = "memoryhub/front/callers.py"
 FRONT = "memoryhub/front/application.py"
+WRITE = "memoryhub/memories/writes/write.py"
 LIMIT = "memoryhub/core/time_limit.py"
 COOKIE_TESTS = "tests/front/test_cookies.py"
 HARNESS = "tests/harness/test_availability.py"
+TRANSACTION_TESTS = "tests/memories/test_write_transactions.py"
+CLOCK_ORDER_TEST = "test_every_text_is_masked_and_canonicalized_once_and_before_the_record_clock_is_taken"
 
 
 def _mutant_factory(file: str, tests: str) -> Callable[[str, str, str, str], Mutant]:
@@ -21,6 +24,7 @@ def _mutant_factory(file: str, tests: str) -> Callable[[str, str, str, str], Mut
 _turns_mutant = _mutant_factory(TURNS, "tests/front/test_turns.py")
 _bodies_mutant = _mutant_factory(BODIES, "tests/front/test_bodies.py")
 _callers_mutant = _mutant_factory(CALLERS, "tests/front/test_callers.py")
+_write_mutant = _mutant_factory(WRITE, TRANSACTION_TESTS)
 _limit_mutant = _mutant_factory(LIMIT, "tests/core/test_time_limit.py")
 
 MUTANTS = [
@@ -38,7 +42,13 @@ MUTANTS = [
     _callers_mutant("a made-up key is a caller", "        if credential and credential in self._names_by_credential:\n            self._names_by_credential.move_to_end(credential)\n            name = self._names_by_credential[credential]", "        if credential:\n            name = credential.hex()", "test_a_client_that_makes_up_credentials_shares_with_all_strangers"),
     _callers_mutant("a refused key stays known", "self._names_by_credential.pop(_credential_digest(environ), None)", "pass", "test_a_credential_that_is_refused_by_now_is_forgotten"),
     Mutant("available: any key is good", "memoryhub/middleware.py", "        if name := _get_credential_owner(request):", "        if name := _get_credential_owner(request) or 'anybody':", ("tests/api/test_authentication.py::test_a_credential_is_verified_without_asking_for_anything",)),
-    _limit_mutant("each statement has the whole time", "self.spent_seconds += time.monotonic() - started", "pass", "test_many_statements_have_the_time_of_one"),
+    _write_mutant("a batch is one transaction", "if position and total_bytes > MAX_TRANSACTION_BYTES:", "if False:", "TestALongBatch::test_is_stored_in_several_transactions_with_an_audit_entry_each"),
+    _write_mutant("what an update writes again is free", "drafts = _take_leading_drafts(drafts, stored_bytes)", "pass", "TestALongBatch::test_counts_what_an_update_writes_again"),
+    Mutant("available: documents are free", "memoryhub/memories/writes/envelope.py", "return len(envelope.content.encode()) + len(documents)", "return len(envelope.content.encode())", (f"{TRANSACTION_TESTS}::TestALongBatch::test_counts_documents_and_labels",)),
+    Mutant("available: texts are masked while writers wait", "memoryhub/memories/writes/versions.py", '"masked_content": draft.content_forms.masked_content,', '"masked_content": __import__("memoryhub.core.values").core.values.compute_content_forms(envelope.content).masked_content,', (f"{TRANSACTION_TESTS}::{CLOCK_ORDER_TEST}",)),
+    Mutant("available: texts are canonicalized while writers wait", "memoryhub/memories/writes/merge.py", 'content_forms=(sent_draft if "content" in replaced_fields else current_envelope).content_forms,', 'content_forms=__import__("memoryhub.core.values").core.values.compute_content_forms(values["content"]),', (f"{TRANSACTION_TESTS}::{CLOCK_ORDER_TEST}",)),
+    Mutant("available: an idle transaction is an internal error", "memoryhub/core/errors.py", '"25P03": _TIMEOUT,', "", ("tests/api/test_problems.py::test_each_state_of_the_database_has_its_answer",)),
+    _limit_mutant("each statement has the whole time", "spent_seconds = time.monotonic() - self.started_at", "spent_seconds = 0.0", "test_many_statements_have_the_time_of_one"),
     _limit_mutant("the last statement has the whole time", "self._shorten_timeout(remaining_seconds)", "pass", "test_a_statement_has_what_is_left"),
     _limit_mutant("the session stays shortened", "db_connection.execute(\"RESET statement_timeout\")", "pass", "test_many_statements_have_the_time_of_one"),
     Mutant("available: requests have no limit", "memoryhub/middleware.py", "with limit_statement_time(settings.APP_CONFIG.statement_timeout_seconds):", "if True:", ("tests/core/test_time_limit.py::test_every_request_is_limited",)),

@@ -42,7 +42,7 @@ def secret_mutants() -> list[Mutant]:
         Mutant(
             "secrets: stored without a masked text",
             VERSIONS,
-            "mask_secrets_or_none(envelope.content)",
+            "draft.content_forms.masked_content",
             "None",
             (MASKED_TESTS,),
         ),

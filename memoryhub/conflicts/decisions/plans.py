@@ -19,7 +19,6 @@ from memoryhub.conflicts.decisions.resolution_requests import (
 from memoryhub.conflicts.groups.group_keys import SCOPE_COLUMNS, GroupKey, compute_evidence
 from memoryhub.conflicts.models import Decision
 from memoryhub.core.sql import compile_sql, fetch_dicts, match_columns
-from memoryhub.core.values import compute_value_digest
 from memoryhub.firewall import rls
 from memoryhub.firewall.clearance import ClassifiedRow, get_tier_order, normalize_labels, widens_visibility
 from memoryhub.firewall.models import ClearanceProfile
@@ -70,7 +69,7 @@ class ResolutionPlan:
     def other_spelling_ids(self) -> set[int]:
         """Ids of retired members whose value is kept in another spelling: the value itself is not rejected."""
         values = {member.value_sha256 for member in self.kept_members}
-        values |= {compute_value_digest(self.merged_draft.envelope.content)} if self.merged_draft else set()
+        values |= {self.merged_draft.content_forms.value_sha256} if self.merged_draft else set()
         return {member.id for member in self.retired_members if member.value_sha256 in values}
 
 

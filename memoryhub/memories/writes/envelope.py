@@ -4,6 +4,7 @@ A field that is missing, null or empty takes its documented default, and its nam
 that the provenance of every field is known.
 """
 
+import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from memoryhub.core.confusables import describe_confusable_text
+from memoryhub.core.values import ContentForms, compute_content_forms
 from memoryhub.firewall.clearance import get_tier_order, normalize_labels
 from memoryhub.firewall.principal import ACTOR_TYPES
 from memoryhub.memories.models import KINDS, NAME_LENGTH
@@ -87,6 +89,7 @@ class MemoryDraft:
     defaulted_fields: tuple[str, ...]
     normalized_labels: tuple[str, ...]
     fingerprint: bytes
+    content_forms: ContentForms
     cleared_fields: frozenset[str] = frozenset()
     """Fields that were sent as null or empty: an update clears what is stored there."""
     export_fields: "ExportFields | None" = None
@@ -96,6 +99,12 @@ class MemoryDraft:
     def is_partial(self) -> bool:
         """Whether the content was left out, which an update may do."""
         return not self.envelope.content
+
+    def estimate_bytes(self) -> int:
+        """Return about the size of the fields that may be long and are expensive to store."""
+        envelope = self.envelope
+        documents = json.dumps([envelope.metadata, envelope.propagation, envelope.sensitivity_labels])
+        return len(envelope.content.encode()) + len(documents)
 
     @property
     def namespace(self) -> str:
@@ -143,6 +152,7 @@ def prepare_draft(
         actor_id=envelope.actor_id or actor_id,
         timestamp=envelope.timestamp or now,
         defaulted_fields=frozenset(FIELDS) - envelope.model_fields_set,
+        content_forms=compute_content_forms(envelope.content),
         cleared_fields=frozenset(name for name in FIELDS if name in raw and name not in envelope.model_fields_set),
     )
 
@@ -155,10 +165,15 @@ def complete_draft(
     actor_id: str,
     timestamp: datetime,
     defaulted_fields: Collection[str],
+    content_forms: ContentForms,
     cleared_fields: frozenset[str] = frozenset(),
     export_fields: "ExportFields | None" = None,
 ) -> MemoryDraft:
-    """Return a draft of `envelope`. `defaulted_fields` names the fields whose value the writer did not give."""
+    """Return a draft of `envelope`. `defaulted_fields` names the fields whose value the writer did not give.
+
+    `content_forms` are those of the content. A draft that is made while locks are held takes them from another draft or
+    from the stored version.
+    """
     tier = envelope.classification_tier or get_tier_order()[0]
     resolved_values = {"source": source, "actor_type": actor_type, "actor_id": actor_id, "classification_tier": tier}
     # A defaulted timestamp is not part of the write, so that a later retry is the same write.
@@ -173,6 +188,7 @@ def complete_draft(
         defaulted_fields=tuple(name for name in FIELDS if name in defaulted_fields),
         normalized_labels=tuple(sorted(normalize_labels(envelope.sensitivity_labels))),
         fingerprint=compute_fingerprint(vars(envelope) | resolved_values | fingerprint_timestamp),
+        content_forms=content_forms,
         cleared_fields=cleared_fields,
         export_fields=export_fields,
     )

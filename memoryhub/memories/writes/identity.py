@@ -63,6 +63,8 @@ class StoredVersion:
     exceeds_source_clearance: bool
     current: Classification
     last_sent: Classification
+    stored_bytes: int = 0
+    """About the size of the fields that may be long; 0 where a query does not read it."""
 
     def is_same_write(self, draft: MemoryDraft, principal: Principal) -> bool:
         """Whether storing `draft` would add nothing."""
@@ -113,7 +115,9 @@ def find_current_versions(identities: Sequence[Identity], principal: Principal) 
 # `tiers.ID_INDEX_GUARD` as its predicate, which is `version >= 1`.
 _BY_IDENTITY_SQL = """
 SELECT m.source, m.payload_id, m.id, m.memory_id, m.version, m.fingerprint, m.status, m.exceeds_source_clearance,
-    m.namespace, m.classification_tier, m.sensitivity_labels, m.sent_namespace, m.sent_tier, m.sent_labels
+    m.namespace, m.classification_tier, m.sensitivity_labels, m.sent_namespace, m.sent_tier, m.sent_labels,
+    octet_length(m.content) + coalesce(pg_column_size(m.embedding), 0) + octet_length(m.sensitivity_labels::text)
+        + octet_length(m.metadata::text) + coalesce(octet_length(m.propagation::text), 0) AS stored_bytes
 FROM unnest(%s::varchar[], %s::varchar[]) AS requested(source, payload_id)
 CROSS JOIN LATERAL (
     SELECT * FROM memories
@@ -125,7 +129,7 @@ CROSS JOIN LATERAL (
 
 
 def _to_stored_version(row: dict[str, Any]) -> StoredVersion:
-    return StoredVersion(**stored_version_fields(row))
+    return StoredVersion(**stored_version_fields(row), stored_bytes=row["stored_bytes"])
 
 
 def stored_version_fields(row: dict[str, Any]) -> dict[str, Any]:
@@ -324,6 +328,7 @@ def with_classification(draft: MemoryDraft, classification: ClassifiedRow) -> Me
         actor_id=draft.actor_id,
         timestamp=draft.timestamp,
         defaulted_fields=draft.defaulted_fields,
+        content_forms=draft.content_forms,
         export_fields=draft.export_fields,
     )
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.db import connection
 
+from memoryhub.core.values import ContentForms
 from memoryhub.firewall.clearance import ClassifiedRow
 from memoryhub.memories import fields
 from memoryhub.memories.writes.envelope import FIELDS, Envelope, MemoryDraft, complete_draft
@@ -21,6 +22,7 @@ class CurrentEnvelope:
     envelope: Envelope
     timestamp: datetime
     defaulted_fields: frozenset[str]
+    content_forms: ContentForms
 
 
 def read_envelopes(ids: Iterable[int]) -> dict[int, CurrentEnvelope]:
@@ -41,18 +43,24 @@ _TEXT_CASTS = {
 }
 _CONTENT_FIELDS = {field.name for field in fields.FIELDS if field.belongs_to_content}
 _COLUMNS = ", ".join(f"{_TEXT_CASTS.get(name, name)} AS {name}" for name in FIELDS)
-_ENVELOPES_SQL = f"SELECT id, {_COLUMNS}, defaulted_fields FROM memories WHERE id = ANY (%s)"  # noqa: S608 - constants
+_ENVELOPES_SQL = f"""
+SELECT id, {_COLUMNS}, defaulted_fields, masked_content, value_sha256 FROM memories WHERE id = ANY (%s)
+"""  # noqa: S608 - constants
 
 
 def _to_current_envelope(row: dict[str, Any]) -> CurrentEnvelope:
     defaulted_fields = frozenset(row.pop("defaulted_fields"))
+    content_forms = ContentForms(masked_content=row.pop("masked_content"), value_sha256=bytes(row.pop("value_sha256")))
     for name in _TEXT_CASTS:
         row[name] = None if row[name] is None else json.loads(row[name])
     if row["embedding"] is not None:
         row["embedding"] = array("f", row["embedding"])
     # No validation: the fields were checked when they were written.
     return CurrentEnvelope(
-        envelope=Envelope.model_construct(**row), timestamp=row["timestamp"], defaulted_fields=defaulted_fields
+        envelope=Envelope.model_construct(**row),
+        timestamp=row["timestamp"],
+        defaulted_fields=defaulted_fields,
+        content_forms=content_forms,
     )
 
 
@@ -85,4 +93,5 @@ def merge_draft(
         **actor,
         timestamp=sent_draft.timestamp if "timestamp" in replaced_fields else current_envelope.timestamp,
         defaulted_fields=(current_envelope.defaulted_fields - replaced_fields) | (replaced_fields - sent_fields),
+        content_forms=(sent_draft if "content" in replaced_fields else current_envelope).content_forms,
     )

@@ -14,7 +14,6 @@ from django.db.models import BigIntegerField, Q
 from django.db.models.functions import Coalesce
 
 from memoryhub.core.sql import LateralColumn, compile_sql, fetch_dicts, match_columns
-from memoryhub.core.values import compute_value_digest, holds_secret
 from memoryhub.firewall import rls
 from memoryhub.firewall.clearance import Clearance, get_tier_order, widens_visibility
 from memoryhub.firewall.models import ClearanceProfile
@@ -76,10 +75,10 @@ def _decision_for(draft: MemoryDraft, rows: Sequence[_RejectedRow], clearances: 
 
 def _find_rejected_rows(drafts: Sequence[MemoryDraft], clearance: Clearance) -> dict[int, list[_RejectedRow]]:
     """Return the rejected memories with the key and the value of each draft, by the draft's position."""
-    digests: list[bytes | None] = [compute_value_digest(draft.envelope.content) for draft in drafts]
+    digests: list[bytes | None] = [draft.content_forms.value_sha256 for draft in drafts]
     # NULL equals nothing, so a draft with a secret matches no memory of another source.
     secretless_digests = [
-        None if holds_secret(draft.envelope.content) else digest for draft, digest in zip(drafts, digests, strict=True)
+        None if draft.content_forms.holds_secret else digest for draft, digest in zip(drafts, digests, strict=True)
     ]
     rejected_rows: dict[int, list[_RejectedRow]] = {}
     with rls.as_reader(clearance):

@@ -20,8 +20,6 @@ from psycopg import Connection
 from psycopg.types.json import Jsonb
 
 from memoryhub.core.errors import CommitOutcomeUnknownError, is_lost_connection
-from memoryhub.core.secrets import mask_secrets_or_none
-from memoryhub.core.values import compute_value_digest
 from memoryhub.firewall import rls
 from memoryhub.memories.fields import FIELDS
 from memoryhub.memories.writes.identity import NewVersion
@@ -134,8 +132,8 @@ def _to_row(version: NewVersion) -> list[Any]:
         "memory_id": version.memory_id,
         "version": version.version,
         "source": draft.source,
-        "masked_content": mask_secrets_or_none(envelope.content),
-        "value_sha256": b"" if is_erased else compute_value_digest(envelope.content),
+        "masked_content": draft.content_forms.masked_content,
+        "value_sha256": b"" if is_erased else draft.content_forms.value_sha256,
         "timestamp": draft.timestamp,
         "actor_type": draft.actor_type,
         "actor_id": draft.actor_id,

@@ -15,8 +15,14 @@ connection breaks at COMMIT does not know the outcome: sent again, its write mus
 - A connection that is lost after COMMIT was sent raises CommitOutcomeUnknownError: the answer is 503 `outcome_unknown`,
   and to send the write again is safe.
 
+Guarantee: a writer holds the record clock for about a megabyte at most, and computes nothing from texts meanwhile.
+
+Why the obvious way breaks it. To mask and canonicalize a long text takes up to a second, and to index it half a second.
+Done for a whole batch while the clock is locked, that stops the writes of all other sources. So the texts come first
+(`core.values.ContentForms`), and a long batch is stored in several transactions.
+
 Tests that notice: `tests/harness/test_exactly_once.py` (fifty senders at once over two workers, through a proxy that
-breaks connections before and after COMMIT).
+breaks connections before and after COMMIT), `tests/memories/test_write_transactions.py` (the order of events).
 """
 
 import uuid
@@ -62,6 +68,11 @@ class WriteOutcome(StrEnum):
 
 
 _STORED_OUTCOMES = (WriteOutcome.CREATED, WriteOutcome.UPDATED)
+MAX_TRANSACTION_BYTES = 2**20
+"""Bytes of content, documents and labels that one transaction stores, unless one memory has more.
+
+Other writers wait meanwhile: PostgreSQL takes about half a second to index a megabyte of content.
+"""
 EXPIRED_WARNING = "has passed: the memory is stored, but expired, and only listed with status=expired."
 
 
@@ -154,16 +165,35 @@ def store_drafts(
     on_conflict: OnConflict = OnConflict.REFUSE,
     request_id: str = "",
 ) -> list[WriteReceipt]:
-    """Store `drafts` in one transaction with one audit entry; return a receipt for each, in order.
+    """Store `drafts`; return a receipt for each, in order.
+
+    One transaction stores them, with one audit entry. If they have more than MAX_TRANSACTION_BYTES, several do, one
+    after the other: if one fails, the earlier ones are committed, and to send all drafts again stores the rest.
+    """
+    receipts: list[WriteReceipt] = []
+    while remaining_drafts := drafts[len(receipts) :]:
+        receipts += _store_leading_drafts(remaining_drafts, on_conflict, principal, request_id)
+    return receipts
+
+
+def _store_leading_drafts(
+    drafts: Sequence[MemoryDraft], on_conflict: OnConflict, principal: Principal, request_id: str
+) -> list[WriteReceipt]:
+    """Store as many of the first ones of `drafts` as one transaction may; return a receipt for each of these.
 
     Repeated writes are answered without a lock. All other writes wait for the record clock, which lets one writer at a
     time through until it has committed: rows that are read from then on are up to date, no write is lost or doubled.
+    Whatever takes long and depends on a text alone is computed before (`MemoryDraft.content_forms`).
     """
+    drafts = _take_leading_drafts(drafts, {})
     sources = {draft.source for draft in drafts}
     with write_transaction(sources):
         # A source that does not exist yet is created with the clearance of the principal that writes as it first.
         clearances = dict.fromkeys(sources, principal.clearance) | Source.objects.get_clearances(sources)
         stored_versions = find_current_versions(_identities(drafts), principal)
+        if on_conflict is OnConflict.UPDATE:
+            stored_bytes = {identity: version.stored_bytes for identity, version in stored_versions.items()}
+            drafts = _take_leading_drafts(drafts, stored_bytes)
         if all(
             _is_repeated_write(draft, stored_versions.get(identity_of(draft)), principal, clearances[draft.source])
             for draft in drafts
@@ -180,6 +210,19 @@ def store_drafts(
             Source.objects.create_missing(sources, principal.clearance)
         audit_writes(ordered_receipts, principal, request_id)
     return ordered_receipts
+
+
+def _take_leading_drafts(drafts: Sequence[MemoryDraft], stored_bytes: Mapping[Identity, int]) -> Sequence[MemoryDraft]:
+    """Return the first ones of `drafts`, at least one, that together have at most MAX_TRANSACTION_BYTES.
+
+    `stored_bytes` is what an update of each identity may write again.
+    """
+    total_bytes = 0
+    for position, draft in enumerate(drafts):
+        total_bytes += draft.estimate_bytes() + stored_bytes.get(identity_of(draft), 0)
+        if position and total_bytes > MAX_TRANSACTION_BYTES:
+            return drafts[:position]
+    return drafts
 
 
 def _is_repeated_write(
