@@ -78,7 +78,7 @@ def lock_table(hub: RunningServer, table: str) -> Iterator[Callable[[], int]]:
 
 
 def assert_healthy(sample: LatencySample) -> None:
-    # The figures of RESULTS.md: pytest shows them with -rP.
+    # The figures of tests/benchmarks/RESULTS.md: pytest shows them with -rP.
     sys.stdout.write(f"health: {sample}\n")
     assert sample.failures == []
     assert sample.quantile(0.99) <= MAX_HEALTH_SECONDS
