@@ -13,8 +13,9 @@ than half a second.
 _MEMBER_COST = 10
 """The cost of an object, an array or a member of an object, in numbers."""
 _MAX_STRINGS = 500_000
-_MAX_DIGITS = 1_000
-"""Maximum length of an integer, whose conversion takes quadratic time."""
+_LONG_INTEGER_DIGITS = 100
+_MAX_LONG_DIGITS = 100_000
+"""Maximum sum of the digits of long integers, whose conversion takes quadratic time."""
 
 
 class InvalidJsonError(ValueError):
@@ -41,7 +42,7 @@ def decode_json(body: bytes) -> Any:
             body.decode("utf-8"),
             object_pairs_hook=_reject_duplicate_keys,
             parse_constant=_reject_constant,
-            parse_int=_parse_integer,
+            parse_int=_IntegerParser().parse,
         )
     except InvalidJsonError:
         raise
@@ -79,10 +80,19 @@ def _reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
-def _parse_integer(text: str) -> int:
-    if len(text) > _MAX_DIGITS:
-        raise InvalidJsonError("invalid_json", f"holds a number of more than {_MAX_DIGITS:,} digits.")
-    return int(text)
+class _IntegerParser:
+    """Converts the integers of one document, as long as they are not too long in all."""
+
+    def __init__(self) -> None:
+        self.long_digits = 0
+
+    def parse(self, text: str) -> int:
+        value = int(text)
+        if len(text) > _LONG_INTEGER_DIGITS:
+            self.long_digits += len(text)
+            if self.long_digits > _MAX_LONG_DIGITS:
+                raise InvalidJsonError("too_large", "has too many long numbers. Send it in smaller parts.")
+        return value
 
 
 def _reject_constant(name: str) -> NoReturn:
