@@ -158,6 +158,7 @@ def _build_memory_url(memory: MemoryRecord, diff_result: Diff, *, is_before: boo
 
 
 def _build_facet_group(name: str, title: str, values: list[FacetValue], params: QueryDict) -> dict[str, Any]:
+    active_values = params.getlist(name)
     return {
         "name": name,
         "title": title,
@@ -165,8 +166,14 @@ def _build_facet_group(name: str, title: str, values: list[FacetValue], params: 
             {
                 "value": facet_value.value,
                 "count": facet_value.count,
-                "is_active": params.get(name) == filter_value,
-                "url": _build_url_replacing(params, name, None if params.get(name) == filter_value else filter_value),
+                "is_active": filter_value in active_values,
+                "url": _build_url_replacing(
+                    params,
+                    name,
+                    [value for value in active_values if value != filter_value]
+                    if filter_value in active_values
+                    else [filter_value],
+                ),
             }
             for facet_value in values
             for filter_value in [escape_wildcard(facet_value.value)]
@@ -190,11 +197,14 @@ def _list_active_filters(params: QueryDict) -> list[dict[str, str]]:
     active_filters = []
     for name, values in params.lists():
         for value in values if name not in ("since", "until", "axis", *diffs.PAGE_PARAMS) else ():
-            remaining_params = params.copy()
-            remaining_params.setlist(name, [other_value for other_value in values if other_value != value])
+            other_values = [other_value for other_value in values if other_value != value]
             phrase = "kind is" if name == "change" else describe_filter(name)
             active_filters.append(
-                {"phrase": phrase, "value": value or EMPTY_VALUE_LABEL, "url": _build_url(remaining_params)}
+                {
+                    "phrase": phrase,
+                    "value": value or EMPTY_VALUE_LABEL,
+                    "url": _build_url_replacing(params, name, other_values),
+                }
             )
     return active_filters
 
@@ -209,10 +219,10 @@ def _build_input(name: str, params: QueryDict, errors: Mapping[str, list[str]]) 
     }
 
 
-def _build_url_replacing(params: QueryDict, name: str, value: str | None) -> str:
-    """Return the first page of this diff with another value of one parameter; None removes it."""
+def _build_url_replacing(params: QueryDict, name: str, values: list[str]) -> str:
+    """Return the first page of this diff with other values of one parameter."""
     new_params = params.copy()
-    new_params.setlist(name, [] if value is None else [value])
+    new_params.setlist(name, values)
     return _build_url(new_params)
 
 

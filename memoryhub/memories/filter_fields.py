@@ -127,10 +127,7 @@ class InstantField(forms.Field):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilterValues:
-    """The values of a filter: those that it includes, and those that it excludes.
-
-    An included value that was not sent restricts nothing.
-    """
+    """The values of a filter: those that it includes (without any: all), and those that it excludes."""
 
     included: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()

@@ -58,6 +58,17 @@ def test_without_instants_it_asks_for_them_and_offers_some(client):
     assert "JSON" not in re.findall(r"<main.*</main>", page_text, re.DOTALL)[0]
 
 
+def test_each_of_several_sources_can_be_taken_out_by_its_count(client):
+    for source in ("crm", "mail"):
+        make_memory(payload_id=source, source=source)
+
+    links = change_links(diff_page(client, source=["crm", "mail"]))
+
+    remaining_sources = [parse_qs(urlsplit(link).query).get("source") for link in links]
+    # One link of the count, and one of the active filter.
+    assert remaining_sources.count(["crm"]) == remaining_sources.count(["mail"]) == 2
+
+
 def test_every_preset_and_count_leads_to_an_answer(client):
     make_city_change()
     make_memory(subject="user:bob", source="crm")
