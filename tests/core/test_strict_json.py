@@ -80,10 +80,10 @@ def test_punctuation_within_a_text_is_no_value(text):
     assert decode_json(json.dumps([text, "\\", {}]).encode()) == [text, "\\", {}]
 
 
-def test_long_integers_are_converted_up_to_a_sum_of_digits():
+def test_long_integers_are_converted_up_to_what_that_may_cost():
     long_number = b"9" * 4_000
-    assert decode_json(b"[" + b",".join([long_number] * 20) + b"]") == [int(long_number)] * 20
+    assert decode_json(b"[" + b",".join([long_number] * 300) + b"]") == [int(long_number)] * 300
     assert len(decode_json(b"[" + b",".join([b"9" * 100] * 10_000) + b"]")) == 10_000
 
     with pytest.raises(InvalidJsonError, match="too many long numbers"):
-        decode_json(b'{"a": [' + b",".join([long_number] * 26) + b"]}")
+        decode_json(b'{"a": [' + b",".join([long_number] * 320) + b"]}")

@@ -58,6 +58,6 @@ MUTANTS = [
     Mutant("available: quoted cookies are decoded", "memoryhub/front/cookies.py", """ and not {'"', "\\\\"} & set(value)""", "", (COOKIE_TESTS,)),
     Mutant("available: each spelling of a key has a share", "memoryhub/front/callers.py", "name = self._names_by_credential[credential]", "name = credential.hex()", ("tests/front/test_callers.py",)),
     Mutant("available: a refused form is not read", FRONT, "                await _drop_body(environ, protocol)\n                raise bodies.TooLargeError", "                raise bodies.TooLargeError", (f"{HARNESS}::test_a_client_that_sends_before_it_reads_gets_the_reason_of_its_refusal",)),
-    Mutant("available: numbers of any length", "memoryhub/core/strict_json.py", "if self.long_digits > _MAX_LONG_DIGITS:", "if False:", ("tests/core/test_strict_json.py",)),
+    Mutant("available: numbers of any length", "memoryhub/core/strict_json.py", "if self.cost > _MAX_INTEGER_COST:", "if False:", ("tests/core/test_strict_json.py",)),
     Mutant("available: one key has all threads", FRONT, "max_per_group=max(1, threads // 2)", "max_per_group=threads", (f"{HARNESS}::test_uploads_that_crawl_and_questions_of_one_key_that_take_long_hold_nobody_up",)),
 ]  # fmt: skip
