@@ -1,6 +1,8 @@
 """A browser that is watched: whatever it logs, blocks, pops up or asks for elsewhere fails the test."""
 
 import os
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -88,7 +90,17 @@ def open_page(live_server: Any, browser: Browser) -> Iterator[Callable[..., Page
     yield new_page
     for context in contexts:
         context.close()
+    _wait_for_requests()
     assert page_watch.violations == []
+
+
+def _wait_for_requests() -> None:
+    """What a closed page had asked for is still computed; it would deadlock with the statement that empties tables."""
+    deadline = time.monotonic() + 10
+    for thread in threading.enumerate():
+        if "process_request_thread" in thread.name:
+            thread.join(max(0, deadline - time.monotonic()))
+            assert not thread.is_alive(), "a request goes on 10 s after its page was closed"
 
 
 @pytest.fixture
