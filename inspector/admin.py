@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from django import forms
+from django.apps import apps
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import Group, User
@@ -24,7 +25,8 @@ from memoryhub.firewall.principal import ACTOR_TYPES, Principal, Scope
 from memoryhub.firewall.principal_lookup import resolve_principal
 from memoryhub.memories import facets
 
-admin.site.unregister([User, Group])
+# The queue of the worker is no table to look through: `/api/status` says how it does.
+admin.site.unregister([User, Group, apps.get_model("procrastinate", "ProcrastinateJob")])
 
 
 def _build_choices(values: Iterable[str]) -> list[tuple[str, str]]:

@@ -41,6 +41,8 @@ class Config(BaseSettings):
     port: int = Field(default=8000, ge=0, le=65535)
     workers: int = Field(default=2, ge=1, le=64)
     threads: int = Field(default=2, ge=1, le=64)
+    worker: bool = True
+    """Whether `serve` starts a worker for background jobs beside the processes that answer requests."""
     demo: bool = True
     debug: bool = False
     secret_key: SecretStr | None = Field(default=None, min_length=MIN_KEY_LENGTH)

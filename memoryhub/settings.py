@@ -26,6 +26,8 @@ INSTALLED_APPS = [
     "memoryhub.access_log",
     "memoryhub.operations",
     "memoryhub.api",
+    # Before the inspector, which takes its tables out of the admin again.
+    "procrastinate.contrib.django",
     "inspector",
     "inspector.apps.AdminConfig",
     "django.contrib.auth",
@@ -258,8 +260,14 @@ LOGGING = {
         "django.security.RequestDataTooBig": {"level": "CRITICAL"},
         "django.security.DisallowedHost": {"level": "CRITICAL"},
         "axes": {"level": "ERROR"},
+        # The worker logs its failures itself, without the messages of exceptions.
+        "procrastinate": {"level": "CRITICAL"},
+        "psycopg.pool": {"level": "CRITICAL"},
     },
 }
+
+# Jobs are defined in `memoryhub.operations.background_jobs`: there is no module of another name to look for.
+PROCRASTINATE_AUTODISCOVER_MODULE_NAME = None
 
 # Triggers name no schema: a hub uses the first schema of its search_path, which need not be `public`.
 PGTRIGGER_SCHEMA = ""

@@ -65,6 +65,8 @@ def run_server(home: Path, template: str, **variables: str) -> Iterator[RunningS
             "MEMORYHUB_PORT": "0",
             "MEMORYHUB_DEMO": "false",
             "MEMORYHUB_WORKERS": "2",
+            # What a test measures or interrupts is the web processes, unless it asks for a worker.
+            "MEMORYHUB_WORKER": "false",
             **variables,
         }
         with run_process(str(ROOT / "manage.py"), "serve", **settings) as server:

@@ -50,6 +50,9 @@ TABLES_WITHOUT_POLICY = {
     "django_content_type": "Django's", "django_migrations": "Django's", "django_session": "Django's",
     "axes_accessattempt": "sign-ins", "axes_accessattemptexpiration": "sign-ins", "axes_accessfailurelog": "sign-ins",
     "axes_accesslog": "sign-ins",
+    "job_failures": "names of jobs and classes of errors; shown to admins who see everything",
+    "procrastinate_jobs": "the queue: names of jobs, without arguments", "procrastinate_events": "when they ran",
+    "procrastinate_periodic_defers": "the queue's, unused", "procrastinate_workers": "heartbeats",
     "knox_authtoken": "knox's own table, which nothing uses",
 }  # fmt: skip
 

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psycopg
@@ -84,3 +84,13 @@ def is_running(pid: int) -> bool:
         return False
     # Where nobody reaps orphans, a process that ended stays in the list as a zombie.
     return state.rpartition(")")[2].split()[0] != "Z"
+
+
+def list_workers(server_pid: int) -> list[int]:
+    """The process ids of the workers that `serve` has started, also if it is gone."""
+    commands = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            commands[int(path.name)] = (path / "cmdline").read_bytes().split(b"\0")
+    last_arguments = [b"worker", b"--parent-pid", str(server_pid).encode(), b""]
+    return [pid for pid, command in commands.items() if command[-4:] == last_arguments and is_running(pid)]

@@ -15,7 +15,7 @@ import pytest
 from memoryhub.config import Config
 from memoryhub.operations.embedded_postgres import run_server
 from tests.harness.strategies import SOAK
-from tests.operations.processes import config_for_home, is_running, query_value, run_process, server_pid
+from tests.operations.processes import config_for_home, is_running, list_workers, query_value, run_process, server_pid
 
 
 @contextmanager
@@ -68,14 +68,17 @@ def test_its_life_in_one_home(tmp_path):
     """Starts in a used home are quick, so one home serves for several sentences."""
     home = tmp_path / "a home"
     before: list[str] = []
-    with run_serve(home, before=before) as (server, port):
+    with run_serve(home, before=before, MEMORYHUB_WORKER="false") as (server, port):
         # nothing listens while it migrates, so it says that it does
         count = sum("Migrating the database: " in line and "Nothing listens until" in line for line in before)
         assert (count, sum("Migrated the database in " in line for line in before)) == (1, 1)
         # on a port of its own choice, and an address may be long
         assert get_status(port) == 200
         assert get_status(port, "/health?" + "x" * (8190 - len("GET /health? HTTP/1.1"))) == 200
-        # killed with -9, workers and PostgreSQL left to themselves
+        # no worker was asked for; it would start a second after the others
+        time.sleep(1.5)
+        assert list_workers(server.pid) == []
+        # killed with -9, web processes and PostgreSQL left to themselves
 
     start_time = time.monotonic()
     before = []
@@ -85,9 +88,16 @@ def test_its_life_in_one_home(tmp_path):
         assert time.monotonic() - start_time < (5 if SOAK else 25), "a warm start is quick"
         assert not any("igrat" in line for line in before), "there was nothing to migrate"
 
+        # it starts a worker, and again if that is killed
+        wait_until(lambda: list_workers(server.pid) != [])
+        (killed,) = list_workers(server.pid)
+        os.kill(killed, signal.SIGKILL)
+        wait_until(lambda: list_workers(server.pid) not in ([], [killed]))
+
         # kill -9 again, and the port must be free for the next start at once
         server.kill()
         server.wait()
+        wait_until(lambda: list_workers(server.pid) == [])
     with run_serve(home, port=port) as (server, restarted_url):
         assert restarted_url == port
         assert get_status(port) == 200
@@ -112,12 +122,14 @@ def test_its_life_in_one_home(tmp_path):
         assert get_status(port) == 200
 
         # Ctrl-C in a terminal reaches the whole group
+        wait_until(lambda: list_workers(server.pid) != [])
         pid = server_pid(home)
         os.killpg(server.pid, signal.SIGINT)
         output, _ = server.communicate(timeout=30)
         assert server.returncode == 0
         assert "Traceback" not in output
     assert not is_running(pid)
+    assert list_workers(server.pid) == []
 
     # a database that a newer version migrated is refused
     with run_server(config_for_home(home)), psycopg.connect(config_for_home(home).owner_dsn, autocommit=True) as owner:

@@ -11,7 +11,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from granian.log import LogLevels
 from granian.server import Server
 
 from memoryhub.config import MAX_IDLE_SECONDS, SERVER_LOCK_FILE, Config
-from memoryhub.operations import bootstrap, database_roles, embedded_postgres, process, schema
+from memoryhub.operations import bootstrap, database_roles, embedded_postgres, process, schema, worker_process
 from memoryhub.operations.program import PROGRAM_NAME
 from memoryhub.version import VERSION
 
@@ -55,7 +55,11 @@ class Command(BaseCommand):
             # A worker is a fork: it must not use the parent's connection.
             connections.close_all()
             self._print_welcome(config, url)
-            with embedded_postgres.supervise(config) if config.is_embedded else nullcontext():
+            with ExitStack() as stack:
+                if config.is_embedded:
+                    stack.enter_context(embedded_postgres.supervise(config))
+                if config.worker:
+                    stack.enter_context(worker_process.supervise())
                 _run_http_server(config, host, port)
 
     def _prepare_database(self, config: Config, url: str) -> None:
