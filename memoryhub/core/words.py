@@ -102,7 +102,7 @@ def split_words(text: str) -> list[str]:
 
 def holds_unspaced_letters(text: str) -> bool:
     """Whether `text` holds letters of a script without spaces, whose words no simple rule can separate."""
-    return any(_UNSPACED_LETTERS.match(word) for word in split_words(text))
+    return not text.isascii() and any(_UNSPACED_LETTERS.match(word) for word in split_words(text))
 
 
 def _remove_apostrophes(text: str) -> str:
