@@ -43,6 +43,8 @@ class Config(BaseSettings):
     threads: int = Field(default=2, ge=1, le=64)
     worker: bool = True
     """Whether `serve` starts a worker for background jobs beside the processes that answer requests."""
+    metrics: Literal["off", "loopback", "key"] = "off"
+    """Who gets `/metrics`: nobody, programs on this machine, or keys of admins."""
     demo: bool = True
     debug: bool = False
     secret_key: SecretStr | None = Field(default=None, min_length=MIN_KEY_LENGTH)

@@ -32,7 +32,7 @@ MAX_QUERY_BYTES = 16 * 2**10
 """A search text of 1,000 characters of any script takes 12,000 bytes. A response may repeat the query string."""
 MAX_QUERY_PARAMS = 200
 """Each label filter is one parameter. With a thousand parameters Django would log a traceback."""
-_API_PREFIXES = ("/api/", "/ready", "/health")
+_API_PREFIXES = ("/api/", "/ready", "/health", "/metrics")
 
 
 class RequestIdMiddleware:

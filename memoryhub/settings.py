@@ -201,6 +201,8 @@ CSRF_FAILURE_VIEW = "inspector.error_pages.render_csrf_failure"
 if APP_CONFIG.https:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SECURE_SSL_REDIRECT = True
+    # Prometheus on this machine asks the hub itself, not the proxy that ends TLS.
+    SECURE_REDIRECT_EXEMPT = ["^metrics$"] if APP_CONFIG.metrics == "loopback" else []
     SECURE_HSTS_SECONDS = 31_536_000
     SECURE_HSTS_INCLUDE_SUBDOMAINS = True
     SECURE_HSTS_PRELOAD = True

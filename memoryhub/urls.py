@@ -3,11 +3,13 @@ from django.urls import include, path
 
 from inspector.views.api_reference import api_docs
 from memoryhub.api.native.memories import ReadyView
+from memoryhub.api.native.metrics import MetricsView
 
 urlpatterns = [
     path("api/docs", api_docs, name="docs"),
     path("api/", include("memoryhub.api.urls")),
     path("ready", ReadyView.as_view(), name="ready"),
+    path("metrics", MetricsView.as_view(), name="metrics"),
     path("admin/", admin.site.urls),
     path("", include("inspector.urls")),
 ]

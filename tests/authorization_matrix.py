@@ -77,6 +77,8 @@ AUTHORIZATION_MATRIX: dict[str, Row] = {
     "GET docs": same_for_all(200),
     "GET ready": same_for_all(200),
     "GET health": same_for_all(200),
+    # Off, unless MEMORYHUB_METRICS is set (tests/api/native/test_metrics.py).
+    "* metrics": same_for_all(404),
     "GET inspector:memory-list": USER_PAGE,
     "GET inspector:memory-list-path": USER_PAGE,
     "GET inspector:memory-detail": USER_PAGE,

@@ -23,6 +23,8 @@ INVALID_SETTINGS = [
     ({"MEMORYHUB_SECRET_KEY": "short"}, "secret_key"),
     ({"DATABASE_URL": "mysql://localhost/memoryhub"}, "DATABASE_URL"),
     ({"MEMORYHUB_WORKERS": "0"}, "workers"),
+    ({"MEMORYHUB_WORKER": "2"}, "worker"),
+    ({"MEMORYHUB_METRICS": "on"}, "metrics"),
     ({"MEMORYHUB_TRUSTED_PROXIES": "proxy.example"}, "trusted_proxies"),
     ({"MEMORYHUB_TRUSTED_PROXIES": "10.0.0.0/99"}, "trusted_proxies"),
     ({"MEMORYHUB_EMBEDDER": "remote"}, "embedder"),

@@ -53,6 +53,18 @@ class TrustedProxies:
         return hop < self.count or (sender is not None and any(sender in network for network in self.networks))
 
 
+def is_direct_from_loopback(environ: Mapping[str, Any]) -> bool:
+    """Whether the sender of the request is on this machine and is no proxy that passes on the request of another one.
+
+    A proxy is known by the headers that it adds, whatever they say: nobody gains anything by sending them.
+    """
+    sender = _parse_address(environ.get("REMOTE_ADDR") or "")
+    return bool(sender and sender.is_loopback) and not any(f"HTTP_{name}" in environ for name in _PROXY_HEADERS)
+
+
+_PROXY_HEADERS = ("FORWARDED", "VIA", "X_FORWARDED_FOR", "X_FORWARDED_HOST", "X_REAL_IP")
+
+
 def _parse_network(text: str) -> Network:
     try:
         return ipaddress.ip_network(text)

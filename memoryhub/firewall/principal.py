@@ -72,15 +72,18 @@ class Principal:
         if missing_scopes:
             raise MissingScopeError(*missing_scopes)
 
+    @property
+    def is_unrestricted_admin(self) -> bool:
+        """Whether this is an admin who may see every memory."""
+        return Scope.ADMIN in self.scopes and self.clearance.is_superset_of(unrestricted_clearance())
+
     def may_write_as(self, source: str) -> bool:
         """Whether it may write under `source`: its own, or any source if it is an admin who sees everything.
 
         The answer to a write depends on what its source has stored, so an admin who does not see all of that must not
         get it.
         """
-        return source == self.source or (
-            Scope.ADMIN in self.scopes and self.clearance.is_superset_of(unrestricted_clearance())
-        )
+        return source == self.source or self.is_unrestricted_admin
 
     def may_write_for_actor_type(self, *, actor_type: str) -> bool:
         return actor_type == self.actor_type or actor_type in self.delegated_actor_types or self.has_scope(Scope.ADMIN)

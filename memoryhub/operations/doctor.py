@@ -17,6 +17,7 @@ from memoryhub.language.errors import EmbedderUnavailableError, ModelUnavailable
 from memoryhub.language.nli import NliModel
 from memoryhub.operations.database_roles import LEAKPROOF_FUNCTIONS
 from memoryhub.operations.program import PROGRAM_NAME
+from memoryhub.operations.worker_status import get_worker_status
 
 RLS_TABLES = ("audit_entries", "decisions", "memories", "memory_rollups", "memory_day_rollups", "memory_total_rollups")
 DURABILITY_SETTINGS = ("fsync", "full_page_writes", "synchronous_commit")
@@ -46,6 +47,7 @@ def run_doctor_checks() -> Iterator[CheckResult]:
     yield _check_history_privileges()
     yield _check_leakproof_functions()
     yield _check_durability()
+    yield _check_worker()
     config: Config = settings.APP_CONFIG
     if config.embedder != "none":
         yield _check_embedder()
@@ -142,6 +144,19 @@ def _check_durability() -> CheckResult:
         if disabled_settings
         else "",
         hint="Switch it on in postgresql.conf.",
+    )
+
+
+def _check_worker() -> CheckResult:
+    worker = get_worker_status()
+    last_heartbeat = worker["last_heartbeat"]
+    last_seen = f" since {last_heartbeat:%F %T} UTC" if last_heartbeat else ""
+    return _check_result(
+        "worker",
+        ok_message="A worker does the background jobs.",
+        failure_message="" if worker["alive"] else f"No worker does the background jobs{last_seen}.",
+        hint=f"`serve` starts one, unless MEMORYHUB_WORKER is false. `{PROGRAM_NAME} worker` runs it alone.",
+        level=Level.WARN,
     )
 
 

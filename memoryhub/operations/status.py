@@ -16,6 +16,8 @@ from memoryhub.firewall.principal import Principal, Scope
 from memoryhub.memories import clock, facets
 from memoryhub.memories.models import Memory
 from memoryhub.operations import process
+from memoryhub.operations.background_jobs import BACKGROUND_JOBS
+from memoryhub.operations.worker_status import WorkerStatus, get_worker_status, list_jobs
 from memoryhub.version import VERSION
 
 DURABILITY_SETTINGS = ("fsync", "synchronous_commit", "full_page_writes", "data_checksums")
@@ -65,6 +67,7 @@ class HubStatus(TypedDict):
         float, Field(description="The age of the watermark: it grows while a transaction has been writing for long.")
     ]
     durability: dict[str, Any]
+    worker: WorkerStatus
 
 
 def get_status(principal: Principal) -> HubStatus:
@@ -96,9 +99,12 @@ def get_status(principal: Principal) -> HubStatus:
         "watermark": watermark,
         "watermark_lag_seconds": round(watermark_lag_seconds, 3),
         "durability": {**durability, "durable": _is_durable(durability)},
+        "worker": get_worker_status(),
     }
     if principal.has_scope(Scope.ADMIN):
         status["reasons"] = reasons
+    if principal.is_unrestricted_admin:
+        status["worker"]["jobs"] = list_jobs(job.name for job in BACKGROUND_JOBS)
     return status
 
 

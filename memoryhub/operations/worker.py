@@ -39,6 +39,7 @@ from procrastinate.jobs import Job, Status
 from procrastinate.retry import RetryDecision
 
 from memoryhub.operations.background_jobs import BackgroundJob, record_failure
+from memoryhub.operations.worker_status import MAX_HEARTBEAT_AGE_SECONDS
 
 QUEUE = "memoryhub"
 POLL_SECONDS = 1.0
@@ -48,7 +49,8 @@ MAX_RUN_SECONDS = 30.0
 """After this time a job that still has work goes to the end of the queue."""
 STOP_SECONDS = 3.0
 """How long a batch may still run after the worker was told to stop; then its job is left to the next worker."""
-HEARTBEAT_SECONDS, STALLED_SECONDS = 5.0, 15.0
+HEARTBEAT_SECONDS = 5.0
+STALLED_SECONDS = MAX_HEARTBEAT_AGE_SECONDS
 RECONNECT_SECONDS = 2.0
 MAX_PAUSE_DOUBLINGS = 8
 """A job that fails is tried again after 2, 4, 8 … seconds, at most after 256."""

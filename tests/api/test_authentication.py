@@ -29,7 +29,7 @@ ROUTES = [
     (method, "/" + re.sub(r"<uuid:\w+>", MISSING_ID, route.pattern).replace("^(?P<rest>.*)$", "no/such/route"),
      (matrix_row(method, route) or ())[CALLERS.index("expired")])
     for method, route in LISTED_CELLS
-    if route.pattern.startswith(("api/", "ready", "health"))
+    if route.pattern.startswith(("api/", "ready", "health", "metrics"))
 ]  # fmt: skip
 MALFORMED_HEADERS = [
     "Bearer", "Bearer ", "Bearer  ", "bearer", "Bearer\tmh_0123456789abcdef", "Bearer a b", "Bearer " + "x" * 10_000,

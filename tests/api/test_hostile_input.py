@@ -31,7 +31,7 @@ pytestmark = pytest.mark.django_db
 LIST, FACETS, HISTOGRAM = "/api/memories", "/api/facets", "/api/histogram"
 MISSING_PATH = "/api/memories/00000000-0000-4000-8000-000000000000"
 READ_PATHS = (LIST, FACETS, HISTOGRAM, MISSING_PATH, MISSING_PATH + "/versions", "/api/status")
-ALL_PATHS = (*READ_PATHS, "/api/docs", "/ready", "/health", "/api/", "/api/nothing")
+ALL_PATHS = (*READ_PATHS, "/api/docs", "/ready", "/health", "/metrics", "/api/", "/api/nothing")
 TEXT_FIELDS = (
     "payload_id", "content", "request_id", "subject", "namespace", "destination", "collection", "model", "role",
     "idempotency_key", "transform_version", "actor_id",

@@ -74,9 +74,9 @@ DOCUMENTED_ROUTES = {
 }
 EVE_KEY = ("user:eve", "city")
 NOT_A_CONFLICT = {"outcome": "not_a_conflict", "reason": "Both are true."}
-# What describes the others, and what is no route of the URL conf.
-UNDOCUMENTED_ROUTES = {"api:schema", "docs", "api:^(?P<rest>.*)$", "health"}
-NON_API_ROUTES = {"docs", "ready", "health"}
+# What describes the others, what is no route of the URL conf, and what Prometheus alone reads.
+UNDOCUMENTED_ROUTES = {"api:schema", "docs", "api:^(?P<rest>.*)$", "health", "metrics"}
+NON_API_ROUTES = {"docs", "ready", "health", "metrics"}
 # Those that take something that can be generated; the total is for all of them, with good input and with bad.
 FUZZED_ROUTES = [route for route in DOCUMENTED_ROUTES if route[1] not in ("/api/status", "/ready")]
 MAX_EXAMPLES = (10_000 if SOAK else 500) // (2 * len(FUZZED_ROUTES)) + 1

@@ -28,6 +28,8 @@ def hub(django_db_blocker) -> Iterator[DatabaseHandle]:
             for statement in _leakproof_functions():
                 execute(statement)
         execute("COMMIT")
+        # A worker, for as long as the tests take.
+        execute("INSERT INTO procrastinate_workers (last_heartbeat) VALUES (now() + interval '1 hour')")
         yield database
 
 
@@ -77,6 +79,7 @@ BROKEN_SETUPS = {
     "row security": ("ALTER TABLE memory_day_rollups NO FORCE ROW LEVEL SECURITY", Level.FAIL),
     "history": (f"GRANT UPDATE ON audit_entries TO {APP_ROLE}", Level.WARN),
     "indexes": ("ALTER FUNCTION memory_tier_trigrams(text, text) NOT LEAKPROOF", Level.WARN),
+    "worker": ("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '16 seconds'", Level.WARN),
     "durability": ("SET LOCAL synchronous_commit = off", Level.FAIL),
 }
 

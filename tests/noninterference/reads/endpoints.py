@@ -260,6 +260,7 @@ STATIC_ENDPOINTS = [
     Endpoint("inspector:view-as", "person", plain_path("/view-as")),
     Endpoint("inspector:sign-in", "person", plain_path("/sign-in")),
     Endpoint("ready", "person", plain_path("/ready")),
+    Endpoint("metrics", "key", plain_path("/metrics")),
     Endpoint("", "key", plain_path("/api/nowhere")),
     Endpoint("admin:index", "person", plain_path("/admin/")),
     Endpoint("admin:app_list", "person", plain_path("/admin/firewall/")),
