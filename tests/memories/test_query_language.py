@@ -2,7 +2,6 @@
 
 import time
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -58,8 +57,8 @@ def is_instant(value: str) -> bool:
     return True
 
 
-def parse(text: str, **options: Any) -> ParsedQuery:
-    return parse_query(text, **{"accepts": accepts, "now": NOW} | options)
+def parse(text: str, *, now: datetime = NOW) -> ParsedQuery:
+    return parse_query(text, accepts=accepts, now=now)
 
 
 def describe(text: str) -> str:
@@ -142,7 +141,7 @@ def test_texts_are_read_alike_side_by_side_and_alone(text, other_text):
 @given(text=TEXTS)
 @example_settings(200)
 def test_without_filters_nothing_is_a_filter(text):
-    assert parse(text, accepts=lambda *_: False).field_terms == ()
+    assert parse_query(text, accepts=lambda *_: False, now=NOW).field_terms == ()
 
 
 def test_a_query_has_terms_and_filters():
