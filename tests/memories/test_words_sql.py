@@ -212,3 +212,14 @@ def test_the_functions_find_the_dictionary_whatever_a_session_looks_up_first():
     execute("SET LOCAL search_path = other")
     assert execute("SELECT public.memory_words('houses')") == [("'hous':1",)]
     assert execute("SELECT length(public.memory_words(%s)) > 10_000", long_text) == [(True,)]
+
+
+def test_an_index_on_the_words_is_built_though_postgresql_then_looks_nothing_up_in_the_schema():
+    execute("CREATE TABLE texts (content text)")
+    execute("INSERT INTO texts VALUES ('one house'), ('caf\u00e9'), (%s)", LONG_TEXTS["different letters"])
+    execute("CREATE INDEX ON texts USING gin (memory_words(content))")
+    execute("SET LOCAL enable_seqscan = off")
+
+    assert execute("SELECT content FROM texts WHERE memory_words(content) @@ memory_word_query('houses')") == [
+        ("one house",)
+    ]

@@ -61,62 +61,46 @@ DECOMPOSED_APOSTROPHES = r"\u00B4\u1FBD"
 APOSTROPHES = r"\u0060\u02B9\u02BB-\u02BF\u055A\u05F3\u2018\u2019\u201B\u2032"
 RARE_LETTERS, PLAIN_LETTERS = "ϐϑϕϖϰϱϵᲀᲁᲂᲃᲄᲅᲆᲇᲈħŧȷ", "βθφπκρεвдосттъѣꙋhtj"
 FREQUENT_LETTERS = {"ς": "σ", "ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ı": "i"}
-# translate() compares every character with every letter: a replace() for each of the letters is faster.
-PLAIN_TEXT = "lower_text"
+PLAIN_WORDS = "words"
 for letter, plain_letters in FREQUENT_LETTERS.items():
-    PLAIN_TEXT = f"replace({PLAIN_TEXT}, '{letter}', '{plain_letters}')"
+    PLAIN_WORDS = f"replace({PLAIN_WORDS}, '{letter}', '{plain_letters}')"
 
 TEXT = f"""
--- A text of words, apostrophes and spaces: without apostrophes and possessives, with single spaces between the words.
-CREATE FUNCTION memory_bare_words(value text) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT COST 20
-RETURN btrim(regexp_replace(
-    CASE WHEN strpos(value, '''') = 0 THEN value
-         ELSE replace(replace(replace(replace(
-                  regexp_replace(' ' || value || ' ', '''+', '''', 'g'),
-              ''' ', ' '), ' ''', ' '), '''s ', ' '), '''', '') END,
-    '  +', ' ', 'g'), ' ');
-
--- The folded letters of a text that is not ASCII, and the rest of it.
-CREATE FUNCTION memory_fold_letters(value text) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT COST 200
-RETURN (
-    SELECT normalize(
-        CASE WHEN lower_text ~ '[{RARE_LETTERS}]' THEN translate({PLAIN_TEXT}, '{RARE_LETTERS}', '{PLAIN_LETTERS}')
-             WHEN lower_text ~ '[{"".join(FREQUENT_LETTERS)}]' THEN {PLAIN_TEXT}
-             ELSE lower_text END,
-        NFC)
-    FROM (
-        SELECT regexp_replace(lower(regexp_replace(
-            normalize(
-                regexp_replace(
-                    regexp_replace(value, '[{DECOMPOSED_APOSTROPHES}]', '''', 'g'),
-                '[{INVISIBLE}]+', '', 'g'),
-            NFKD),
-            '[{DIACRITICS}]+', '', 'g'
-        ) COLLATE pg_catalog.pg_c_utf8), '[{APOSTROPHES}]', '''', 'g') AS lower_text
-        OFFSET 0
-    ) AS decomposed
-);
-
--- The words of a text, separated by single spaces. Spaces are no matches of the patterns, because every match takes time.
+-- The words of a text, separated by single spaces. Every match of a pattern takes time, so single spaces are none.
 CREATE FUNCTION memory_word_text(value text) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT COST 100
-RETURN CASE WHEN octet_length(value) = length(value)
-            THEN memory_bare_words(regexp_replace(
-                replace(lower(value COLLATE pg_catalog.pg_c_utf8), '`', ''''), '[^a-z0-9'' ]+', ' ', 'g'))
-            ELSE (
-                SELECT CASE WHEN words ~ '[{UNSPACED_LETTERS}]'
-                            THEN btrim(regexp_replace(
-                                regexp_replace(words, '([{UNSPACED_LETTERS}]+)', ' \\1 ', 'g'), '  +', ' ', 'g'), ' ')
-                            ELSE words END
-                FROM (
-                    SELECT memory_bare_words(
-                        regexp_replace(memory_fold_letters(value), '[{SEPARATORS}]+', ' ', 'g')
-                    ) AS words
-                    OFFSET 0
-                ) AS spaced
-            ) END;
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE STRICT COST 200 AS $$
+DECLARE
+    words text;
+BEGIN
+    IF octet_length(value) = length(value) THEN
+        words := replace(lower(value COLLATE pg_catalog.pg_c_utf8), '`', '''');
+        words := regexp_replace(words, '[^a-z0-9'' ]+', ' ', 'g');
+    ELSE
+        words := regexp_replace(value, '[{DECOMPOSED_APOSTROPHES}]', '''', 'g');
+        words := normalize(regexp_replace(words, '[{INVISIBLE}]+', '', 'g'), NFKD);
+        words := lower(regexp_replace(words, '[{DIACRITICS}]+', '', 'g') COLLATE pg_catalog.pg_c_utf8);
+        words := regexp_replace(words, '[{APOSTROPHES}]', '''', 'g');
+        -- translate() compares every character with every letter: a replace() for each of a few letters is faster.
+        IF words ~ '[{"".join(FREQUENT_LETTERS)}]' THEN
+            words := {PLAIN_WORDS};
+        END IF;
+        IF words ~ '[{RARE_LETTERS}]' THEN
+            words := translate(words, '{RARE_LETTERS}', '{PLAIN_LETTERS}');
+        END IF;
+        words := regexp_replace(normalize(words, NFC), '[{SEPARATORS}]+', ' ', 'g');
+    END IF;
+    IF strpos(words, '''') > 0 THEN
+        IF strpos(words, '''''') > 0 THEN
+            words := regexp_replace(words, '''+', '''', 'g');
+        END IF;
+        words := replace(replace(' ' || words || ' ', ''' ', ' '), ' ''', ' ');
+        words := replace(replace(words, '''s ', ' '), '''', '');
+    END IF;
+    IF words ~ '[{UNSPACED_LETTERS}]' THEN
+        words := regexp_replace(words, '([{UNSPACED_LETTERS}]+)', ' \\1 ', 'g');
+    END IF;
+    RETURN btrim(regexp_replace(words, '  +', ' ', 'g'), ' ');
+END $$;
 """
 WORDS = """
 CREATE TEXT SEARCH DICTIONARY memoryhub_english (TEMPLATE = pg_catalog.snowball, Language = english);
@@ -157,18 +141,22 @@ END $$;
 
 -- The stems of the words of a text, with their positions. PostgreSQL keeps 255 positions of a stem, up to 16,383: a phrase
 -- further on is not found.
--- Its parser is faster than memory_stems and takes words of ASCII as they are, but for numbers such as 1e5, which end
--- where it likes.
 CREATE FUNCTION memory_words(value text) RETURNS tsvector
-LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT COST 1000
-RETURN (
-    SELECT CASE WHEN octet_length(words) = length(words) AND octet_length(words) <= 2046 AND words !~ '[0-9]e[0-9]'
-                THEN to_tsvector('memoryhub_words', words)
-                -- Its tsvector has at most twice as many bytes.
-                WHEN octet_length(words) <= 400000 THEN memory_stems(words)
-                ELSE memory_stems_of_long_text(words) END
-    FROM (SELECT memory_word_text(value) AS words OFFSET 0) AS folded
-);
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE STRICT COST 1000 AS $$
+DECLARE
+    words text := memory_word_text(value);
+    byte_count integer := octet_length(words);
+BEGIN
+    -- PostgreSQL's parser is faster than memory_stems, and takes words of ASCII as they are, but for numbers such as 1e5,
+    -- which it cuts where a letter follows.
+    IF byte_count <= 2046 AND byte_count = length(words) AND words !~ '[0-9]e[0-9]' THEN
+        RETURN to_tsvector('memoryhub_words', words);
+    -- The tsvector of these has at most twice as many bytes.
+    ELSIF byte_count <= 400000 THEN
+        RETURN memory_stems(words);
+    END IF;
+    RETURN memory_stems_of_long_text(words);
+END $$;
 
 -- A query for the words of a text as a phrase: adjacent and in this order. Without a word it matches nothing.
 CREATE FUNCTION memory_word_query(value text) RETURNS tsquery
@@ -179,6 +167,16 @@ RETURN (
         ''::tsquery)
     FROM string_to_table(memory_word_text(value), ' ') WITH ORDINALITY AS split_words(word, position)
 );
+
+-- Not left to the end of `migrate`: PostgreSQL builds an index on these with a search_path without the hub's schema.
+DO $$
+BEGIN
+    EXECUTE format(
+        'ALTER FUNCTION memory_words(text) SET search_path = %1$I, pg_temp;
+         ALTER FUNCTION memory_stems_of_long_text(text) SET search_path = %1$I, pg_temp;
+         ALTER FUNCTION memory_word_text(text) SET search_path = %1$I, pg_temp',
+        current_schema());
+END $$;
 """
 DROP = """
 DROP FUNCTION memory_word_query(text);
@@ -188,8 +186,6 @@ DROP FUNCTION memory_stems(text);
 DROP TEXT SEARCH CONFIGURATION memoryhub_words;
 DROP TEXT SEARCH DICTIONARY memoryhub_english;
 DROP FUNCTION memory_word_text(text);
-DROP FUNCTION memory_fold_letters(text);
-DROP FUNCTION memory_bare_words(text);
 """
 
 
