@@ -18,8 +18,9 @@ MAX_CLASS_NAME = 128
 class BackgroundJob:
     """Work that the worker does in batches, again and again, as long as there is some.
 
-    Both functions run in a thread with a database connection of its own, outside of a transaction. A job may be killed
-    at any time and is then done again, so a batch is one transaction, or harmless if it is repeated.
+    Both functions run in a thread with a database connection of its own, outside of a transaction. The application's
+    role sees no memory until the function says for whom it reads (`firewall/rls.py`). A job may be killed at any time
+    and is then done again, so a batch is one transaction, or harmless if it is repeated.
     """
 
     name: str

@@ -14,6 +14,12 @@ FULL_DATABASE_TESTS = (
 )
 SERVE_TESTS = ("tests/operations/test_serve.py::test_its_life_in_one_home",)
 CONFIG_TESTS = ("tests/test_config.py",)
+WORKER = "memoryhub/operations/worker.py"
+METRICS_VIEW = "memoryhub/api/native/metrics.py"
+WORKER_TESTS, METRICS_TESTS = "tests/operations/test_worker.py", "tests/api/native/test_metrics.py"
+JOB_STATUS_TESTS = (
+    "tests/operations/test_worker_status.py::test_nobody_else_learns_of_the_jobs_because_one_waits_after_every_write",
+)
 MACHINE_TESTS = ("tests/operations/test_machine_resources.py",)
 
 MUTANTS = [
@@ -26,5 +32,13 @@ MUTANTS = [
     Mutant("operators: a signing key that was cut short", CONFIG, "if len(key) < MIN_KEY_LENGTH:", "if False:", CONFIG_TESTS),
     Mutant("operators: a home's trouble as a traceback", CONFIG, "raise SystemExit(describe_home_error(self.home, error)) from None", "raise", CONFIG_TESTS),
     Mutant("operators: memory by the group alone, not by those it lies in", MACHINE_RESOURCES, "(group_path, *group_path.parents)", "(group_path,)", MACHINE_TESTS),
+    Mutant("worker: a job of a killed worker is lost", WORKER, "await _requeue_stalled_jobs(app)", "pass", (f"{WORKER_TESTS}::test_a_job_that_was_killed_is_done_by_the_next_worker_and_no_row_is_done_twice",)),
+    Mutant("worker: a job runs beside one whose heartbeats are lost", WORKER, "while is_locked and job.run", "while job.run", (f"{WORKER_TESTS}::test_a_job_does_not_run_beside_one_whose_worker_is_taken_for_dead",)),
+    Mutant("worker: what is left is forgotten at a stop", WORKER, "                    return False", "                    return True", (f"{WORKER_TESTS}::test_a_worker_that_is_stopped_leaves_its_job_to_the_next_one",)),
+    Mutant("worker: the message of a failure is stored", "memoryhub/operations/background_jobs.py", "type(error).__qualname__", "str(error)", (f"{WORKER_TESTS}::test_a_failure_is_counted_and_tried_again_and_its_message_is_nowhere",)),
+    Mutant("worker: it survives serve", WORKER, "and parent_pid in (None, os.getppid())", "", (f"{WORKER_TESTS}::test_a_worker_waits_for_a_database_that_is_not_migrated_and_ends_with_its_parent",)),
+    Mutant("status: every admin learns that something was written", "memoryhub/operations/status.py", "if principal.is_unrestricted_admin:", "if principal.has_scope(Scope.ADMIN):", JOB_STATUS_TESTS),
+    Mutant("metrics: a proxy on this machine is a program of it", "memoryhub/core/client_address.py", "and not any(", "or any(", (METRICS_TESTS,)),
+    Mutant("metrics: an admin with any clearance", METRICS_VIEW, "and not get_principal(request).is_unrestricted_admin", "and False", (METRICS_TESTS,)),
     Mutant("operators: a log larger than the disk", MACHINE_RESOURCES, "min(free_disk_bytes // MEGABYTE // 4, MAX_WAL_MB)", "MAX_WAL_MB", MACHINE_TESTS),
 ]  # fmt: skip

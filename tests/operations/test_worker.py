@@ -14,6 +14,7 @@ import pytest
 
 from memoryhub.config import APP_ROLE, SUPERUSER_ROLE
 from memoryhub.operations.database_roles import grant_app_privileges
+from memoryhub.operations.worker import JOB_LOCK_ID
 from tests.harness.databases import database_dsn, temporary_database, temporary_database_name, unrestricted_dsn
 from tests.operations.processes import run_process
 from tests.operations.worker_script import CREATE_SQL
@@ -118,6 +119,17 @@ def test_two_workers_share_the_work_and_only_one_of_them_runs_a_job_at_a_time(da
     )
     assert gaps[0][0].total_seconds() > 0.2
     assert database.query("SELECT 1 FROM procrastinate_workers") == []
+
+
+def test_a_job_does_not_run_beside_one_whose_worker_is_taken_for_dead(database):
+    with psycopg.connect(database_dsn(database.name)) as silent_worker:
+        silent_worker.execute("SELECT pg_advisory_lock(%s, hashtext('public.numbers'))", [JOB_LOCK_ID])
+        with database.run_worker("quick") as worker:
+            wait_until(lambda: database.query("SELECT 1 FROM procrastinate_jobs_id_seq WHERE last_value > 2"))
+            assert database.count_done() == [(0, 100)]
+            silent_worker.close()
+            wait_until(lambda: database.count_done() == DONE_ONCE)
+            stop(worker)
 
 
 def test_a_failure_is_counted_and_tried_again_and_its_message_is_nowhere(database):
