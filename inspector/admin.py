@@ -25,8 +25,9 @@ from memoryhub.firewall.principal import ACTOR_TYPES, Principal, Scope
 from memoryhub.firewall.principal_lookup import resolve_principal
 from memoryhub.memories import facets
 
+_QUEUE = apps.get_app_config("procrastinate")
 # The queue of the worker is no table to look through: `/api/status` says how it does.
-admin.site.unregister([User, Group, apps.get_model("procrastinate", "ProcrastinateJob")])
+admin.site.unregister([User, Group, *filter(admin.site.is_registered, _QUEUE.get_models())])
 
 
 def _build_choices(values: Iterable[str]) -> list[tuple[str, str]]:

@@ -120,10 +120,10 @@ def _merge_neighbours(best: Neighbours, row_ids: NDArray[np.int64], scores: NDAr
     )
 
 
-def measure_recall(found: list[list[int]], truth: Neighbours, count: int) -> float:
-    """The mean share of the true nearest `count` rows, or of all there are if fewer, that were found."""
+def measure_recall(results: list[list[int]], truth: Neighbours, count: int) -> float:
+    """The mean share of the true nearest `count` rows, or of all there are if fewer, that are among the results."""
     shares = []
-    for row_ids, true_row_ids in zip(found, truth.row_ids[:, :count], strict=True):
+    for row_ids, true_row_ids in zip(results, truth.row_ids[:, :count], strict=True):
         expected = set(true_row_ids.tolist()) - {0}
         shares.append(len(expected & set(row_ids[:count])) / len(expected))
     return float(np.mean(shares))
