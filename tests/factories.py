@@ -11,11 +11,13 @@ from django.contrib.auth.models import User
 from memoryhub.firewall.clearance import Clearance, unrestricted_clearance
 from memoryhub.firewall.models import ApiKey, ClearanceProfile, UserAccess
 from memoryhub.firewall.principal import ACTOR_TYPES, Principal, Scope
+from memoryhub.memories import word_index
 from memoryhub.memories.models import Memory
 from memoryhub.memories.writes import write
 from memoryhub.memories.writes.envelope import MemoryDraft
 from memoryhub.memories.writes.identity import OnConflict
 from memoryhub.memories.writes.write import WriteOutcome, WriteReceipt
+from memoryhub.search.embedding_index import embed_memories
 
 _sequence = itertools.count(1)
 WRITER = Principal(name="key:test-writer", source="test", scopes=frozenset(Scope), clearance=unrestricted_clearance())
@@ -47,6 +49,14 @@ def make_memory(*, principal: Principal = WRITER, **fields: Any) -> Memory:
 def store_drafts(drafts: Sequence[MemoryDraft], **options: Any) -> list[WriteReceipt]:
     """Store drafts of any classification, as the operator does."""
     return write.store_drafts(drafts, principal=OPERATOR, **options)
+
+
+def index_all() -> None:
+    """Do what the worker does: bring the indexes of words and of vectors up to date."""
+    while word_index.index_words(1_000):
+        pass
+    while embed_memories(1_000):
+        pass
 
 
 def make_clearance(**fields: Any) -> ClearanceProfile:

@@ -28,7 +28,7 @@ FIELD_LABELS = {
     "to": "Before (UTC)",
 }
 FILTER_PHRASES = {
-    "q": "content contains",
+    "q": "matches",
     "label": "labelled",
     "actor_id": "actor is",
     "actor_type": "actor type is",

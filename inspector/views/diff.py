@@ -31,7 +31,7 @@ from memoryhub.timetravel import text_diff
 from memoryhub.timetravel.diff import Change, Diff
 
 INPUT_FIELDS = ("since", "until", "subject", "source", "q")
-DIFF_FIELD_LABELS = {"since": "Since (UTC)", "until": "Until (UTC)", "q": "Content contains"}
+DIFF_FIELD_LABELS = {"since": "Since (UTC)", "until": "Until (UTC)", "q": "Words"}
 HINTS = {"since": "2026-10-03", "until": "now", "subject": "any", "source": "any"}
 AXIS_LABELS = {
     "record": ("Record time", "What the hub knew: each memory as it stood at both instants."),

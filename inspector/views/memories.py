@@ -94,7 +94,7 @@ def _remove_as_of(filters: MemoryFilterSet) -> MemoryFilterSet:
     """Return the filters without `as_of`: the chart also shows the time after it, where the reader can move on to."""
     if filters.point_in_time.as_of is None:
         return filters
-    params = filters.data.copy()
+    params = filters.params.copy()
     params.pop("as_of")
     return MemoryFilterSet(params, clearance=filters.clearance, extra_params=pagination.PAGE_PARAMS)
 

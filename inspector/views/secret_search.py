@@ -14,8 +14,8 @@ from inspector.presenters.memory_search import MemorySearch, build_back_query, b
 from memoryhub.core.errors import InvalidQueryError
 from memoryhub.core.storable_text import unsearchable_reason, unstorable_reason
 from memoryhub.firewall.principal import Scope
-from memoryhub.memories.filters import MAX_SEARCH_LENGTH, MemoryFilterSet
-from memoryhub.memories.secret_search import search_secrets
+from memoryhub.memories.filters import MemoryFilterSet
+from memoryhub.memories.secret_search import MAX_TEXT_LENGTH, search_secrets
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -38,7 +38,7 @@ def secret_search(request: InspectorRequest) -> HttpResponse:
     if request.method != "POST":
         return _render_page(request, context)
     text = request.POST.get("text", "")
-    if len(text) > MAX_SEARCH_LENGTH or unsearchable_reason(text) or unstorable_reason(text):
+    if len(text) > MAX_TEXT_LENGTH or unsearchable_reason(text) or unstorable_reason(text):
         return _render_page(request, {**context, "is_rejected": True}, HTTPStatus.BAD_REQUEST)
     matches = search_secrets(
         filters, text, principal=request.principal, route="inspector:secret-search", request_id=request.request_id
@@ -62,6 +62,6 @@ def _render_page(
     return render(
         request,
         "memories/secrets.html",
-        {"section": "memories", "max_search_chars": MAX_SEARCH_LENGTH, **context},
+        {"section": "memories", "max_search_chars": MAX_TEXT_LENGTH, **context},
         status=status,
     )

@@ -27,7 +27,8 @@ from memoryhub.memories.writes.identity import OnConflict
 _UUID_SCHEMA = {"type": "string", "format": "uuid"}
 
 _PARAMETER_DOCS = {
-    "q": "A text that the content contains; case and invisible characters are ignored. Secrets are not searched: use "
+    "q": "Words and phrases that the content has, and filters, in the query language (`docs/usage/search.md`); "
+    "`contains:` stands for a literal text. Secrets are not searched: use "
     "`POST /api/memories/secrets`.",
     "payload_id": "The producer's own id of the memory.",
     "label": "A sensitivity label. If repeated, a memory needs all of the labels. An empty value matches "

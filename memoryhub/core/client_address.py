@@ -56,7 +56,7 @@ class TrustedProxies:
 def is_direct_from_loopback(environ: Mapping[str, Any]) -> bool:
     """Whether the sender of the request is on this machine and is no proxy that passes on the request of another one.
 
-    A proxy is known by the headers that it adds, whatever they say: nobody gains anything by sending them.
+    A request with any header of a proxy counts as one from a proxy: a sender gains nothing by adding such a header.
     """
     sender = _parse_address(environ.get("REMOTE_ADDR") or "")
     return bool(sender and sender.is_loopback) and not any(f"HTTP_{name}" in environ for name in _PROXY_HEADERS)

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.db import connection, models
 from django.db.models import BooleanField, Func, Value
+from django.db.models.sql import Query
 
 
 class LateralColumn(Func):
@@ -57,6 +58,13 @@ def compile_sql(queryset: models.QuerySet[Any, Any]) -> tuple[str, list[Any]]:
     """Return the SQL of a queryset and its parameters."""
     # A query that can match nothing, such as one without any tier, is compiled all the same: it returns a count of 0.
     sql, params = queryset.query.get_compiler(connection=connection, elide_empty=False).as_sql()
+    return sql, list(params)
+
+
+def compile_expression(expression: Func) -> tuple[str, list[Any]]:
+    """Return the SQL of an expression that refers to no column of a model, and its parameters."""
+    compiler = Query(None).get_compiler(connection=connection)
+    sql, params = compiler.compile(expression)
     return sql, list(params)
 
 

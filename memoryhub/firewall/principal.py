@@ -74,7 +74,7 @@ class Principal:
 
     @property
     def is_unrestricted_admin(self) -> bool:
-        """Whether this is an admin who may see every memory."""
+        """Whether the principal is an admin whose clearance shows every memory."""
         return Scope.ADMIN in self.scopes and self.clearance.is_superset_of(unrestricted_clearance())
 
     def may_write_as(self, source: str) -> bool:

@@ -164,7 +164,7 @@ def _overall_rollups(clearance: Clearance) -> ClassifiedQuerySet[Any]:
 def live_matches(filters: MemoryFilterSet) -> Matches:
     """Return the memories that match `filters`, or the newest of them if counting all would take too long."""
     search_terms = filters.search_terms
-    if search_terms.text:
+    if search_terms.has_text:
         return newest_matching(
             filters.candidates, search_terms, target_count=MAX_LIVE_COUNTED, max_scanned=MAX_TEXT_SCANNED
         )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from copy import copy
+from dataclasses import replace
 from datetime import datetime
 from functools import cache, cached_property
 from typing import Any, ClassVar, Self
@@ -28,10 +29,11 @@ from memoryhub.memories.filter_fields import (
 )
 from memoryhub.memories.models import KINDS, NAME_LENGTH, STATUSES, Memory
 from memoryhub.memories.point_in_time import PointInTime
+from memoryhub.memories.query_params import NO_QUERY, AcceptedParams, build_search_terms, read_query, with_named_params
 from memoryhub.memories.querysets import ACTIVE, EXPIRED, MemoryQuerySet
 from memoryhub.memories.sql.search_conditions import SearchTerms
 
-MAX_SEARCH_LENGTH = 1_000
+MAX_SEARCH_LENGTH = 16_000
 FILTER_STATUSES = (*STATUSES, EXPIRED)
 """The statuses that readers see and can filter by. An expired memory is active in its row."""
 
@@ -135,14 +137,16 @@ class PointInTimeFilterSet(django_filters.FilterSet):
         Raises InvalidQueryError for an unknown or repeated parameter and for a bad value.
         """
         self.clearance = clearance
+        self.params = data
+        """The parameters as they were sent."""
         self.visible_versions: MemoryQuerySet = Memory.objects.visible_to(clearance)
         """All versions that the caller may see, before any filter."""
-        super().__init__(data, queryset=self.visible_versions)
         reject_unknown_params(
             data,
             frozenset(self.base_filters) | self.repeatable_params() | frozenset(extra_params),
             self.repeatable_params(),
         )
+        super().__init__(self.expand_params(data), queryset=self.visible_versions)
         if isinstance(status_field := self.form.fields.get("status"), FilterChoicesField):
             status_field.get_choices = lambda: filterable_statuses(clearance)
         if not self.form.is_valid():
@@ -158,6 +162,21 @@ class PointInTimeFilterSet(django_filters.FilterSet):
             **{name: self.values.get(name) for name in POINT_IN_TIME_PARAMS}, now=now
         )
         self.queryset = self.point_in_time.current_versions(self.visible_versions)
+
+    def expand_params(self, data: QueryDict) -> QueryDict:
+        """Return the parameters with those that stand inside of others."""
+        return data
+
+    def at_record_time(self, instant: datetime) -> Self:
+        """Return the same filters, at `instant` of record time unless they have one."""
+        filters = copy(self)
+        if self.point_in_time.known_at is None:
+            # What was computed of the rows as they are now.
+            for name in ("_qs", "candidates"):
+                filters.__dict__.pop(name, None)
+            filters.point_in_time = replace(self.point_in_time, known_at=instant)
+            filters.queryset = filters.point_in_time.current_versions(self.visible_versions)
+        return filters
 
     def get_form_class(self) -> type[forms.Form]:
         return self._form_class()
@@ -202,6 +221,9 @@ class MemoryFilterSet(PointInTimeFilterSet):
     cursor_kind = "memories"
     """The kind of list to which a cursor is bound, in addition to the filters."""
 
+    query = NO_QUERY
+    """How the text of `q` was read."""
+
     q = search_filter(MAX_SEARCH_LENGTH, method="defer_to_search", label="text")
     payload_id = values_filter()
     subject = values_filter()
@@ -224,8 +246,23 @@ class MemoryFilterSet(PointInTimeFilterSet):
         self, data: QueryDict, *, clearance: Clearance, extra_params: Iterable[str] = (), now: datetime | None = None
     ) -> None:
         super().__init__(data, clearance=clearance, extra_params=extra_params, now=now)
-        if "from" in self.values and "to" in self.values and self.values["from"] >= self.values["to"]:
+        is_empty_period = "from" in self.values and "to" in self.values and self.values["from"] >= self.values["to"]
+        if is_empty_period and {"from", "to"} <= self.params.keys():
             raise InvalidQueryError({"to": ["must be later than from."]})
+
+    def expand_params(self, data: QueryDict) -> QueryDict:
+        """Read the text of `q`, and return the parameters with those that it names, such as `subject:ada`.
+
+        A parameter that the text names is as good as one that was sent; one that can be given once is kept as sent.
+        """
+        text = data.get("q", "")
+        if not text or len(text) > MAX_SEARCH_LENGTH:
+            return data
+        names = (self.base_filters.keys() & MemoryFilterSet.base_filters.keys()) - {"q"}
+        fields = {name: self.base_filters[name].field for name in names}
+        accepted_params = AcceptedParams(fields, data, statuses=filterable_statuses(self.clearance))
+        self.query = read_query(text, accepts=accepted_params.accepts)
+        return with_named_params(data, self.query)
 
     @property
     def active_filters(self) -> list[tuple[str, str]]:
@@ -235,7 +272,7 @@ class MemoryFilterSet(PointInTimeFilterSet):
             for name in self.base_filters
             if name in self.values
             for param in (name, name + EXCLUDING_SUFFIX)
-            for value in self.data.getlist(param)
+            for value in self.params.getlist(param)
         ]
 
     @property
@@ -254,7 +291,7 @@ class MemoryFilterSet(PointInTimeFilterSet):
     def search_terms(self) -> SearchTerms:
         """The text that contents must contain, and the labels that memories must carry."""
         labels = tuple(label for label in self.labels.included if label)
-        return SearchTerms(text=str(self.values.get("q", "")), labels=labels)
+        return build_search_terms(self.query.terms, labels)
 
     @cached_property
     def candidates(self) -> MemoryQuerySet:

@@ -13,6 +13,17 @@ from memoryhub.memories import triggers
 from memoryhub.memories.querysets import MemoryQuerySet
 from memoryhub.memories.sql.search_conditions import HOLDS_SECRET, SEARCHED_TEXT, tier_labels, tier_trigrams
 from memoryhub.memories.sql.tiers import ID_INDEX_GUARD, LOOKUP_INDEX_GUARD
+from memoryhub.memories.word_index import MemoryWords, WordIndexProgress
+
+__all__ = [
+    "Memory",
+    "MemoryDayRollup",
+    "MemoryRollup",
+    "MemoryTotalRollup",
+    "MemoryWords",
+    "RecordClock",
+    "WordIndexProgress",
+]
 
 KINDS = ("fact", "summary", "checkpoint")
 STATUSES = ("active", "retired", "quarantined", "erased")

@@ -71,6 +71,8 @@ class Term:
     kind: TermKind
     text: str
     is_excluded: bool = False
+    is_explicit: bool = False
+    """It was written in quotes or with `contains:`: every result of a search has it."""
 
     @property
     def words(self) -> list[str]:
@@ -130,7 +132,7 @@ class _Parser:
     def read(self, part: re.Match[str]) -> None:
         is_excluded = part["minus"] is not None
         if part["literal"] is not None:
-            self._add_literal(_unquote(part["literal"]), part, is_excluded=is_excluded)
+            self._add_literal(_unquote(part["literal"]), part, is_excluded=is_excluded, is_explicit=True)
         elif part["quoted"] is not None:
             self._add_words(_unquote(part["quoted"]), part, is_excluded=is_excluded)
         elif part["name"] is None or not self._add_field(part, is_excluded=is_excluded):
@@ -170,13 +172,16 @@ class _Parser:
         elif holds_unspaced_letters(text):
             self._add_literal(_strip_punctuation(text), part, is_excluded=is_excluded)
         else:
-            term = Term(kind=TermKind.WORDS, text=_strip_punctuation(text), is_excluded=is_excluded)
+            is_quoted = part["quoted"] is not None
+            text = _strip_punctuation(text)
+            term = Term(kind=TermKind.WORDS, text=text, is_excluded=is_excluded, is_explicit=is_quoted)
             self._add_term(term, words)
 
-    def _add_literal(self, text: str, part: re.Match[str], *, is_excluded: bool) -> None:
+    def _add_literal(self, text: str, part: re.Match[str], *, is_excluded: bool, is_explicit: bool = False) -> None:
         folded_text = fold_text(text)
         if folded_text.strip():
-            self._add_term(Term(kind=TermKind.LITERAL, text=text, is_excluded=is_excluded), [folded_text])
+            term = Term(kind=TermKind.LITERAL, text=text, is_excluded=is_excluded, is_explicit=is_explicit)
+            self._add_term(term, [folded_text])
         elif fold_text(part[0]):
             self.ignored.append(part[0])
 

@@ -14,11 +14,11 @@ from django.db.models import Case, CharField, DateTimeField, F, OuterRef, Q, Sub
 from django.db.models.functions import Coalesce, Now
 from django.db.models.lookups import IsNull
 
-from memoryhub.core.sql import Contains, EqualsAny, RowComparison, fetch_dicts
+from memoryhub.core.sql import Contains, EqualsAny, LateralColumn, RowComparison, compile_expression, fetch_dicts
 from memoryhub.memories.sql.search_conditions import (
     SEARCHED_TEXT,
+    MatchesWordIndex,
     SearchTerms,
-    TextContains,
     tier_labels,
     tier_trigrams,
 )
@@ -184,27 +184,37 @@ class MemoryQuerySet(TieredQuerySet):
     def matching_by_index(self, search_terms: SearchTerms) -> Self:
         """Return the memories that match the search terms, by an index."""
         queryset = self.matching_by_scan(search_terms)
-        if search_terms.has_trigrams:
-            searched_trigrams = tier_trigrams(Value(search_terms.text), Value(TIER_PLACEHOLDER))
+        tier = Value(TIER_PLACEHOLDER)
+        if search_terms.words:
+            queryset = queryset.with_lookup(MatchesWordIndex([search_terms.words], tier))
+        for text in search_terms.indexed_literals:
             row_trigrams = tier_trigrams(SEARCHED_TEXT, F("classification_tier"))
-            queryset = queryset.with_lookup(Contains(row_trigrams, searched_trigrams))
+            queryset = queryset.with_lookup(Contains(row_trigrams, tier_trigrams(Value(text), tier)))
         if search_terms.labels:
             labels = Value(search_terms.normalized_labels, ArrayField(CharField()))
             row_labels = tier_labels(F("normalized_labels"), F("classification_tier"))
-            queryset = queryset.with_lookup(Contains(row_labels, tier_labels(labels, Value(TIER_PLACEHOLDER))))
+            queryset = queryset.with_lookup(Contains(row_labels, tier_labels(labels, tier)))
         return queryset
 
     def matching_by_scan(self, search_terms: SearchTerms) -> Self:
         """Return the memories that match the search terms, by reading one row after the other.
 
-        Texts are compared without regard to case, composition and invisible characters, labels in normalized form.
+        Literal texts are compared without regard to case, composition and invisible characters, labels in normalized
+        form.
         """
-        queryset = self.filter(TextContains(SEARCHED_TEXT, Value(search_terms.text))) if search_terms.text else self
+        queryset = self.filter(*search_terms.text_conditions(F("id"), F("recorded_at"), SEARCHED_TEXT))
         return (
             queryset.filter(normalized_labels__contains=search_terms.normalized_labels)
             if search_terms.labels
             else queryset
         )
+
+    def with_any_words(self, alternatives: Sequence[Sequence[str]]) -> Self:
+        """Return the rows that an index finds by all the words of one of `alternatives`.
+
+        Rows that the index does not have yet are among them, whatever words they have.
+        """
+        return self.with_lookup(MatchesWordIndex(alternatives, Value(TIER_PLACEHOLDER)))
 
     def with_id(self, memory_id: Any) -> Self:
         """Return the versions of one memory."""
@@ -227,11 +237,19 @@ class MemoryQuerySet(TieredQuerySet):
     def sample(self, search_terms: SearchTerms, size: int) -> list[tuple[datetime, UUID, bool]]:
         """Return (timestamp, memory_id, is_match) of the newest `size` rows; one query for equal arguments."""
         if (search_terms, size) not in self.sample_cache:
-            rows_sql, params = self.newest_sql(size, "normalized_labels", searched_text=SEARCHED_TEXT)
+            rows_sql, params = self.newest_sql(
+                size, "id", "recorded_at", "normalized_labels", searched_text=SEARCHED_TEXT
+            )
+            columns = (LateralColumn("newest", name) for name in ("id", "recorded_at", "searched_text"))
+            conditions = list(map(compile_expression, search_terms.text_conditions(*columns)))
             # Outside the query of the rows, which might compute its columns before it sorts and limits.
             sample_rows = fetch_dicts(
-                _SAMPLE_SQL.format(rows=rows_sql),
-                [search_terms.normalized_labels, search_terms.text, search_terms.text, *params],
+                _SAMPLE_SQL.format(rows=rows_sql, conditions="".join(f" AND {sql}" for sql, _ in conditions)),
+                [
+                    search_terms.normalized_labels,
+                    *(param for _, condition_params in conditions for param in condition_params),
+                    *params,
+                ],
             )
             self.sample_cache[search_terms, size] = [
                 (row["timestamp"], row["memory_id"], row["is_match"]) for row in sample_rows
@@ -245,8 +263,7 @@ class MemoryQuerySet(TieredQuerySet):
 
 
 _SAMPLE_SQL = """
-SELECT timestamp, memory_id, normalized_labels @> %s::varchar[]
-       AND (%s = '' OR memory_fold(searched_text) LIKE memory_like_pattern(%s)) AS is_match
+SELECT timestamp, memory_id, normalized_labels @> %s::varchar[]{conditions} AS is_match
 FROM ({rows}) AS newest
 ORDER BY timestamp DESC, memory_id DESC
 """

@@ -15,6 +15,7 @@ from memoryhub.memories.filters import MemoryFilterSet
 from memoryhub.memories.records import DETAIL_FIELDS, MemoryRecord, newest_records
 from memoryhub.memories.sql.search_conditions import HOLDS_SECRET
 
+MAX_TEXT_LENGTH = 1_000
 MAX_SCANNED = 1_000
 MAX_MATCHES = 50
 

@@ -22,6 +22,11 @@ A lookup is exact for labels; trigram matches are compared once more.
 """
 
 
+def rare_hits(search_terms: SearchTerms) -> int:
+    """Return the maximum hits in a sample for an index lookup."""
+    return RARE_TEXT_HITS if search_terms.has_text else RARE_LABEL_HITS
+
+
 @dataclass(frozen=True, slots=True)
 class Matches:
     """Candidates that match the search terms. `is_truncated` says that only the newest candidates were searched."""
@@ -44,7 +49,7 @@ def newest_matching(
     if hits >= target_count:
         timestamp, memory_id, _ = sample[-1]
         return Matches(candidates.up_to_keyset(timestamp, memory_id).matching_by_scan(search_terms), is_truncated=True)
-    if hits <= (RARE_TEXT_HITS if search_terms.text else RARE_LABEL_HITS):
+    if hits <= rare_hits(search_terms):
         return Matches(candidates.matching_by_index(search_terms), is_truncated=False)
     # One and a half times the range that the sample predicts.
     newest_rows = candidates.newest_range(min(target_count * SAMPLE_SIZE * 3 // (2 * hits), max_scanned))

@@ -30,6 +30,7 @@ LEAKPROOF_FUNCTIONS = (
     "pg_catalog.arraycontains(anyarray, anyarray)",
     "memory_tier_trigrams(text, text)",
     "memory_tier_labels(varchar[], text)",
+    "memory_tier_words(tsvector, text)",
 )
 
 

@@ -19,7 +19,10 @@ from memoryhub.operations.database_roles import LEAKPROOF_FUNCTIONS
 from memoryhub.operations.program import PROGRAM_NAME
 from memoryhub.operations.worker_status import get_worker_status
 
-RLS_TABLES = ("audit_entries", "decisions", "memories", "memory_rollups", "memory_day_rollups", "memory_total_rollups")
+RLS_TABLES = (
+    "audit_entries", "decisions", "memories", "memory_day_rollups", "memory_embeddings", "memory_rollups",
+    "memory_total_rollups", "memory_words",
+)  # fmt: skip
 DURABILITY_SETTINGS = ("fsync", "full_page_writes", "synchronous_commit")
 
 

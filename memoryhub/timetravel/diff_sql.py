@@ -20,7 +20,7 @@ from memoryhub.memories.fields import FIELDS
 from memoryhub.memories.querysets import ACTIVE, ASSERTED_COLUMNS, VALUE_ORDER, MemoryQuerySet
 from memoryhub.memories.sql.search_conditions import SearchTerms
 from memoryhub.memories.sql.tiers import ID_INDEX_GUARD, LOOKUP_INDEX_GUARD, TIER_PLACEHOLDER
-from memoryhub.memories.text_search import RARE_LABEL_HITS, RARE_TEXT_HITS, SAMPLE_SIZE
+from memoryhub.memories.text_search import SAMPLE_SIZE, rare_hits
 
 CHANGE_KINDS = (
     "added", "removed", "changed", "reclassified", "resolved", "retired", "quarantined", "restored", "erased",
@@ -297,7 +297,7 @@ def build_candidate_condition(visible_rows: MemoryQuerySet, subject: str, search
         condition &= ID_INDEX_GUARD & Q(
             EqualsAny(F("memory_id"), ArraySubquery(visible_rows.filter(subject=subject).values("memory_id")))
         )
-    if search_terms and (search_terms.has_trigrams or not search_terms.text) and _is_rare(visible_rows, search_terms):
+    if search_terms.has_lookup and _is_rare(visible_rows, search_terms):
         matching_rows = visible_rows.matching_by_index(search_terms).as_id_subquery()
         condition &= ID_INDEX_GUARD & Q(EqualsAny(F("memory_id"), ArraySubquery(matching_rows.values("memory_id"))))
     return condition
@@ -305,7 +305,7 @@ def build_candidate_condition(visible_rows: MemoryQuerySet, subject: str, search
 
 def _is_rare(visible_rows: MemoryQuerySet, search_terms: SearchTerms) -> bool:
     sample = visible_rows.current().sample(search_terms, SAMPLE_SIZE)
-    return sum(is_hit for _, _, is_hit in sample) <= (RARE_TEXT_HITS if search_terms.text else RARE_LABEL_HITS)
+    return sum(is_hit for _, _, is_hit in sample) <= rare_hits(search_terms)
 
 
 def _union_sql(querysets: Sequence[MemoryQuerySet]) -> tuple[str, list[Any]]:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import time
 from collections.abc import Iterator, Sequence
 from itertools import chain, product
@@ -44,6 +45,11 @@ EXACT_PARAMETERS = tuple(
 )
 FILTERS = tuple(MemoryFilterSet.base_filters)
 Item = TypeVar("Item")
+
+
+def quote_literal(text: str) -> str:
+    """The query for a literal text. Without a closing quotation mark all that follows belongs to it."""
+    return 'contains:"' + re.sub('(["\u201c-\u201f\xab\xbb\u301d-\u301f\uff02])', r"\\\1", text)
 
 
 def sample(items: Sequence[Item], case_number: int, step: int) -> Sequence[Item]:
@@ -165,7 +171,7 @@ class TestTexts:
                 expected = [memory_ids[twin] for twin in (twin_names if parameter == "label" else [name])]
                 search_terms = labels[name] if parameter == "label" else text
                 assert sorted(caller.find_ids(parameter, search_terms)) == sorted(expected), (name, parameter)
-            found_ids = caller.find_ids("q", text)
+            found_ids = caller.find_ids("q", quote_literal(text))
             assert memory_ids[name] in found_ids, name
             assert fold_text(text) or len(found_ids) == len(memory_ids), name
             for path in sample((FACETS, HISTOGRAM), case_number, 2):

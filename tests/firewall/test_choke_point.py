@@ -17,6 +17,9 @@ FIREWALL_PATHS = (
     ROOT / "memoryhub" / "firewall",
     # It runs SQL that other modules put together, and those are read here.
     ROOT / "memoryhub" / "core" / "sql.py",
+    # The worker embeds the rows of every source, and no row leaves these modules.
+    ROOT / "memoryhub" / "search" / "embedding_index.py",
+    ROOT / "memoryhub" / "search" / "models.py",
 )
 ADMIN = ROOT / "inspector" / "admin.py"
 """Django's admin writes queries about users and keys by design; memories it does not know."""

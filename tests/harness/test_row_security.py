@@ -50,6 +50,8 @@ TABLES_WITHOUT_POLICY = {
     "django_content_type": "Django's", "django_migrations": "Django's", "django_session": "Django's",
     "axes_accessattempt": "sign-ins", "axes_accessattemptexpiration": "sign-ins", "axes_accessfailurelog": "sign-ins",
     "axes_accesslog": "sign-ins",
+    "word_index_progress": "one instant of record time; answered to nobody",
+    "embedding_models": "names of models, and instants that are answered to nobody",
     "job_failures": "names of jobs and classes of errors; shown to admins who see everything",
     "procrastinate_jobs": "the queue: names of jobs, without arguments", "procrastinate_events": "when they ran",
     "procrastinate_periodic_defers": "the queue's, unused", "procrastinate_workers": "heartbeats",

@@ -163,7 +163,7 @@ def gram_index_only():
 
 
 def search_payload_ids(search_terms: str) -> set[str]:
-    return payload_id_set(current_memories().matching_by_index(SearchTerms(text=search_terms)))
+    return payload_id_set(current_memories().matching_by_index(SearchTerms(literals=(search_terms,))))
 
 
 def payload_id_set(rows: MemoryQuerySet) -> set[str]:
@@ -196,11 +196,14 @@ def test_the_index_finds_what_a_reading_of_every_row_finds(data, gram_index_only
             f"{index}" for index, content in enumerate(contents) if fold_text(search_terms) in fold_text(content)
         }
         assert search_payload_ids(search_terms) == expected
-        assert payload_id_set(current_memories().matching_by_scan(SearchTerms(text=search_terms))) == expected
+        assert payload_id_set(current_memories().matching_by_scan(SearchTerms(literals=(search_terms,)))) == expected
         if len(fold_text(search_terms).encode()) >= 3:
             assert (
                 "Bitmap Index Scan on memories_trigrams"
-                in current_memories().matching_by_index(SearchTerms(text=search_terms)).as_id_subquery().explain()
+                in current_memories()
+                .matching_by_index(SearchTerms(literals=(search_terms,)))
+                .as_id_subquery()
+                .explain()
             )
 
 

@@ -46,11 +46,11 @@ class TestMemory:
 
         def search_memories(text: str) -> list[Memory]:
             current = Memory.objects.visible_to(WRITER.clearance).current()
-            return list(getattr(current, search_mode)(SearchTerms(text=text)).as_id_subquery())
+            return list(getattr(current, search_mode)(SearchTerms(literals=(text,))).as_id_subquery())
 
         assert search_memories("the key is akia") == search_memories(", keep it") == [memory]
         current = Memory.objects.visible_to(WRITER.clearance).current()
-        assert [hit for _, _, hit in current.sample(SearchTerms(text="AKIAI"), 10)] == [False]
+        assert [hit for _, _, hit in current.sample(SearchTerms(literals=("AKIAI",)), 10)] == [False]
         assert search_memories("AKIAI") == search_memories(KEY) == search_memories("EXAMPLE") == []
 
 

@@ -58,6 +58,7 @@ def test_every_migration_goes_back_and_forward_again(empty_database: DatabaseHan
     if app == "memories":
         # It stands on all of these.
         migrate_to("conflicts", "zero")
+        migrate_to("search", "zero")
     steps = migration_names(app)
     states = {steps[-1]: read_schema()}
     for step in reversed(steps[:-1]):
@@ -95,7 +96,7 @@ def test_the_functions_are_dropped_and_created_again(empty_database: DatabaseHan
     assert read_schema() == full_schema
 
 
-@pytest.mark.parametrize("app", ["audit", "firewall", "access_log", "conflicts"])
+@pytest.mark.parametrize("app", ["audit", "firewall", "access_log", "conflicts", "search"])
 def test_the_migrations_of_the_other_rooms_go_back_and_forward_again(empty_database: DatabaseHandle, app):
     full_schema = read_schema()
     migrate_to(app, "zero")

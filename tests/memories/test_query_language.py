@@ -148,8 +148,8 @@ def test_a_query_has_terms_and_filters():
     assert parse('Ada "lives in" -contains:"a  b" -Subject:Bob,"a b" after:7d') == ParsedQuery(
         terms=(
             Term(kind=TermKind.WORDS, text="Ada"),
-            Term(kind=TermKind.WORDS, text="lives in"),
-            Term(kind=TermKind.LITERAL, text="a  b", is_excluded=True),
+            Term(kind=TermKind.WORDS, text="lives in", is_explicit=True),
+            Term(kind=TermKind.LITERAL, text="a  b", is_excluded=True, is_explicit=True),
         ),
         field_terms=(
             FieldTerm(name="subject", values=("Bob", "a b"), is_excluded=True),

@@ -69,7 +69,7 @@ def test_a_walk_finds_exactly_the_memories_that_contain_the_text(word):
 )
 def test_a_common_text_is_read_for_and_a_rare_one_looked_up(word, expected_count, is_scan, is_truncated, uses_index):
     matches = newest_matching(
-        filter_for(word).candidates, SearchTerms(text=word), target_count=expected_count, max_scanned=is_scan
+        filter_for(word).candidates, SearchTerms(literals=(word,)), target_count=expected_count, max_scanned=is_scan
     )
 
     assert matches.is_truncated is is_truncated

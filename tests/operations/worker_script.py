@@ -14,9 +14,9 @@ django.setup()
 
 from django.db import connection, transaction  # noqa: E402 - after the setup
 
-from memoryhub.operations import worker  # noqa: E402
-from memoryhub.operations.background_jobs import BackgroundJob  # noqa: E402
-from memoryhub.operations.models import JobFailures  # noqa: E402
+from memoryhub.operations import worker  # noqa: E402 - after the setup
+from memoryhub.operations.background_jobs import BackgroundJob  # noqa: E402 - after the setup
+from memoryhub.operations.models import JobFailures  # noqa: E402 - after the setup
 
 CREATE_SQL = """
 CREATE TABLE numbers (id integer PRIMARY KEY, done integer NOT NULL DEFAULT 0);

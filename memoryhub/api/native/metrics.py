@@ -33,7 +33,7 @@ class MetricsView(APIView):
 
     @extend_schema(exclude=True)
     def get(self, request: Request) -> HttpResponse:
-        # The jobs and the lags of the indexes tell that something was written, whoever may see it.
+        # The jobs and the lags of the indexes reveal that something was written, also of hidden memories.
         if _get_mode() == "key" and not get_principal(request).is_unrestricted_admin:
             raise PermissionDenied("This needs a key whose clearance shows every memory.")
         return HttpResponse(metrics.render_metrics(), content_type=metrics.CONTENT_TYPE)

@@ -139,6 +139,11 @@ class TieredQuerySet(ClassifiedQuerySet[Any]):
         tier_rows = self.filter(classification_tier=TIER_PLACEHOLDER).order_by(*order).values(*names, **computed)
         return self._union_sql(tier_rows, [{TIER_PLACEHOLDER: tier} for tier in self.tiers or [""]])
 
+    def unordered_sql(self, *names: str, **computed: Any) -> tuple[str, list[Any]]:
+        """Return SQL and parameters for all rows: `names` of each, and the columns `computed`."""
+        part = self._index_lookup_part() if self.index_lookups else self._placeholder_part()
+        return self._merged_sql(part.values(*names, **computed))
+
     def _placeholder_part(self) -> Self:
         return self._part_rows(
             TIER_PLACEHOLDER,

@@ -109,6 +109,7 @@ PLAIN_ROUTES = (Route(name="api:memory-list", path="/api/memories", points_in_ti
 ROUTES: tuple[Route, ...] = (
     *PLAIN_ROUTES,
     Route(name="api:facets", path="/api/facets", points_in_time=POINTS_IN_TIME),
+    Route(name="api:search", path="/api/search", points_in_time=POINTS_IN_TIME),
     Route(name="api:histogram", path="/api/histogram", points_in_time=POINTS_IN_TIME),
     Route(name="api:timetravel", path="/api/timetravel", points_in_time=(KNOWN_AT,)),
     Route(
@@ -150,6 +151,7 @@ WITHOUT_FILTERS = {
         (
             "api:memory-detail",
             "api:memory-versions",
+            "api:memory-similar",
             "api:memory-classify",
             "inspector:memory-detail",
             "inspector:memory-unmask",

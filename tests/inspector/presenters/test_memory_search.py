@@ -21,7 +21,7 @@ def make_search(query: str) -> MemorySearch:
     [
         ("source=support-bot", "source is support-bot"),
         ("tier=confidential&label=pii&label=hr", "tier is confidential and labelled pii and labelled hr"),
-        ("q=Ada&from=2026-10-03", "content contains Ada and from 3 Oct 2026"),
+        ("q=Ada&from=2026-10-03", "matches Ada and from 3 Oct 2026"),
         ("to=2026-10-03T14:00:00Z&actor_type=agent", "before 2026-10-03T14:00:00Z and actor type is agent"),
         ("cursor=x&limit=50", ""),
     ],
