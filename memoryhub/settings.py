@@ -23,6 +23,7 @@ INSTALLED_APPS = [
     "memoryhub.firewall",
     "memoryhub.memories",
     "memoryhub.conflicts",
+    "memoryhub.search",
     "memoryhub.access_log",
     "memoryhub.operations",
     "memoryhub.api",

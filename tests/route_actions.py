@@ -111,6 +111,7 @@ ROUTE_ACTIONS: dict[str, RouteAction] = {
     "POST api:memories-classify": RouteAction(
         "memory.reclassify", lambda: BULK_NARROWER, is_json=True, prepare=make_dry_run_token
     ),
+    "POST api:search": RouteAction("", lambda: {"filter": {"q": "Ada"}}, is_json=True),
     "POST api:secret-search": RouteAction("memory.unmask", lambda: {"text": "AKIA"}, is_json=True),
     "POST api:policy-list": RouteAction("policy.change", lambda: POLICY_BODY, is_json=True),
     "POST api:policy-detail": RouteAction("policy.change", lambda: {**POLICY_BODY, "version": 1}, is_json=True),

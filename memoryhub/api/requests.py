@@ -8,10 +8,11 @@ from pydantic_core import PydanticCustomError
 from memoryhub.conflicts.decisions.resolution_requests import Resolution
 from memoryhub.conflicts.policies.policies import PolicyInput
 from memoryhub.core.storable_text import unsearchable_reason
-from memoryhub.memories.filters import MAX_SEARCH_LENGTH
 from memoryhub.memories.pagination import DEFAULT_LIMIT, MAX_LIMIT
+from memoryhub.memories.secret_search import MAX_TEXT_LENGTH
 from memoryhub.memories.writes.classification_plan import ClassificationChange, Reason
 from memoryhub.memories.writes.validated_types import Document, Text
+from memoryhub.search.profiles import DEFAULT_PROFILE, Mode, Sort
 
 
 def _validate_filter(value: dict[str, Any]) -> dict[str, Any]:
@@ -61,12 +62,44 @@ class SecretSearchRequest(BaseModel):
 
     text: Annotated[
         Text,
-        Field(min_length=1, max_length=MAX_SEARCH_LENGTH, description="A text that the content contains."),
+        Field(min_length=1, max_length=MAX_TEXT_LENGTH, description="A text that the content contains."),
         AfterValidator(_validate_search_text),
     ]
     filter: Annotated[
         Document, AfterValidator(_validate_filter), Field(description="The filters of the list of memories.")
     ] = Field(default_factory=dict)
+
+
+class SearchRequest(BaseModel):
+    """A search, with the parameters that the route has in a query string, or with a vector."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    filter: Annotated[
+        Document,
+        AfterValidator(_validate_filter),
+        Field(description="The filters of the list of memories; `q` is the text of the search."),
+    ] = Field(default_factory=dict)
+    embedding: Annotated[
+        list[float] | None,
+        Field(description="A vector of the hub's embedding model, which is compared instead of one of the text."),
+    ] = None
+    mode: Text = Mode.HYBRID.value
+    profile: Text = DEFAULT_PROFILE.name
+    sort: Text = Sort.RELEVANCE.value
+    half_life_days: Annotated[int, Field(ge=1)] | None = None
+    explain: bool = False
+    limit: Annotated[int, Field(ge=1, description=f"At most {MAX_LIMIT}: a larger limit is reduced to that.")] = (
+        DEFAULT_LIMIT
+    )
+    cursor: Annotated[Text, Field(description="`next_cursor` of the page before.")] = ""
+
+    @property
+    def option_params(self) -> dict[str, str]:
+        """The options as in a query string."""
+        half_life_days = {} if self.half_life_days is None else {"half_life_days": str(self.half_life_days)}
+        explain = "true" if self.explain else "false"
+        return {"mode": self.mode, "profile": self.profile, "sort": self.sort, "explain": explain, **half_life_days}
 
 
 class ResolveRequest(Resolution):

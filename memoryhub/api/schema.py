@@ -76,17 +76,17 @@ from memoryhub.timetravel.diff import DiffFilterSet
 from memoryhub.timetravel.point_queries import VIEWS
 
 
-def _problem_responses(*statuses: int) -> dict[Any, Any]:
+def problem_responses(*statuses: int) -> dict[Any, Any]:
     return {(status, CONTENT_TYPE): ProblemResponse for status in statuses}
 
 
-_READ_PROBLEMS = _problem_responses(400, 401, 403, 405, 429, 503)
+READ_PROBLEMS = problem_responses(400, 401, 403, 405, 429, 503)
 
 memories_list = extend_schema(
     operation_id="memories_list",
     summary="Memories, newest first",
     parameters=[*FILTER_PARAMETERS, *PAGE_PARAMETERS],
-    responses={200: MemoryPageResponse, **_READ_PROBLEMS},
+    responses={200: MemoryPageResponse, **READ_PROBLEMS},
 )
 memories_write = extend_schema(
     operation_id="memories_write",
@@ -101,20 +101,20 @@ memories_write = extend_schema(
             resource_type_field_name=None,
         ),
         (422, CONTENT_TYPE): RejectedBatchResponse,
-        **_problem_responses(400, 401, 403, 405, 408, 409, 411, 413, 415, 429, 503),
+        **problem_responses(400, 401, 403, 405, 408, 409, 411, 413, 415, 429, 503),
     },
 )
 memory_detail = extend_schema(
     operation_id="memory",
     summary="One memory",
     parameters=INSTANT_PARAMETERS,
-    responses={200: DetailedMemory, **_READ_PROBLEMS, **_problem_responses(404)},
+    responses={200: DetailedMemory, **READ_PROBLEMS, **problem_responses(404)},
 )
 memory_versions = extend_schema(
     operation_id="memory_versions",
     summary="The versions of one memory, newest first",
     parameters=INSTANT_PARAMETERS,
-    responses={200: MemoryVersionsResponse, **_READ_PROBLEMS, **_problem_responses(404)},
+    responses={200: MemoryVersionsResponse, **READ_PROBLEMS, **problem_responses(404)},
 )
 memory_classify = extend_schema(
     operation_id="memory_classify",
@@ -128,7 +128,7 @@ memory_classify = extend_schema(
     request=build_classify_body(ClassifyRequest),
     responses={
         200: MemoryClassificationResponse,
-        **_problem_responses(400, 401, 403, 404, 405, 408, 409, 411, 412, 413, 415, 428, 429, 503),
+        **problem_responses(400, 401, 403, 404, 405, 408, 409, 411, 412, 413, 415, 428, 429, 503),
     },
 )
 secret_search = extend_schema(
@@ -140,7 +140,7 @@ secret_search = extend_schema(
     request=build_request_body(SecretSearchRequest, filter=FILTER_SCHEMA),
     responses={
         200: SecretMatchesResponse,
-        **_problem_responses(400, 401, 403, 405, 408, 411, 413, 415, 429, 503),
+        **problem_responses(400, 401, 403, 405, 408, 411, 413, 415, 429, 503),
     },
 )
 memories_classify = extend_schema(
@@ -150,20 +150,20 @@ memories_classify = extend_schema(
     request=build_classify_body(BulkClassifyRequest, filter=FILTER_SCHEMA),
     responses={
         200: ClassificationPlanResponse,
-        **_problem_responses(400, 401, 403, 405, 408, 409, 411, 413, 415, 428, 429, 503),
+        **problem_responses(400, 401, 403, 405, 408, 409, 411, 413, 415, 428, 429, 503),
     },
 )
 facets = extend_schema(
     operation_id="facets",
     summary="Counts of memories by the values of some fields",
     parameters=FILTER_PARAMETERS,
-    responses={200: FacetsResponse, **_READ_PROBLEMS},
+    responses={200: FacetsResponse, **READ_PROBLEMS},
 )
 histogram = extend_schema(
     operation_id="histogram",
     summary="Counts of memories over event time",
     parameters=FILTER_PARAMETERS,
-    responses={200: Histogram, **_READ_PROBLEMS},
+    responses={200: Histogram, **READ_PROBLEMS},
 )
 timetravel = extend_schema(
     operation_id="timetravel",
@@ -181,7 +181,7 @@ timetravel = extend_schema(
         ),
         *PAGE_PARAMETERS,
     ],
-    responses={200: TimeTravelPageResponse, **_READ_PROBLEMS},
+    responses={200: TimeTravelPageResponse, **READ_PROBLEMS},
 )
 diff = extend_schema(
     operation_id="diff",
@@ -189,7 +189,7 @@ diff = extend_schema(
     description="With `axis=record` the versions of each memory at both instants are compared, with `axis=event` the "
     "values of each subject and collection. A filter matches a change if it matches either of the two ends.",
     parameters=[*build_parameters(DiffFilterSet), *PAGE_PARAMETERS],
-    responses={200: DiffResponse, **_READ_PROBLEMS},
+    responses={200: DiffResponse, **READ_PROBLEMS},
 )
 conflicts = extend_schema(
     operation_id="conflicts",
@@ -217,7 +217,7 @@ conflicts = extend_schema(
         ),
         *PAGE_PARAMETERS,
     ],
-    responses={200: ConflictPageResponse, **_READ_PROBLEMS},
+    responses={200: ConflictPageResponse, **READ_PROBLEMS},
 )
 conflict = extend_schema(
     operation_id="conflict",
@@ -227,9 +227,9 @@ conflict = extend_schema(
         *INSTANT_PARAMETERS,
         *(parameter for parameter in build_parameters(GroupFilterSet) if parameter.name == "scope"),
     ],
-    responses={200: ConflictDetailResponse, **_READ_PROBLEMS, **_problem_responses(404)},
+    responses={200: ConflictDetailResponse, **READ_PROBLEMS, **problem_responses(404)},
 )
-_CURATE_PROBLEMS = _problem_responses(400, 401, 403, 404, 405, 408, 411, 413, 415, 429, 503)
+_CURATE_PROBLEMS = problem_responses(400, 401, 403, 404, 405, 408, 411, 413, 415, 429, 503)
 conflict_resolve = extend_schema(
     operation_id="conflict_resolve",
     summary="Resolve a group",
@@ -250,7 +250,7 @@ conflict_resolve = extend_schema(
     responses={
         201: DecisionRecord,
         **_CURATE_PROBLEMS,
-        **_problem_responses(428),
+        **problem_responses(428),
         **{(status, CONTENT_TYPE): ConflictProblemResponse for status in (409, 412)},
     },
 )
@@ -271,18 +271,18 @@ decisions = extend_schema(
     summary="Decisions about conflicts, newest first",
     description="A decision is visible to callers that may see all of its memories.",
     parameters=[*DECISION_PARAMETERS, *PAGE_PARAMETERS],
-    responses={200: DecisionPageResponse, **_READ_PROBLEMS},
+    responses={200: DecisionPageResponse, **READ_PROBLEMS},
 )
 decisions_export = extend_schema(
     operation_id="decisions_export",
     summary="All decisions, one JSON object per line",
     parameters=DECISION_PARAMETERS,
-    responses={(200, "application/x-ndjson"): DecisionRecord, **_READ_PROBLEMS},
+    responses={(200, "application/x-ndjson"): DecisionRecord, **READ_PROBLEMS},
 )
 decision = extend_schema(
     operation_id="decision",
     summary="One decision",
-    responses={200: DecisionRecord, **_READ_PROBLEMS, **_problem_responses(404)},
+    responses={200: DecisionRecord, **READ_PROBLEMS, **problem_responses(404)},
 )
 decision_undo = extend_schema(
     operation_id="decision_undo",
@@ -291,15 +291,15 @@ decision_undo = extend_schema(
     "decision is undone at most once, and an undo cannot be undone: make another decision instead.",
     parameters=[OpenApiParameter("If-Match", str, OpenApiParameter.HEADER, description="The ETag of the decision.")],
     request=build_request_body(UndoRequest),
-    responses={201: DecisionRecord, **_CURATE_PROBLEMS, **_problem_responses(409, 412)},
+    responses={201: DecisionRecord, **_CURATE_PROBLEMS, **problem_responses(409, 412)},
 )
-_ADMIN_PROBLEMS = _problem_responses(400, 401, 403, 404, 405, 408, 411, 413, 415, 429, 503)
+_ADMIN_PROBLEMS = problem_responses(400, 401, 403, 404, 405, 408, 411, 413, 415, 429, 503)
 policies = extend_schema(
     operation_id="policies",
     summary="Policies, the most specific first",
     description="A policy decides open groups of a namespace and a collection by rules. Reading needs the scope "
     "`curate`; writing and running policies needs `admin`.",
-    responses={200: PolicyListResponse, **_READ_PROBLEMS},
+    responses={200: PolicyListResponse, **READ_PROBLEMS},
 )
 policy_create = extend_schema(
     operation_id="policy_create",
@@ -312,13 +312,13 @@ policy_create = extend_schema(
 policy = extend_schema(
     operation_id="policy",
     summary="One policy with its versions",
-    responses={200: PolicyDetailResponse, **_READ_PROBLEMS, **_problem_responses(404)},
+    responses={200: PolicyDetailResponse, **READ_PROBLEMS, **problem_responses(404)},
 )
 policy_version_create = extend_schema(
     operation_id="policy_version_create",
     summary="Write the next version of a policy",
     request=build_request_body(PolicyVersionRequest),
-    responses={201: PolicyDetailResponse, **_ADMIN_PROBLEMS, **_problem_responses(409, 428)},
+    responses={201: PolicyDetailResponse, **_ADMIN_PROBLEMS, **problem_responses(409, 428)},
 )
 policy_dry_run = extend_schema(
     operation_id="policy_dry_run",
@@ -332,26 +332,26 @@ policy_run_create = extend_schema(
     operation_id="policy_run_create",
     summary="Apply a policy: the first step of a new run",
     request=build_request_body(EmptyRequest),
-    responses={201: PolicyRunDocument, **_ADMIN_PROBLEMS, **_problem_responses(409)},
+    responses={201: PolicyRunDocument, **_ADMIN_PROBLEMS, **problem_responses(409)},
 )
 policy_run_advance = extend_schema(
     operation_id="policy_run_advance",
     summary="The next step of a run",
     description="Repeat until `finished_at` is set; each step is one transaction. A run stops if its policy changes.",
     request=build_request_body(EmptyRequest),
-    responses={200: PolicyRunDocument, **_ADMIN_PROBLEMS, **_problem_responses(409)},
+    responses={200: PolicyRunDocument, **_ADMIN_PROBLEMS, **problem_responses(409)},
 )
 policy_runs = extend_schema(
     operation_id="policy_runs",
     summary="Runs of policies, newest first",
     description="A run is visible to callers that may see all that its principal could see.",
     parameters=PAGE_PARAMETERS,
-    responses={200: PolicyRunPageResponse, **_READ_PROBLEMS},
+    responses={200: PolicyRunPageResponse, **READ_PROBLEMS},
 )
 policy_run_detail = extend_schema(
     operation_id="policy_run_detail",
     summary="One run",
-    responses={200: PolicyRunDocument, **_READ_PROBLEMS, **_problem_responses(404)},
+    responses={200: PolicyRunDocument, **READ_PROBLEMS, **problem_responses(404)},
 )
 policy_run_undo = extend_schema(
     operation_id="policy_run_undo",
@@ -372,7 +372,7 @@ replay = extend_schema(
         OpenApiParameter("query", description="The URL of a list of memories, or its query string."),
         *INSTANT_PARAMETERS,
     ],
-    responses={200: ReplayResponse, **_READ_PROBLEMS, **_problem_responses(404)},
+    responses={200: ReplayResponse, **READ_PROBLEMS, **problem_responses(404)},
 )
 audit_log = extend_schema(
     operation_id="audit_log",
@@ -387,14 +387,14 @@ audit_log = extend_schema(
         OpenApiParameter("to", {"type": "string", "format": "date-time"}, description="Before this instant."),
         *PAGE_PARAMETERS,
     ],
-    responses={200: AuditPageResponse, **_READ_PROBLEMS},
+    responses={200: AuditPageResponse, **READ_PROBLEMS},
 )
 status = extend_schema(
-    operation_id="status", summary="The status of the hub", responses={200: HubStatus, **_READ_PROBLEMS}
+    operation_id="status", summary="The status of the hub", responses={200: HubStatus, **READ_PROBLEMS}
 )
 ready = extend_schema(
     operation_id="ready",
     summary="Whether the hub can serve requests",
     auth=[],
-    responses={200: ReadyResponse, **_problem_responses(405, 503)},
+    responses={200: ReadyResponse, **problem_responses(405, 503)},
 )

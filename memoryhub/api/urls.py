@@ -8,6 +8,7 @@ from memoryhub.api.native import (
     decisions,
     memories,
     policies,
+    search,
     secret_search,
     time_travel,
 )
@@ -19,8 +20,10 @@ urlpatterns = [
     path("memories/<uuid:memory_id>", memories.MemoryView.as_view(), name="memory-detail"),
     path("memories/<uuid:memory_id>/versions", memories.MemoryVersionsView.as_view(), name="memory-versions"),
     path("memories/<uuid:memory_id>/classify", classify.MemoryClassifyView.as_view(), name="memory-classify"),
+    path("memories/<uuid:memory_id>/similar", search.SimilarView.as_view(), name="memory-similar"),
     path("memories/classify", classify.BulkClassifyView.as_view(), name="memories-classify"),
     path("memories/secrets", secret_search.SecretSearchView.as_view(), name="secret-search"),
+    path("search", search.SearchView.as_view(), name="search"),
     path("facets", memories.FacetsView.as_view(), name="facets"),
     path("histogram", memories.HistogramView.as_view(), name="histogram"),
     path("timetravel", time_travel.TimeTravelView.as_view(), name="timetravel"),

@@ -43,6 +43,14 @@ def stable_record_time(instant: datetime = MAX_INSTANT) -> datetime:
     return stable_instant
 
 
+def latest_stable_record_time() -> datetime:
+    """Return the latest instant up to which every write is committed, without waiting for a transaction that writes."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT record_time_stable(%s, false)", [MAX_INSTANT])
+        instant: datetime = cursor.fetchone()[0]
+    return instant
+
+
 def next_record_time() -> datetime:
     """Wait until no other transaction is writing; return the record time of this one, which then writes alone."""
     with connection.cursor() as cursor:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from django.db.models import F
 from django.db.models.functions import Now
 
+from memoryhub.memories.word_index import has_unindexed_words, index_words
 from memoryhub.operations.models import JobFailures
+from memoryhub.search.embedding_index import embed_memories, has_unembedded_memories
 
 MAX_CLASS_NAME = 128
 
@@ -32,7 +34,10 @@ class BackgroundJob:
     batch_size: int = 500
 
 
-BACKGROUND_JOBS: tuple[BackgroundJob, ...] = ()
+BACKGROUND_JOBS: tuple[BackgroundJob, ...] = (
+    BackgroundJob(name="index_words", has_work=has_unindexed_words, run=index_words, batch_size=2_000),
+    BackgroundJob(name="embed_memories", has_work=has_unembedded_memories, run=embed_memories, batch_size=256),
+)
 
 
 def record_failure(name: str, error: Exception) -> None:

@@ -8,11 +8,16 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
+from memoryhub.memories import word_index
 from memoryhub.operations import worker_status
 from memoryhub.operations.background_jobs import BACKGROUND_JOBS
+from memoryhub.search import embedding_index
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
-INDEX_LAGS: dict[str, Callable[[], float]] = {}
+INDEX_LAGS: dict[str, Callable[[], float]] = {
+    "words": word_index.measure_lag_seconds,
+    "embeddings": embedding_index.measure_lag_seconds,
+}
 """For each index that a background job keeps up: by how many seconds it is behind the memories."""
 
 

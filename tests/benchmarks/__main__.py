@@ -6,6 +6,7 @@ python -m tests.benchmarks detector [--embedder PYTHON]     (a Python that has g
 python -m tests.benchmarks hidden [--visible 100000] [--hidden 100000] [--pairs 2000]
 python -m tests.benchmarks time-travel [--rows 1000000] [--queries 200]
 python -m tests.benchmarks audit-log [--rows 1000000]
+python -m tests.benchmarks search-quality
 python -m tests.benchmarks policies [--rows 1000000]     (over the store of conflicts)
 python -m tests.benchmarks servers URL KEY URL KEY [--pairs 2000]     (without row security, and with it)
 """
@@ -24,7 +25,17 @@ RESULTS = Path(__file__).with_name("RESULTS.md")
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    sections = ("all", "audit-log", "conflicts", "detector", "hidden", "policies", "servers", "time-travel")
+    sections = (
+        "all",
+        "audit-log",
+        "conflicts",
+        "detector",
+        "hidden",
+        "policies",
+        "search-quality",
+        "servers",
+        "time-travel",
+    )
     parser.add_argument("section", nargs="?", choices=sections, default="all")
     parser.add_argument("servers", nargs="*", help="of servers: two addresses, each with a key")
     parser.add_argument("--visible", type=int, default=100_000)
@@ -39,7 +50,12 @@ def main() -> None:
 
     # The filters are compiled to SQL in this process; the rows are asked for in the stores' own databases.
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "memoryhub.settings")
-    stores = {"conflicts": "-conflicts", "time-travel": "-history", "policies": "-conflicts"}
+    stores = {
+        "conflicts": "-conflicts",
+        "time-travel": "-history",
+        "policies": "-conflicts",
+        "search-quality": "-locomo",
+    }
     home_suffix = stores.get(options.section, "")
     os.environ["MEMORYHUB_HOME"] = str(load_config().home / f"bench-{options.rows}{home_suffix}")
     import django
@@ -77,6 +93,13 @@ def main() -> None:
         from tests.benchmarks.detector import detector_section, evaluate
 
         replace_section(options.write, detector_section(evaluate(embedder=options.embedder)))
+        return
+
+    if options.section == "search-quality":
+        from tests.benchmarks.search_quality import evaluate as evaluate_search
+        from tests.benchmarks.search_quality import search_quality_section
+
+        replace_section(options.write, search_quality_section(evaluate_search()))
         return
 
     if options.section == "servers":

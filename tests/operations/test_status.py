@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 
 from memoryhub.config import APP_ROLE, SUPERUSER_ROLE
+from memoryhub.operations.background_jobs import BACKGROUND_JOBS
 from tests.operations.processes import config_for_home, run_process
 from tests.operations.test_serve import get_status, run_serve, wait_until
 
@@ -94,7 +95,10 @@ def test_each_worker_answers_the_same_through_reads_a_read_only_time_and_a_resta
             assert time.monotonic() < deadline, "polls are no reads, and no read is lost"
 
         wait_until(lambda: monitor.status()["worker"]["alive"])
-        assert (get_status(port, "/metrics"), monitor.status()["worker"]["jobs"]) == (200, [])
+        assert get_status(port, "/metrics") == 200
+        assert {job["name"]: job["failures"] for job in monitor.status()["worker"]["jobs"]} == {
+            job.name: 0 for job in BACKGROUND_JOBS
+        }
 
         set_read_only(home, is_read_only=True)
         responses = [monitor.status() for _ in range(POLL_COUNT)]

@@ -2,6 +2,7 @@
 
 import pytest
 
+from memoryhub.operations.background_jobs import BACKGROUND_JOBS
 from tests.factories import make_key
 from tests.memories.raw_rows import execute
 
@@ -33,13 +34,14 @@ def test_an_admin_who_sees_everything_learns_how_the_jobs_do(api):
     )
     execute("INSERT INTO job_failures VALUES ('words', 3, '2026-03-01T12:00:00Z', 'DataError'), ('old', 1, now(), 'E')")
 
-    jobs = api(make_key(scopes="admin", clearance=HIGHEST)).get("/api/status").json()["worker"]["jobs"]
+    listed_jobs = api(make_key(scopes="admin", clearance=HIGHEST)).get("/api/status").json()["worker"]["jobs"]
 
-    assert [job["name"] for job in jobs] == ["embed", "old", "words"]
-    assert jobs[0] == {
+    jobs = {job["name"]: job for job in listed_jobs}
+    assert list(jobs) == sorted(["embed", "old", "words", *(job.name for job in BACKGROUND_JOBS)])
+    assert jobs["embed"] == {
         "name": "embed", "waiting": 1, "running": 1, "failures": 0, "last_failure_at": None, "last_error": None,
     }  # fmt: skip
-    assert jobs[2] == {
+    assert jobs["words"] == {
         "name": "words", "waiting": 0, "running": 1, "failures": 3, "last_failure_at": "2026-03-01T12:00:00Z",
         "last_error": "DataError",
     }  # fmt: skip

@@ -6,6 +6,7 @@ import pytest
 from django.conf import settings
 from django.test import Client
 
+from memoryhub.memories import word_index
 from memoryhub.operations import metrics
 from memoryhub.operations.background_jobs import BackgroundJob
 from tests.api.responses import assert_problem
@@ -81,7 +82,7 @@ def test_it_tells_of_the_worker_its_jobs_and_the_indexes(set_mode, monkeypatch):
     set_mode("loopback")
     job = BackgroundJob(name="words", has_work=lambda: False, run=lambda _: 0)
     monkeypatch.setattr(metrics, "BACKGROUND_JOBS", (job,))
-    monkeypatch.setitem(metrics.INDEX_LAGS, "words", lambda: 1.5)
+    monkeypatch.setattr(metrics, "INDEX_LAGS", {"words": lambda: 1.5})
     execute("INSERT INTO procrastinate_workers DEFAULT VALUES")
     execute("INSERT INTO procrastinate_jobs (queue_name, task_name) VALUES ('memoryhub', 'embed')")
     execute("INSERT INTO job_failures VALUES ('words', 3, now(), 'DataError')")
@@ -100,9 +101,17 @@ def test_it_tells_of_the_worker_its_jobs_and_the_indexes(set_mode, monkeypatch):
     ]
 
 
-def test_it_tells_nothing_of_memories(set_mode):
+def test_of_memories_it_tells_only_how_long_they_wait_for_the_indexes(set_mode):
+    def read_other_lines() -> list[str]:
+        lines = get_metrics().content.decode().splitlines()
+        return [line for line in lines if not line.startswith("memoryhub_index_lag_seconds")]
+
     set_mode("loopback")
-    before = get_metrics().content
+    before = read_other_lines()
     make_memory(content="Hidden.", tier="restricted", source="hidden-source")
 
-    assert get_metrics().content == before
+    assert read_other_lines() == before
+    assert 'memoryhub_index_lag_seconds{index="words"} +Inf' in get_metrics().content.decode()
+    while word_index.index_words(10):
+        pass
+    assert 'memoryhub_index_lag_seconds{index="words"} 0.0' in get_metrics().content.decode()

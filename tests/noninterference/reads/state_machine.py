@@ -31,7 +31,7 @@ from memoryhub.memories.writes import classify
 from memoryhub.memories.writes.classification_plan import ClassificationChange
 from memoryhub.memories.writes.envelope import parse_body
 from memoryhub.memories.writes.identity import OnConflict
-from tests.factories import store_drafts
+from tests.factories import index_all, store_drafts
 from tests.harness.databases import as_unrestricted_reader
 from tests.harness.strategies import prepare_memory
 from tests.memories.raw_rows import execute
@@ -189,6 +189,14 @@ class NoninterferenceMachine(RuleBasedStateMachine):
         for session in (self.session_with_hidden, self.session_without):
             with session.step(self.step_number):
                 _classify_memory(memory_id, {"classification_tier": "restricted"})
+
+    @rule()
+    def run_worker(self) -> None:
+        """In both worlds: the indexes of words and of vectors have all that was written until now."""
+        self.step_number += 1
+        for session in (self.session_with_hidden, self.session_without):
+            with session.step(self.step_number):
+                index_all()
 
     @precondition(lambda self: self.hidden_ids)
     @rule(path=st.sampled_from(HIGH_READ_PATHS), index=st.integers(0, 5))
