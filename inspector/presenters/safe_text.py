@@ -6,7 +6,7 @@ others are named, so that an analyst reads the same text as a machine. All funct
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import groupby, islice
 
@@ -95,9 +95,9 @@ def shorten(text: str, limit: int) -> str:
     return text[: space if space > 0 else end].rstrip() + "…"
 
 
-def extract_excerpt(text: str, needle: str, limit: int) -> str:
-    """Return the part of `text` around the first match of `needle`, or its beginning."""
-    match = _build_search_pattern(needle).search(text, 0, MAX_SEARCHED_CHARS) if needle else None
+def extract_excerpt(text: str, needles: Sequence[str], limit: int) -> str:
+    """Return the part of `text` around the first match of one of `needles`, or its beginning."""
+    match = _build_search_pattern(needles).search(text, 0, MAX_SEARCHED_CHARS) if needles else None
     if match is None or match.end() < limit:
         return shorten(text, limit)
     start = max(match.start() - limit // 4, 0)
@@ -106,11 +106,11 @@ def extract_excerpt(text: str, needle: str, limit: int) -> str:
     return "…" + shorten(text[start : start + limit * 2], limit)
 
 
-def highlight(text: str, needle: str, *, max_matches: int = 50) -> SafeString:
-    """`render_visible(text)` with the first `max_matches` occurrences of `needle` marked."""
-    if not needle:
+def highlight(text: str, needles: Sequence[str], *, max_matches: int = 50) -> SafeString:
+    """`render_visible(text)` with the first `max_matches` occurrences of `needles`, none of them empty, marked."""
+    if not needles:
         return render_visible(text)
-    return _join_escaped(_iter_highlighted(text, islice(_build_search_pattern(needle).finditer(text), max_matches)))
+    return _join_escaped(_iter_highlighted(text, islice(_build_search_pattern(needles).finditer(text), max_matches)))
 
 
 def _iter_highlighted(text: str, matches: Iterable[re.Match[str]]) -> Iterator[str]:
@@ -122,10 +122,15 @@ def _iter_highlighted(text: str, matches: Iterable[re.Match[str]]) -> Iterator[s
     yield render_visible(text[position:])
 
 
-def _build_search_pattern(needle: str) -> re.Pattern[str]:
+def _build_search_pattern(needles: Sequence[str]) -> re.Pattern[str]:
     """Build a pattern that ignores case and hidden characters between the letters, like the database's search."""
+    # Of two needles that begin alike the longer one is marked.
+    return re.compile("|".join(map(_needle_pattern, sorted(needles, key=len, reverse=True))), re.IGNORECASE)
+
+
+def _needle_pattern(needle: str) -> str:
     visible_characters = [character for character in replace_hidden(needle) if character != "�"] or list(needle)
-    return re.compile(f"[{HIDDEN_CHARACTERS}]*+".join(map(re.escape, visible_characters)), re.IGNORECASE)
+    return f"[{HIDDEN_CHARACTERS}]*+".join(map(re.escape, visible_characters))
 
 
 def _join_escaped(parts: Iterable[str]) -> SafeString:

@@ -3,10 +3,12 @@
 import math
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from django import template
 from django.http import HttpRequest
 from django.templatetags.static import static
+from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
@@ -17,6 +19,8 @@ from memoryhub.core.prompt_injection import injection_reason
 from memoryhub.core.secrets import mask_secrets
 from memoryhub.firewall.clearance import get_tier_order
 from memoryhub.firewall.principal import ACTOR_TYPES, Scope
+from memoryhub.memories.filters import MemoryFilterSet
+from memoryhub.memories.query_language import parse_query
 from memoryhub.timetravel.text_diff import DiffSegment
 
 register = template.Library()
@@ -46,11 +50,16 @@ def truncate_masked(value: str, limit: int = 120) -> str:
 
 
 @register.simple_tag
-def excerpt(content: str, search_terms: str = "") -> SafeString:
-    """Return the part of a content that a row shows, with matches of `search_terms` marked."""
-    return safe_text.highlight(
-        safe_text.extract_excerpt(mask_secrets(content), search_terms, MAX_EXCERPT_CHARS), search_terms
-    )
+def excerpt(content: str, query_text: str = "") -> SafeString:
+    """Return the part of a content that a row shows, with the words, phrases and texts of a query marked."""
+    needles = _searched_texts(query_text)
+    return safe_text.highlight(safe_text.extract_excerpt(mask_secrets(content), needles, MAX_EXCERPT_CHARS), needles)
+
+
+@lru_cache(maxsize=64)
+def _searched_texts(query_text: str) -> tuple[str, ...]:
+    query = parse_query(query_text, accepts=lambda name, *_: name in MemoryFilterSet.base_filters, now=timezone.now())
+    return tuple(term.text for term in query.terms if not term.is_excluded)
 
 
 @register.simple_tag

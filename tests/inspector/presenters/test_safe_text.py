@@ -142,8 +142,9 @@ def test_a_shortened_text_is_a_beginning(whole_text: str, limit: int) -> None:
 
 
 def test_what_was_sought_is_marked_wherever_it_stands() -> None:
-    assert safe_text.highlight("<Ada> met ADA", "ada") == "&lt;<mark>Ada</mark>&gt; met <mark>ADA</mark>"
-    assert "<mark>A" in safe_text.highlight("A\u200bda", "ada")
-    assert safe_text.extract_excerpt("x " * 500 + "needle", "needle", 100).endswith("needle")
-    assert safe_text.extract_excerpt("needle " + "x " * 500, "needle", 100).startswith("needle")
-    assert safe_text.highlight("unchanged", "") == "unchanged"
+    assert safe_text.highlight("<Ada> met ADA", ["ada"]) == "&lt;<mark>Ada</mark>&gt; met <mark>ADA</mark>"
+    assert "<mark>A" in safe_text.highlight("A\u200bda", ["ada"])
+    assert safe_text.extract_excerpt("x " * 500 + "needle", ["needle"], 100).endswith("needle")
+    assert safe_text.extract_excerpt("needle " + "x " * 500, ["needle"], 100).startswith("needle")
+    assert safe_text.highlight("ada adam", ["ada", "adam"]) == "<mark>ada</mark> <mark>adam</mark>"
+    assert safe_text.highlight("unchanged", []) == "unchanged"
